@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Long runs, outside `make check`; each prints its tally.
+#   make campaign-boots COUNT=100 ENGINE=jit VCPUS=2 FLAVOUR=amd64
+#   make campaign-hops COUNT=200 VCPUS=1
+#   make campaign-debian            packages, gcc, 1 GiB, network in a whole Debian
+#   make campaign-verify            whole boots, each block run by both engines
+.PHONY: campaign-debian campaign-boots campaign-hops campaign-verify
+campaign-boots: all
+	/usr/bin/python3 tests/campaign/boots.py --count $(or $(COUNT),100) --engine $(or $(ENGINE),jit) \
+		--vcpus $(or $(VCPUS),1) --flavour $(or $(FLAVOUR),cloud-amd64)
+campaign-hops: all
+	/usr/bin/python3 tests/campaign/hops.py --count $(or $(COUNT),200) --vcpus $(or $(VCPUS),1) --seed $(or $(SEED),1)
+campaign-verify: all
+	for f in cloud-amd64 amd64 686-pae; do \
+		/usr/bin/python3 tests/campaign/boots.py --count 1 --options verify --limit 3600 --flavour $$f || exit 1; done
+campaign-debian: all
+	ABYME=$(abspath $(B))/abyme /usr/bin/python3 -m pytest -v --tb=short -p no:cacheprovider \
+		tests/campaign/test_debian.py
+campaign-kvm: all
+	ABYME_CAMPAIGN=1 /usr/bin/python3 -m pytest -q tests/e2e/test_kvm.py

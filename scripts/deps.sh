@@ -1,0 +1,54 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Install the Debian packages that building and testing need.
+#   deps.sh            install what is missing, saying what
+#   deps.sh --missing  only print what is missing
+#   deps.sh --build    only what building needs
+set -eu
+
+build="gcc make pkg-config libc6-dev libuv1-dev libjansson-dev libcyaml-dev liburing-dev
+	libseccomp-dev libcap-ng-dev libslirp-dev zlib1g-dev"
+guest="mmdebstrap uidmap e2fsprogs cpio busybox-static xz-utils zstd"
+tests="libcmocka-dev libzydis-dev python3 python3-pytest qemu-system-x86 seabios ovmf acpica-tools scdoc shellcheck
+	cppcheck curl gdb gcc-multilib"
+
+mode=install
+want="$build $guest $tests"
+for a in "$@"; do
+	case $a in
+	--missing) mode=missing ;;
+	--build) want=$build ;;
+	--guest) want="$build $guest" ;;
+	*) echo "deps.sh: unknown argument '$a'" >&2; exit 2 ;;
+	esac
+done
+
+if ! command -v dpkg-query >/dev/null; then
+	echo "deps.sh: this is not a Debian system; install the equivalents of: $want" >&2
+	exit 1
+fi
+missing=
+for p in $want; do
+	dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
+done
+if [ $mode = missing ]; then
+	[ -z "$missing" ] || echo "${missing# }"
+	exit 0
+fi
+[ -n "$missing" ] || exit 0
+
+as_root=
+if [ "$(id -u)" != 0 ]; then
+	if ! command -v sudo >/dev/null; then
+		echo "deps.sh: please install as root: apt-get install$missing" >&2
+		exit 1
+	fi
+	as_root=sudo
+fi
+echo "Installing missing packages:$missing"
+export DEBIAN_FRONTEND=noninteractive
+install_all() {
+	# shellcheck disable=SC2086
+	$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
+install_all || { $as_root apt-get update -qq && install_all; }

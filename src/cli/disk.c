@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* abyme disk create, info, check, resize, map; convert and compare have a file of their own. */
+#include "cli/disk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+struct image *disk_tool_open(const char *path, const char *format, bool readonly, struct error *err)
+{
+	struct image_open o = { .path = path, .fd = -1, .format = format, .readonly = readonly };
+	return image_open(&o, err);
+}
+
+struct image_file *disk_tool_new(const char *path, struct error *err)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return error_null(err, errno, "cannot create disk '%s'", path);
+	return image_file_fd(fd);
+}
+
+bool disk_tool_format(const char **format, const char *path, struct error *err)
+{
+	size_t n = strlen(path);
+	if (!*format)
+		*format = n > 6 && !strcmp(path + n - 6, ".qcow2") ? "qcow2" : "raw";
+	if (!strcmp(*format, "raw") || !strcmp(*format, "qcow2"))
+		return true;
+	return error_set(err, 0, "format '%s' is not known: raw and qcow2 are", *format);
+}
+
+void disk_tool_progress(const char *what, uint64_t done, uint64_t total)
+{
+	static unsigned last = 1000;
+	unsigned percent = total ? (unsigned)(done * 100 / total) : 100;
+	if (!isatty(2) || percent == last)
+		return;
+	last = percent;
+	fprintf(stderr, "\r%s: %u %%%s", what, percent, percent == 100 ? "\n" : "");
+}
+
+static void put_size(const char *label, uint64_t bytes)
+{
+	static const char units[] = " KMGTPE";
+	unsigned u = 0;
+	double v = (double)bytes;
+	for (; v >= 1024 && units[u + 1]; u++)
+		v /= 1024;
+	printf("%-15s %.4g %.*s%s(%" PRIu64 " bytes)\n", label, v, u != 0, units + u, u ? "iB " : "", bytes);
+}
+
+/* ---- create ---- */
+
+struct create_options { char *size, *format, *backing, *backing_format, *cluster; };
+#define ROW(name, arg, field, text) \
+	{ name, arg, text, OPTION_STRING, offsetof(struct create_options, field), NULL }
+static const struct cli_option create_options[] = {
+	ROW("--size", "SIZE", size, "how large the guest sees it (default: the backing file's size)"),
+	ROW("--format", "qcow2|raw", format, "default: by the end of the name, else raw"),
+	ROW("--backing", "FILE", backing, "what has not been written is read from there (qcow2)"),
+	ROW("--backing-format", "qcow2|raw", backing_format, "default: by the file's first bytes"),
+	ROW("--cluster-size", "SIZE", cluster, "512 to 2M (qcow2, default 64k)"),
+	{ NULL }
+};
+
+/* The backing image must open, and says its size and format. */
+static bool look_at_backing(const struct create_options *o, const char *path, struct qcow2_create *c,
+			    struct error *err)
+{
+	const char *slash = strrchr(path, '/');
+	auto_free char *from = o->backing[0] == '/' || !slash ? xstrdup(o->backing) :
+			       xasprintf("%.*s%s", (int)(slash + 1 - path), path, o->backing);
+	struct image *b = disk_tool_open(from, o->backing_format, true, err);
+	if (!b)
+		return false;
+	c->backing = o->backing;
+	c->backing_format = b->ops->format;
+	if (!c->size)
+		c->size = b->size;
+	image_close(b);
+	return true;
+}
+
+static bool create(const struct create_options *o, const char *path, struct error *err)
+{
+	const char *format = o->format ? o->format : o->backing ? "qcow2" : NULL;
+	struct qcow2_create c = { .cluster_bits = 16, .version = 3 };
+	uint64_t cluster = 65536;
+	if (!disk_tool_format(&format, path, err))
+		return false;
+	bool raw = !strcmp(format, "raw");
+	if (o->size && (!parse_size(o->size, &c.size) || c.size > INT64_MAX))
+		return error_set(err, 0, "'%s' is not a size: write 20G", o->size);
+	if (o->cluster && (!parse_size(o->cluster, &cluster) || !cluster || cluster & (cluster - 1)))
+		return error_set(err, 0, "the cluster size is a power of two from 512 to 2M, not '%s'", o->cluster);
+	if (raw && (o->backing || o->cluster))
+		return error_set(err, 0, "a raw disk has no backing file and no clusters: add --format qcow2");
+	c.cluster_bits = (unsigned)__builtin_ctzll(cluster);
+	if (o->backing && !look_at_backing(o, path, &c, err))
+		return false;
+	c.size = ALIGN_UP(c.size, 512);
+	if (!c.size)
+		return error_set(err, 0, "a new disk needs a size: --size 20G");
+	struct image_file *f = disk_tool_new(path, err);
+	if (!f)
+		return false;
+	int r = raw ? f->ops->truncate(f, c.size) : 0;
+	bool ok = raw ? !r || error_set(err, -r, "cannot give disk '%s' its size", path) : qcow2_create(f, &c, err);
+	f->ops->close(f);
+	if (!ok)
+		unlink(path);
+	return ok;
+}
+
+static int disk_create(int argc, char **argv)
+{
+	struct create_options o = { 0 };
+	struct error err;
+	const char *words[1];
+	int status = cli_parse((struct cli_group[]){ { create_options, &o }, { NULL } }, argc, argv, words, 1, 1);
+	if (status >= 0)
+		return status;
+	return create(&o, words[0], &err) ? 0 : cli_fail(&err);
+}
+
+/* ---- info ---- */
+
+static json_t *image_json(const struct image *i)
+{
+	struct stat st = { 0 };
+	stat(i->path, &st);
+	json_t *o = json_pack("{s:s, s:s, s:I, s:I}", "file", i->path, "format", i->ops->format, "size",
+			      (json_int_t)i->size, "allocated", (json_int_t)st.st_blocks * 512);
+	if (i->backing_name)
+		json_object_set_new(o, "backing", json_string(i->backing_name));
+	return o;
+}
+
+static int disk_info(int argc, char **argv)
+{
+	struct format_option f = { 0 };
+	struct error err;
+	const char *words[1];
+	int status = cli_parse((struct cli_group[]){ { format_options, &f }, { NULL } }, argc, argv, words, 1, 1);
+	int json = status < 0 ? cli_format(&f, &err) : 0;
+	if (status >= 0 || json < 0)
+		return status >= 0 ? status : cli_usage(&err);
+	struct image *top = disk_tool_open(words[0], NULL, true, &err);
+	if (!top)
+		return cli_fail(&err);
+	json_t *chain = json_array();
+	for (struct image *i = top; i; i = i->backing)
+		json_array_append_new(chain, image_json(i));
+	if (json) {
+		json_dumpf(chain, stdout, JSON_INDENT(2));
+		putchar('\n');
+	}
+	for (struct image *i = top; i && !json; i = i->backing) {
+		struct stat st = { 0 };
+		stat(i->path, &st);
+		printf("%s%-15s %s\n", i == top ? "" : "\n", "file", i->path);
+		printf("%-15s %s\n", "format", i->ops->format);
+		put_size("size", i->size);
+		put_size("takes", (uint64_t)st.st_blocks * 512);
+		if (i->backing_name)
+			printf("%-15s %s\n", "backing file", i->backing_name);
+	}
+	json_decref(chain);
+	image_close(top);
+	return 0;
+}
+
+/* ---- check, resize, map ---- */
+
+struct check_options { bool repair; };
+static const struct cli_option check_options[] = {
+	{ "--repair", NULL, "make the reference counts right", OPTION_FLAG, offsetof(struct check_options, repair), NULL },
+	{ NULL }
+};
+
+static int disk_check(int argc, char **argv)
+{
+	struct check_options o = { 0 };
+	struct image_check found = { 0 };
+	struct error err;
+	const char *words[1];
+	int status = cli_parse((struct cli_group[]){ { check_options, &o }, { NULL } }, argc, argv, words, 1, 1);
+	if (status >= 0)
+		return status;
+	struct image *i = disk_tool_open(words[0], NULL, !o.repair, &err);
+	if (!i)
+		return cli_fail(&err);
+	bool ok = !strcmp(i->ops->format, "raw") || qcow2_check(i, o.repair, &found, &err);
+	if (ok && found.fixed) {
+		struct image_check first = found;
+		ok = qcow2_check(i, false, &found, &err);
+		printf("%" PRIu64 " reference counts and marks were put right\n", first.fixed);
+	}
+	image_close(i);
+	if (!ok)
+		return cli_fail(&err);
+	if (found.corruptions)
+		printf("%" PRIu64 " corruptions\n", found.corruptions);
+	if (found.leaks)
+		printf("%" PRIu64 " leaked clusters: space only; --repair gives it back\n", found.leaks);
+	if (!found.corruptions && !found.leaks)
+		printf("no errors\n");
+	return found.corruptions || found.leaks ? STATUS_FAILED : 0;
+}
+
+static int disk_resize(int argc, char **argv)
+{
+	struct error err;
+	const char *words[2];
+	uint64_t size;
+	int status = cli_parse((struct cli_group[]){ { NULL } }, argc, argv, words, 2, 2);
+	if (status >= 0)
+		return status;
+	bool more = words[1][0] == '+';
+	if (!parse_size(words[1] + more, &size) || size > INT64_MAX / 2) {
+		error_set(&err, 0, "'%s' is not a size: write 20G, or +5G for more", words[1]);
+		return cli_usage(&err);
+	}
+	struct image *i = disk_tool_open(words[0], NULL, false, &err);
+	if (!i)
+		return cli_fail(&err);
+	size = ALIGN_UP(more ? i->size + size : size, 512);
+	bool ok = size >= i->size ? i->ops->resize(i, size, &err) :
+		  error_set(&err, 0, "disk '%s' would become smaller and lose its end: convert it to a new one",
+			    words[0]);
+	image_close(i);
+	return ok ? 0 : cli_fail(&err);
+}
+
+static int disk_map(int argc, char **argv)
+{
+	struct format_option f = { 0 };
+	struct error err;
+	const char *words[1];
+	int status = cli_parse((struct cli_group[]){ { format_options, &f }, { NULL } }, argc, argv, words, 1, 1);
+	int json = status < 0 ? cli_format(&f, &err) : 0;
+	if (status >= 0 || json < 0)
+		return status >= 0 ? status : cli_usage(&err);
+	struct image *i = disk_tool_open(words[0], NULL, true, &err);
+	if (!i)
+		return cli_fail(&err);
+	int r = 0;
+	const char *between = json ? "[\n" : "";
+	if (!json)
+		printf("%-18s %-18s %-5s %s\n", "START", "LENGTH", "WHAT", "DEPTH");
+	for (uint64_t at = 0, n; at < i->size && !r; at += n) {
+		enum image_kind kind;
+		unsigned depth = 0;
+		n = i->size - at;
+		if ((r = image_map(i, at, &n, &kind, &depth)))
+			break;
+		const char *what = kind == IMAGE_ZERO ? "zero" : "data";
+		if (json)
+			printf("%s{\"start\": %" PRIu64 ", \"length\": %" PRIu64 ", \"what\": \"%s\", \"depth\": %u}",
+			       between, at, n, what, depth);
+		else
+			printf("%-18" PRIu64 " %-18" PRIu64 " %-5s %u\n", at, n, what, depth);
+		between = ",\n";
+	}
+	if (json)
+		printf("\n]\n");
+	image_close(i);
+	if (r)
+		error_set(&err, -r, "cannot read the map of disk '%s'", words[0]);
+	return r ? cli_fail(&err) : 0;
+}
+
+static const struct verb disk_verbs[] = {
+	{ "create", "FILE [--size SIZE] [--backing FILE]", "make a new disk", disk_create },
+	{ "info", "[--format json] FILE", "format, size and backing files", disk_info },
+	{ "check", "[--repair] FILE", "look for errors and lost space", disk_check },
+	{ "convert", "[--format qcow2|raw] FROM TO", "copy into another format", disk_convert },
+	{ "resize", "FILE SIZE|+SIZE", "make a disk larger", disk_resize },
+	{ "map", "[--format json] FILE", "where there is data", disk_map },
+	{ "compare", "FILE FILE", "are two disks equal", disk_compare },
+};
+
+int verb_disk(int argc, char **argv)
+{
+	struct error err;
+	const char *word = argc > 1 ? argv[1] : "--help";
+	for (unsigned i = 0; i < ARRAY_SIZE(disk_verbs); i++)
+		if (!strcmp(word, disk_verbs[i].name)) {
+			if (argc == 3 && !strcmp(argv[2], "--help"))
+				printf("usage: abyme disk %s %s\n%s\n", word, disk_verbs[i].synopsis, disk_verbs[i].help);
+			argv[1] = "disk ";    /* no verb of its own: only the options are listed */
+			return disk_verbs[i].run(argc - 1, argv + 1);
+		}
+	if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
+		printf("usage: abyme disk VERB ...\n");
+		for (unsigned i = 0; i < ARRAY_SIZE(disk_verbs); i++)
+			printf("  %-8s %-38s %s\n", disk_verbs[i].name, disk_verbs[i].synopsis, disk_verbs[i].help);
+		return argc > 1 ? 0 : STATUS_USAGE;
+	}
+	error_set(&err, 0, "'disk %s' is not known: abyme disk --help lists what is", word);
+	return cli_usage(&err);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* `abyme disk`: the sub-verbs, spread over two files. */
+#ifndef CLI_DISK_H
+#define CLI_DISK_H
+
+#include "cli/cli.h"
+#include "disk/image.h"
+
+struct image *disk_tool_open(const char *path, const char *format, bool readonly, struct error *err);
+/* A new file, which must not be there yet; NULL on failure. */
+struct image_file *disk_tool_new(const char *path, struct error *err);
+/* "raw", "qcow2"; NULL given: by the end of the name. */
+bool disk_tool_format(const char **format, const char *path, struct error *err);
+/* A line on stderr that counts up, if that is a terminal. */
+void disk_tool_progress(const char *what, uint64_t done, uint64_t total);
+
+int disk_convert(int argc, char **argv);
+int disk_compare(int argc, char **argv);
+
+#endif

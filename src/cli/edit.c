@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * abyme edit: the definition in an editor; abyme set: by options.  What is
+ * not valid is refused and nothing changes.  It holds from the next start on.
+ */
+#include "cli/name.h"
+#include "cli/options.h"
+#include "cli/run.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+static bool replace(const struct instance *i, const struct definition *d, struct error *err)
+{
+	struct definition *full = definition_to_store(d, err);
+	bool ok = full && instance_set_definition(i, full, err);
+	definition_free(full);
+	return ok;
+}
+
+static void note_running(const struct instance *i)
+{
+	if (instance_keeper(i))
+		fprintf(stderr, "abyme: '%s' is running; the change holds from its next start on\n", i->name);
+}
+
+/* ---- edit ---- */
+
+static bool run_editor(const char *path, struct error *err)
+{
+	const char *editor = getenv("VISUAL");
+	editor = editor && *editor ? editor : getenv("EDITOR");
+	editor = editor && *editor ? editor : "vi";
+	auto_free char *script = xasprintf("%s \"$1\"", editor);
+	fflush(stdout);
+	pid_t pid = fork();
+	int status = -1;
+	if (pid == 0) {
+		execl("/bin/sh", "sh", "-c", script, "sh", path, (char *)NULL);
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) < 0)
+		return error_set(err, errno, "cannot run the editor '%s'", editor);
+	return !status || error_set(err, 0, "the editor '%s' failed; nothing is changed", editor);
+}
+
+static bool edit(const struct instance *i, struct error *err)
+{
+	char path[] = "/tmp/abyme-edit-XXXXXX.yaml";
+	auto_free char *text = instance_read(i, "definition.yaml");
+	auto_close int fd = mkstemps(path, 5);
+	if (!text || fd < 0 || !fd_write_full(fd, text, strlen(text)))
+		return error_set(err, errno, "cannot make a copy of the definition to edit");
+	struct definition *d = run_editor(path, err) ? definition_load(path, err) : NULL;
+	bool ok = d && replace(i, d, err);
+	definition_free(d);
+	unlink(path);
+	return ok;
+}
+
+int verb_edit(int argc, char **argv)
+{
+	struct error err = { 0 };
+	int status;
+	struct instance *i = cli_instance(NULL, NULL, argc, argv, &status);
+	if (!i)
+		return status;
+	if (edit(i, &err))
+		note_running(i);
+	else
+		status = cli_fail(&err);
+	instance_close(i);
+	return status;
+}
+
+/* ---- set ---- */
+
+/* The name comes first, as the options change what it has. */
+int verb_set(int argc, char **argv)
+{
+	struct error err = { 0 };
+	const char *name = NULL;
+	if (argc < 2 || argv[1][0] == '-') {
+		const struct cli_group help[] = { { definition_options, NULL }, { NULL } };
+		if (argc == 2 && !strcmp(argv[1], "--help"))
+			return cli_parse(help, argc, argv, &name, 0, 0);
+		error_set(&err, 0, "abyme set needs a NAME first: abyme set NAME OPTIONS");
+		return cli_usage(&err);
+	}
+	struct instance *i = instance_open(argv[1], &err);
+	struct definition *d = i ? instance_definition(i, &err) : NULL;
+	int status = d ? -1 : cli_fail(&err);
+	const struct cli_group groups[] = { { definition_options, d }, { NULL } };
+	argv[1] = argv[0];
+	if (d)
+		status = cli_parse(groups, argc - 1, argv + 1, &name, 0, 0);
+	if (status < 0 && replace(i, d, &err)) {
+		note_running(i);
+		status = 0;
+	} else if (status < 0) {
+		status = cli_usage(&err);
+	}
+	definition_free(d);
+	instance_close(i);
+	return status;
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The options of definitions: see options.h. */
+#include "cli/options.h"
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+
+/* Paths in a definition are absolute: it outlives the working directory. */
+static char *absolute(const char *path)
+{
+	char cwd[PATH_MAX];
+	if (path[0] == '/' || !getcwd(cwd, sizeof(cwd)))
+		return xstrdup(path);
+	return xasprintf("%s/%s", cwd, strncmp(path, "./", 2) ? path : path + 2);
+}
+
+static void make_absolute(char **path)
+{
+	char *full = absolute(*path);
+	free(*path);
+	*path = full;
+}
+
+static bool set_file(void *target, const char *value, struct error *err)
+{
+	struct definition *d = target, empty = { .version = DEFINITION_VERSION };
+	if (memcmp(d, &empty, sizeof(empty)))
+		return error_set(err, 0, "-f FILE must come before the options that change it");
+	struct definition *loaded = definition_load(value, err);
+	if (!loaded)
+		return false;
+	*d = *loaded;
+	free(loaded);
+	return true;
+}
+
+static bool set_kernel(void *target, const char *value, struct error *err)
+{
+	struct definition *d = target;
+	free(d->kernel);
+	d->kernel = absolute(value);
+	return true;
+}
+
+static bool set_initrd(void *target, const char *value, struct error *err)
+{
+	struct definition *d = target;
+	free(d->initrd);
+	d->initrd = absolute(value);
+	return true;
+}
+
+static bool set_firmware(void *target, const char *value, struct error *err)
+{
+	struct definition *d = target;
+	free(d->firmware);
+	d->firmware = strchr(value, '/') ? absolute(value) : xstrdup(value);
+	return true;
+}
+
+static bool set_serial(void *target, const char *value, struct error *err)
+{
+	struct definition *d = target;
+	free(d->serial);
+	if (!strncmp(value, "file:", 5) || !strncmp(value, "unix:", 5)) {
+		auto_free char *path = absolute(value + 5);
+		d->serial = xasprintf("%.5s%s", value, value[5] ? path : "");
+	} else {
+		d->serial = xstrdup(value);
+	}
+	return true;
+}
+
+static bool add_disk(void *target, const char *value, struct error *err)
+{
+	struct definition *d = target;
+	if (!definition_add_disk(d, value, err))
+		return false;
+	struct def_disk *disk = &d->disks[d->ndisks - 1];
+	make_absolute(&disk->file);
+	/* never guessed: what a guest wrote at the start of a raw disk must not decide */
+	auto_close int fd = disk->format ? -1 : open(disk->file, O_RDONLY | O_CLOEXEC);
+	char magic[4] = "";
+	if (fd >= 0 && read(fd, magic, 4) == 4 && !memcmp(magic, "QFI\xfb", 4))
+		return error_set(err, 0, "disk '%s' looks like a qcow2 image: add ',format=qcow2' if it is one, "
+				 "',format=raw' if not", disk->file);
+	return true;
+}
+
+static bool add_cdrom(void *target, const char *value, struct error *err)
+{
+	struct definition *d = target;
+	auto_free char *file = absolute(value);
+	return definition_add_cdrom(d, file, err);
+}
+
+static bool add_share(void *target, const char *value, struct error *err)
+{
+	struct definition *d = target;
+	if (!definition_add_share(d, value, err))
+		return false;
+	make_absolute(&d->shares[d->nshares - 1].dir);
+	return true;
+}
+
+static bool add_net(void *target, const char *value, struct error *err)
+{
+	return definition_add_net(target, value, err);
+}
+
+static bool add_publish(void *target, const char *value, struct error *err)
+{
+	return definition_add_publish(target, value, err);
+}
+
+#define TEXT(name, arg, member, help) \
+	{ name, arg, help, OPTION_STRING, offsetof(struct definition, member) }
+#define NUMBER(name, arg, member, help) \
+	{ name, arg, help, OPTION_UINT, offsetof(struct definition, member) }
+#define FLAG(name, member, help) \
+	{ name, NULL, help, OPTION_FLAG, offsetof(struct definition, member) }
+#define CALL(name, arg, fn, help) { name, arg, help, OPTION_CALL, 0, fn }
+
+const struct cli_option definition_options[] = {
+	CALL("-f", "FILE.yaml", set_file, "start from the definition in a file"),
+	NUMBER("--cpus", "N", cpus, "CPUs the machine may use (as many vCPUs)"),
+	NUMBER("--vcpus", "N", vcpus, "number of vCPUs, if not that of --cpus"),
+	TEXT("--cpu", "MODEL", cpu, "abyme-v2.1, abyme-v3.1 or max"),
+	TEXT("--memory", "SIZE", memory, "512M, 2G (default 1G)"),
+	TEXT("--board", "pc", board, "the machine's board"),
+	CALL("--firmware", "none|bios|uefi|FILE", set_firmware, "what starts the disk (SeaBIOS, OVMF)"),
+	TEXT("--display", "none|headless", display, "headless: a screen that abyme screenshot sees"),
+	CALL("--kernel", "FILE", set_kernel, "bzImage, PVH ELF or multiboot kernel"),
+	CALL("--initrd", "FILE", set_initrd, "initial RAM disk for the kernel"),
+	TEXT("--append", "STRING", append, "kernel command line"),
+	CALL("--disk", "FILE[,readonly][,format=raw|qcow2][,bus=virtio|ahci]", add_disk, "a disk (repeatable)"),
+	CALL("--cdrom", "FILE.iso", add_cdrom, "a CD in a SATA drive (repeatable)"),
+	CALL("--net", "user|none[,mac=MAC]", add_net, "a network interface (repeatable)"),
+	CALL("--network", "user|none[,mac=MAC]", add_net, "the same as --net"),
+	CALL("--publish", "[ADDR:]HOSTPORT:GUESTPORT[/udp]", add_publish, "reach a guest's port from the host"),
+	CALL("--serial", "stdio|file:PATH|unix:PATH|none", set_serial, "where the serial console goes"),
+	TEXT("--engine", "auto|kvm|jit|interp", engine, "what runs the guest's instructions"),
+	CALL("--share", "HOSTDIR:TAG[,readonly]", add_share, "a directory for the guest, by 9p"),
+	NUMBER("--vsock", "CID", vsock, "a vsock device with this address"),
+	TEXT("--on-reboot", "restart|exit", on_reboot, "what a reset of the guest does"),
+	TEXT("--clock", "host|continue", clock, "wall time after a resume"),
+	TEXT("--gdb", "[ADDR:]PORT", gdb, "serve gdb's remote protocol"),
+	TEXT("--jail", "auto|require|none", jail, "how much of the jail must be there"),
+	TEXT("--trace", "NAME[,NAME...]", trace, "record tracepoints into ./abyme.trace"),
+	FLAG("--debug-exit", debug_exit, "port 0xf4 ends the run with status V<<1|1"),
+	FLAG("--test-device", test_device, "the ports of pc-testdev"),
+	{ NULL }
+};
+
+bool definition_take_word(struct definition *d, const char *word, struct error *err)
+{
+	if (word[0] != '/' && strncmp(word, "./", 2) && strncmp(word, "../", 3))
+		return error_set(err, 0, "'%s' names an image, which this version cannot run: give a disk "
+				 "file as /PATH or ./PATH", word);
+	if (!add_disk(d, word, err))
+		return false;
+	struct def_disk first = d->disks[d->ndisks - 1];
+	memmove(&d->disks[1], &d->disks[0], (d->ndisks - 1) * sizeof(first));
+	d->disks[0] = first;
+	return true;
+}
+
+static bool print_json(const struct definition *d, const char *why)
+{
+	json_t *o = definition_to_json(d);
+	if (why)
+		json_object_set_new(o, "engine-reason", json_string(why));
+	char *text = json_dumps(o, JSON_INDENT(2));
+	printf("%s\n", text ? text : "{}");
+	free(text);
+	json_decref(o);
+	return true;
+}
+
+bool definition_print(const struct definition *d, const char *why, bool json, struct error *err)
+{
+	if (json)
+		return print_json(d, why);
+	auto_free char *text = definition_to_yaml(d, err);
+	if (!text)
+		return false;
+	printf("%s", text);
+	if (why)
+		printf("# engine: %s\n", why);
+	return true;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The table of verbs, and help. */
+#include "cli/cli.h"
+
+#include <stdio.h>
+
+const struct verb verbs[] = {
+	{ "run", "[OPTIONS] [DISK]", "create an instance and start it", verb_run },
+	{ "create", "[OPTIONS] [DISK]", "create an instance", verb_create },
+	{ "start", "[--attach] [--rm] NAME", "start a stopped instance", verb_start },
+	{ "ls", "[--quiet] [--format json]", "list the instances (also: ps)", verb_ls },
+	{ "inspect", "[--format json] NAME", "show an instance's definition and run", verb_inspect },
+	{ "edit", "NAME", "change a definition in $EDITOR", verb_edit },
+	{ "set", "NAME OPTIONS", "change a definition by options of run", verb_set },
+	{ "stop", "[--force] [--timeout SECONDS] NAME", "press the power button and wait", verb_stop },
+	{ "kill", "NAME", "end a machine at once", verb_kill },
+	{ "pause", "NAME", "let a machine stand still", verb_pause },
+	{ "unpause", "NAME", "let it go on", verb_unpause },
+	{ "console", "NAME", "join the serial console", verb_console },
+	{ "logs", "[--follow] [--monitor] NAME", "what the console has shown", verb_logs },
+	{ "suspend", "NAME FILE", "save a running machine to a file and end it", verb_suspend },
+	{ "resume", "[OPTIONS] FILE", "go on from such a file", verb_resume },
+	{ "screenshot", "NAME FILE.png", "a picture of what the screen shows", verb_screenshot },
+	{ "type", "NAME TEXT", "type text on the keyboard", verb_type },
+	{ "key", "NAME CHORD", "press keys: ctrl-alt-delete, f2, enter", verb_key },
+	{ "stats", "[--engine] [--format json] NAME", "resource use of a machine", verb_stats },
+	{ "rm", "[--force] NAME...", "remove instances", verb_rm },
+	{ "disk", "create|info|check|convert|resize|map|compare ...", "virtual disks", verb_disk },
+	{ "doctor", "[--format json]", "what can run on this host, and why not", verb_doctor },
+	{ "completion", "[WORD...]", "words for the shell's completion", verb_completion },
+	{ "help", "[VERB]", "what there is", verb_help },
+	{ NULL }
+};
+
+int verb_help(int argc, char **argv)
+{
+	printf("Abyme %s: virtual machines on whatever machine there is.\n\nusage: abyme VERB ...\n", ABYME_VERSION);
+	for (const struct verb *v = verbs; v->name; v++)
+		printf("  %-10s %s\n", v->name, v->help);
+	printf("abyme VERB --help shows a verb's options; man abyme tells the whole story.\n");
+	return 0;
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The board `pc-1` put together: which chips, in which order (the order of
+ * state sections and of PCI slots), and how interrupt lines run between them.
+ */
+#include "device/board.h"
+
+#include <stdio.h>
+
+#include "device/acpi/acpi.h"
+#include "device/ata/ahci.h"
+#include "device/boot/boot.h"
+#include "device/chipset.h"
+#include "device/firmware.h"
+#include "device/keyboard.h"
+#include "device/smbios.h"
+#include "device/vga/screen.h"
+#include "device/virtio/virtio.h"
+#include "disk/disk.h"
+#include "machine/machine.h"
+#include "net/port.h"
+
+#define MIN_RAM (2 * MiB)
+
+/* --- interrupt lines ------------------------------------------------------- */
+static void gsi_set(void *opaque, unsigned gsi, bool level)
+{
+	struct machine *m = opaque;
+	if (gsi < 16)
+		i8259_set(m, gsi, level);
+	if (gsi != 2)     /* the 8259's cascade: the I/O APIC's input 2 is ISA IRQ 0 */
+		ioapic_set(m, gsi ? gsi : 2, level);
+}
+
+struct irq_line board_gsi(struct machine *m, unsigned gsi)
+{
+	return (struct irq_line){ .set = gsi_set, .opaque = m, .pin = gsi };
+}
+
+bool board_extint_pending(struct machine *m) { return i8259_pending(m); }
+int board_extint_ack(struct machine *m) { return i8259_ack(m); }
+void board_eoi(struct machine *m, uint8_t vector) { ioapic_eoi(m, vector); }
+
+void board_power_button(struct machine *m)
+{
+	acpi_pm_power_button(m);
+}
+
+/* --- holes ------------------------------------------------------------------ */
+static uint64_t nothing_read(void *opaque, uint64_t at, unsigned size) { return UINT64_MAX; }
+static void nothing_write(void *opaque, uint64_t at, uint64_t value, unsigned size) { }
+
+/* Ports that PCs have and nobody needs answered: POST codes, the DMA page
+ * registers, I/O delay at 0x80, the coprocessor's reset. */
+static void add_holes(struct machine *m)
+{
+	static const struct io_ops ops = { nothing_read, nothing_write, 1, 8, true };
+	memory_add_io(m->ports, "post", 0x80, 0x10, 0, &ops, NULL);
+	memory_add_io(m->ports, "coprocessor", 0xf0, 2, 0, &ops, NULL);
+	memory_add_io(m->memory, "vga-hole", 0xa0000, 0x20000, 1, &ops, NULL);
+}
+
+/* --- devices ---------------------------------------------------------------- */
+static bool create_chips(struct machine *m, struct error *err)
+{
+	const struct machine_config *c = m->config;
+	return i8259_create(m, err) && ioapic_create(m, err) && pci_host_create(m, err) &&
+	       lpc_create(m, err) && i8254_create(m, err) && mc146818_create(m, err) &&
+	       hpet_create(m, err) && i8042_create(m, err) && acpi_pm_create(m, err) &&
+	       vmgenid_create(m, err) && fw_cfg_create(m, err) &&
+	       ns16550_create(m, 0, c->serial_fd[0], err) &&
+	       ns16550_create(m, 1, c->serial_fd[1], err) &&
+	       (!c->screen || (vga_create(m, err) && keyboard_create(m, err))) &&
+	       (!c->debug_exit || debug_exit_create(m, err)) &&
+	       (!c->test_device || testdev_create(m, err));
+}
+
+/* Virtio disks in their order; SATA drives are collected for their controller. */
+static bool create_disks(struct machine *m, struct error *err)
+{
+	struct ahci_drive sata[CONFIG_MAX_DISKS];
+	unsigned nsata = 0;
+	for (unsigned i = 0; i < m->config->ndisks; i++) {
+		const struct disk_config *d = &m->config->disk[i];
+		char serial[20];
+		snprintf(serial, sizeof(serial), "abyme-%u", i);
+		struct disk_options o = { .path = d->path, .fd = d->fd, .format = d->format,
+					  .readonly = d->readonly,
+					  .backing_fds = d->backing_fd, .nbacking_fds = d->nbacking };
+		struct disk *disk = disk_open(&o, m->loop, err);
+		if (disk && (d->sata || d->cdrom))
+			sata[nsata++] = (struct ahci_drive){ disk, d->cdrom };
+		else if (!disk || !virtio_blk_create(m, disk, serial, err))
+			return false;
+	}
+	return !nsata || ahci_create(m, sata, nsata, err);
+}
+
+static bool create_virtio(struct machine *m, struct error *err)
+{
+	const struct machine_config *c = m->config;
+	if (!create_disks(m, err))
+		return false;
+	for (unsigned i = 0; i < c->nnets; i++) {
+		struct net_port *p = net_socket_port(m->loop, c->net[i].fd, err);
+		if (!p || !virtio_net_create(m, p, c->net[i].mac, err))
+			return false;
+	}
+	if (c->console_fd >= 0 && !virtio_console_create(m, c->console_fd, err))
+		return false;
+	for (unsigned i = 0; i < c->nshares; i++)
+		if (!virtio_9p_create(m, c->share[i].tag, c->share[i].fd, err))
+			return false;
+	if (c->vsock_cid && !virtio_vsock_create(m, c->vsock_cid, c->vsock_fd, c->vsock_path, err))
+		return false;
+	return virtio_rng_create(m, err) && virtio_balloon_create(m, err);
+}
+
+bool board_create(struct machine *m, struct error *err)
+{
+	if (m->ram_low->size < MIN_RAM)
+		return error_set(err, 0, "a machine needs at least %llu MiB of memory",
+				 (unsigned long long)(MIN_RAM / MiB));
+	m->board_data = xnew(struct board);
+	add_holes(m);
+	if (!firmware_create(m, err) || !create_chips(m, err) || !create_virtio(m, err))
+		return false;
+	firmware_describe(m);
+	return true;
+}
+
+void board_end(struct machine *m)
+{
+	ns16550_flush_all(m);
+}
+
+void board_free(struct machine *m)
+{
+	pci_free(m);
+	free(m->board_data);
+	m->board_data = NULL;
+}
+
+/* Firmware starts by itself at the reset vector; without it, what it would
+ * have done, then the kernel. */
+bool board_boot(struct machine *m, struct error *err)
+{
+	if (m->config->firmware_fd >= 0)
+		return true;
+	pci_host_shadow_all(m);
+	pci_assign(m);
+	smbios_place(m);
+	return acpi_place(m, err) && boot_kernel(m, err);
+}

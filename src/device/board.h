@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The board `pc-1`: its memory map and its fixed devices.  The layout is part
+ * of the saved state's contract: a change is a new board version.
+ */
+#ifndef DEVICE_BOARD_H
+#define DEVICE_BOARD_H
+
+#include "device/device.h"
+
+#define BOARD_LOW_RAM_MAX   0x80000000ull   /* RAM below the PCI hole: at most 2 GiB */
+#define BOARD_ECAM          0xb0000000ull   /* 256 MiB */
+#define BOARD_PCI32         0xc0000000ull   /* ..0xfebfffff */
+#define BOARD_PCI32_END     0xfec00000ull
+#define BOARD_IOAPIC        0xfec00000ull
+#define BOARD_HPET          0xfed00000ull
+#define BOARD_LAPIC         0xfee00000ull
+#define BOARD_HIGH_RAM      0x100000000ull
+#define BOARD_HOTPLUG_SIZE  0x2000000000ull /* reserved after high RAM for memory hotplug */
+#define BOARD_PCI64         0x4000000000ull /* 64-bit BAR window: 256 GiB..512 GiB */
+#define BOARD_PCI64_END     0x8000000000ull
+enum { BOARD_PM_BASE = 0x600, BOARD_SCI = 9, BOARD_FWCFG = 0x510, BOARD_DEBUG_EXIT = 0xf4 };
+
+/* Fixed devices in their order, then the kernel loader. */
+bool board_create(struct machine *m, struct error *err);
+/* Put CPU 0 (and memory) where the kernel or firmware starts; after each reset. */
+bool board_boot(struct machine *m, struct error *err);
+void board_power_button(struct machine *m);      /* requires: board lock */
+/* The machine has ended: let its last words out. Board lock not held. */
+void board_end(struct machine *m);
+/* After all devices have been destroyed. */
+void board_free(struct machine *m);
+
+/* The 8259's INTR output, for vCPUs whose LINT0 takes it: vector, or -1. Board
+ * lock is taken inside. */
+bool board_extint_pending(struct machine *m);
+int board_extint_ack(struct machine *m);
+/* EOI of a level-triggered vector: the I/O APIC drops remote IRR. */
+void board_eoi(struct machine *m, uint8_t vector);
+
+/* The devices of the board, one file each. */
+bool i8259_create(struct machine *m, struct error *err);
+bool i8254_create(struct machine *m, struct error *err);
+bool ioapic_create(struct machine *m, struct error *err);
+bool mc146818_create(struct machine *m, struct error *err);
+bool hpet_create(struct machine *m, struct error *err);
+bool ns16550_create(struct machine *m, unsigned com, int fd, struct error *err);
+bool i8042_create(struct machine *m, struct error *err);
+bool acpi_pm_create(struct machine *m, struct error *err);
+bool fw_cfg_create(struct machine *m, struct error *err);
+bool debug_exit_create(struct machine *m, struct error *err);
+bool testdev_create(struct machine *m, struct error *err);
+
+#endif

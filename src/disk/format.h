@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Inside of disk/: what a format provides.  disk.c has checked a request
+ * (range, alignment, readonly) before a format sees it.
+ */
+#ifndef DISK_FORMAT_H
+#define DISK_FORMAT_H
+
+#include "disk/disk.h"
+
+struct disk_ops {
+	const char *format;
+	/* Takes the descriptor on success; fills d->info. */
+	bool (*open)(struct disk *d, int fd, const struct disk_options *o, struct error *err);
+	void (*submit)(struct disk *d, struct disk_request *r);
+	void (*plug)(struct disk *d, bool on);
+	void (*wait)(struct disk *d);       /* block for at least one completion */
+	void (*close)(struct disk *d);
+};
+
+struct disk {
+	const struct disk_ops *ops;
+	struct loop *loop;
+	struct disk_info info;
+	unsigned in_flight;
+	void *format;                       /* the format's own */
+};
+
+extern const struct disk_ops disk_raw, disk_qcow2;
+
+/* Finish a request; the format no longer knows it. */
+void disk_done(struct disk *d, struct disk_request *r, int result);
+
+/* Size in bytes of a regular file or block device. */
+bool disk_file_size(int fd, const char *path, uint64_t *size, struct error *err);
+/* Take QEMU's byte-range locks, which live as long as the open file
+ * (an io_uring keeps that open a little longer: unlock before closing). */
+bool disk_lock(int fd, const char *path, bool readonly, struct error *err);
+void disk_unlock(int fd);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Disk images as plain blocking calls: what the tools use, and what the threads
+ * behind a struct disk run.  read, write, zero and flush may be called from
+ * several threads at once; results are 0 or -errno.
+ *
+ * An image lies on a struct image_file, whose calls a test can replace to drop
+ * or reorder what was not synced.
+ */
+#ifndef DISK_IMAGE_H
+#define DISK_IMAGE_H
+
+#include <sys/uio.h>
+#include "base/error.h"
+#include "base/util.h"
+
+struct image_file;
+struct image_file_ops {
+	int (*read)(struct image_file *f, const struct iovec *iov, unsigned n, uint64_t offset);
+	int (*write)(struct image_file *f, const struct iovec *iov, unsigned n, uint64_t offset);
+	int (*sync)(struct image_file *f);
+	int (*punch)(struct image_file *f, uint64_t offset, uint64_t len);
+	int (*truncate)(struct image_file *f, uint64_t size);
+	uint64_t (*size)(struct image_file *f);
+	void (*close)(struct image_file *f);
+};
+struct image_file { const struct image_file_ops *ops; };
+/* Over a descriptor, which it owns from then on. Reads beyond the end give zeros. */
+struct image_file *image_file_fd(int fd);
+int file_read(struct image_file *f, void *buf, size_t n, uint64_t offset);
+int file_write(struct image_file *f, const void *buf, size_t n, uint64_t offset);
+
+enum image_kind { IMAGE_DATA, IMAGE_ZERO, IMAGE_ABSENT };   /* ABSENT: the backing image's */
+
+struct image;
+struct image_ops {
+	const char *format;
+	bool (*open)(struct image *i, struct error *err);
+	int (*read)(struct image *i, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t len);
+	int (*write)(struct image *i, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t len);
+	/* Zeros; unmap: give the space back where that is possible. */
+	int (*zero)(struct image *i, uint64_t offset, uint64_t len, bool unmap);
+	int (*flush)(struct image *i);
+	/* What this layer alone has at `offset`: kind, and for how many bytes (at most *len). */
+	int (*map)(struct image *i, uint64_t offset, uint64_t *len, enum image_kind *kind);
+	bool (*resize)(struct image *i, uint64_t size, struct error *err);
+	void (*close)(struct image *i);
+};
+
+enum { IMAGE_CHAIN_MAX = 64 };
+
+struct image {
+	const struct image_ops *ops;
+	struct image_file *file;
+	char *path;
+	uint64_t size;                    /* bytes the guest sees */
+	bool readonly;
+	struct image *backing;
+	char *backing_name, *backing_format;   /* as written in the image, or NULL */
+	void *format;
+};
+
+extern const struct image_ops image_raw, image_qcow2;
+
+struct image_open {
+	const char *path;                 /* for messages, and to open if fd < 0 */
+	int fd;                           /* >= 0: use this one; owned, also on failure */
+	const char *format;               /* NULL: look at its first bytes */
+	bool readonly, no_backing, no_lock;
+	const int *backing_fds;           /* the chain below, if already open: borrowed */
+	unsigned nbacking_fds;
+};
+struct image *image_open(const struct image_open *o, struct error *err);
+/* The same on a file that is open already (owned on success), without backing. */
+struct image *image_on(struct image_file *f, const char *format, const char *path, bool readonly,
+		       struct error *err);
+void image_close(struct image *i);
+/* "raw" or "qcow2", by the first bytes. */
+const char *image_probe(struct image_file *f);
+
+int image_read(struct image *i, void *buf, size_t len, uint64_t offset);
+int image_write(struct image *i, const void *buf, size_t len, uint64_t offset);
+/* The same through the whole chain: DATA or ZERO; `depth` (may be NULL): how many layers down. */
+int image_map(struct image *i, uint64_t offset, uint64_t *len, enum image_kind *kind, unsigned *depth);
+
+/* Bytes [skip, skip + len) of an array of iovecs, into out[] (room for n); how many. */
+unsigned iov_window(const struct iovec *iov, unsigned n, uint64_t skip, uint64_t len, struct iovec *out);
+void iov_zero(const struct iovec *iov, unsigned n);
+
+/* qcow2.c */
+struct qcow2_create { uint64_t size; unsigned cluster_bits, version; const char *backing, *backing_format; };
+bool qcow2_create(struct image_file *f, const struct qcow2_create *c, struct error *err);
+/* What a check found; repaired ones are counted too. */
+struct image_check { uint64_t corruptions, leaks, fixed, clusters, allocated; };
+bool qcow2_check(struct image *i, bool repair, struct image_check *result, struct error *err);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Inside of qcow2 (QEMU's docs/interop/qcow2.txt, versions 2 and 3).  The
+ * numbered invariants stand in qcow2.c.
+ */
+#ifndef DISK_QCOW2_H
+#define DISK_QCOW2_H
+
+#include <pthread.h>
+#include "disk/image.h"
+
+#define L2_COPIED (1ull << 63)
+#define L2_COMPRESSED (1ull << 62)
+#define L2_ZERO 1ull
+#define OFFSET_MASK 0x00fffffffffffe00ull      /* bits 9..55 */
+#define L1_MAX_BYTES (32ull << 20)
+#define REFTABLE_MAX_BYTES (64ull << 20)
+enum { INCOMPAT_DIRTY = 1, INCOMPAT_CORRUPT = 2, INCOMPAT_EXTERNAL = 4, INCOMPAT_COMPRESSION = 8,
+       INCOMPAT_EXTENDED_L2 = 16 };
+
+enum table_kind { TABLE_REFCOUNT, TABLE_L2 };
+
+/* One cluster of metadata in memory. */
+struct table {
+	uint64_t offset;
+	enum table_kind kind;
+	bool dirty;
+	uint64_t used;                    /* age */
+	struct table *next;               /* of its bucket */
+	uint8_t data[];
+};
+
+enum { TABLE_BUCKETS = 64 };
+
+struct qcow2 {
+	struct image *image;
+	struct image_file *file;
+	/* the header; offsets in bytes */
+	uint32_t version, cluster_bits, refcount_bits_log, header_length, l1_size, nb_snapshots;
+	uint64_t l1_offset, reftable_offset, snapshots_offset, incompatible, autoclear;
+	uint64_t bitmaps_offset, bitmaps_size; uint32_t nb_bitmaps;
+	uint64_t cluster_size, l2_entries, refs_per_block;
+	uint64_t reftable_entries;
+	bool marked_dirty;                /* something may have changed; version 3: the bit is on disk */
+
+	pthread_mutex_t lock;             /* recursive; all below */
+	uint64_t *l1, *reftable;          /* host byte order */
+	bool *l1_dirty;                   /* a flag for each 512 bytes of the L1 table */
+	bool any_l1_dirty;
+	struct table *bucket[TABLE_BUCKETS];
+	unsigned ntables, tables_max;
+	uint64_t age;
+	uint64_t next_free;               /* where the search for free clusters goes on */
+	uint64_t *freed;                  /* clusters whose last reference is gone in memory only */
+	size_t nfreed, freed_max;
+	int broken;                       /* metadata could not be written: no more writes (-errno) */
+
+	pthread_rwlock_t io;              /* shared by data transfers, exclusive to reuse clusters */
+};
+
+static inline uint16_t be16_get(const void *p) { uint16_t v; memcpy(&v, p, 2); return be16toh(v); }
+static inline uint32_t be32_get(const void *p) { uint32_t v; memcpy(&v, p, 4); return be32toh(v); }
+static inline uint64_t be64_get(const void *p) { uint64_t v; memcpy(&v, p, 8); return be64toh(v); }
+static inline void be16_put(void *p, uint16_t v) { v = htobe16(v); memcpy(p, &v, 2); }
+static inline void be32_put(void *p, uint32_t v) { v = htobe32(v); memcpy(p, &v, 4); }
+static inline void be64_put(void *p, uint64_t v) { v = htobe64(v); memcpy(p, &v, 8); }
+
+/* qcow2_table.c: metadata in memory; requires: q->lock */
+/* The table at `offset`; `fresh`: do not read it, it is new (zeroed, dirty). The
+ * pointer is good until the next call. */
+int table_get(struct qcow2 *q, uint64_t offset, enum table_kind kind, bool fresh, struct table **t);
+void table_forget(struct qcow2 *q, uint64_t offset);
+/* Make all metadata durable, in the order that the invariants ask for. */
+int metadata_sync(struct qcow2 *q);
+int mark_dirty(struct qcow2 *q);
+/* A write of metadata failed: what is on disk stays as it is from now on. */
+int metadata_failed(struct qcow2 *q, int r);
+void tables_free(struct qcow2 *q);
+
+/* qcow2_refcount.c; requires: q->lock */
+int refcount_get(struct qcow2 *q, uint64_t cluster, uint64_t *count);
+int refcount_add(struct qcow2 *q, uint64_t cluster, int delta);
+int refcount_set(struct qcow2 *q, uint64_t cluster, uint64_t count);
+/* Up to `want` neighbouring free clusters, refcount 1 each: offset, *got. */
+int clusters_alloc(struct qcow2 *q, uint64_t want, uint64_t *offset, uint64_t *got);
+/* Once the reference has gone from the disk too. */
+int cluster_free_later(struct qcow2 *q, uint64_t offset);
+/* requires: q->io exclusively, metadata synced */
+int apply_freed(struct qcow2 *q);
+uint64_t ref_load(const struct qcow2 *q, const uint8_t *block, uint64_t i);
+void ref_store(const struct qcow2 *q, uint8_t *block, uint64_t i, uint64_t v);
+
+/* qcow2_map.c */
+enum cluster_kind { CLUSTER_ABSENT, CLUSTER_ZERO, CLUSTER_DATA, CLUSTER_COMPRESSED };
+enum cluster_kind entry_kind(const struct qcow2 *q, uint64_t entry);
+/* The L2 entry of a guest offset, 0 if its table is absent; requires: q->lock */
+int entry_get(struct qcow2 *q, uint64_t offset, uint64_t *entry);
+/* Offset and bytes (in whole sectors) of a compressed cluster. */
+void compressed_place(const struct qcow2 *q, uint64_t entry, uint64_t *offset, uint64_t *bytes);
+int qcow2_read(struct image *i, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t len);
+int qcow2_write(struct image *i, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t len);
+int qcow2_zero(struct image *i, uint64_t offset, uint64_t len, bool unmap);
+int qcow2_map(struct image *i, uint64_t offset, uint64_t *len, enum image_kind *kind);
+int qcow2_flush(struct image *i);
+/* An aligned host offset outside the header, the L1 and the refcount table. */
+bool place_sound(const struct qcow2 *q, uint64_t offset);
+
+#endif

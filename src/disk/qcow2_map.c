@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * qcow2: from guest offsets to clusters; reading, writing, zeroing.
+ *
+ * Looking up happens under q->lock, transfers of data outside it; an allocating
+ * write stays inside, so that no two can fill one cluster.  Every request holds
+ * q->io shared: a cluster is reused only when nobody can still be writing to it.
+ */
+#include "disk/qcow2.h"
+
+#include <errno.h>
+#include <zlib.h>
+
+enum { WINDOW = 200, FREED_ENOUGH = 1024 };
+
+bool place_sound(const struct qcow2 *q, uint64_t offset)
+{
+	uint64_t l1_end = q->l1_offset + 8ull * q->l1_size, ref_end = q->reftable_offset + 8 * q->reftable_entries;
+	uint64_t end = offset + q->cluster_size;
+	return offset >= q->cluster_size && !(offset & (q->cluster_size - 1)) && offset < OFFSET_MASK &&
+	       (end <= q->l1_offset || offset >= l1_end) && (end <= q->reftable_offset || offset >= ref_end);
+}
+
+enum cluster_kind entry_kind(const struct qcow2 *q, uint64_t e)
+{
+	if (e & L2_COMPRESSED)
+		return CLUSTER_COMPRESSED;
+	if (q->version >= 3 && e & L2_ZERO)
+		return CLUSTER_ZERO;
+	return e & OFFSET_MASK ? CLUSTER_DATA : CLUSTER_ABSENT;
+}
+
+void compressed_place(const struct qcow2 *q, uint64_t e, uint64_t *offset, uint64_t *bytes)
+{
+	unsigned x = 62 - (q->cluster_bits - 8);
+	*offset = e & ((1ull << x) - 1);
+	*bytes = (((e & ~L2_COPIED & ~L2_COMPRESSED) >> x) + 1) * 512 - (*offset & 511);
+}
+
+static uint64_t l1_index(const struct qcow2 *q, uint64_t offset)
+{
+	return offset >> q->cluster_bits >> (q->cluster_bits - 3);
+}
+
+static uint64_t l2_index(const struct qcow2 *q, uint64_t offset)
+{
+	return offset >> q->cluster_bits & (q->l2_entries - 1);
+}
+
+/* NULL in *t: there is none. */
+static int l2_get(struct qcow2 *q, uint64_t offset, struct table **t)
+{
+	uint64_t i = l1_index(q, offset), at = i < q->l1_size ? q->l1[i] & OFFSET_MASK : 0;
+	*t = NULL;
+	return at ? table_get(q, at, TABLE_L2, false, t) : 0;
+}
+
+int entry_get(struct qcow2 *q, uint64_t offset, uint64_t *entry)
+{
+	struct table *t;
+	int r = l2_get(q, offset, &t);
+	*entry = !r && t ? be64_get(t->data + 8 * l2_index(q, offset)) : 0;
+	return r;
+}
+
+/* A table that is ours alone to change: made, or copied from a shared one. */
+static int l2_for_write(struct qcow2 *q, uint64_t offset, struct table **out)
+{
+	uint64_t i = l1_index(q, offset), at, got;
+	struct table *old;
+	int r = l2_get(q, offset, &old);
+	if (r || (old && q->l1[i] & L2_COPIED)) {
+		*out = old;
+		return r;
+	}
+	auto_free uint8_t *copy = old ? memcpy(xmalloc(q->cluster_size), old->data, q->cluster_size) : NULL;
+	if ((r = clusters_alloc(q, 1, &at, &got)) || (r = table_get(q, at, TABLE_L2, true, out)))
+		return r;
+	if (copy) {
+		memcpy((*out)->data, copy, q->cluster_size);
+		cluster_free_later(q, q->l1[i] & OFFSET_MASK);
+	}
+	q->l1[i] = at | L2_COPIED;
+	q->l1_dirty[i / 64] = q->any_l1_dirty = true;
+	return 0;
+}
+
+static void free_entry_later(struct qcow2 *q, uint64_t e)
+{
+	uint64_t offset = e & OFFSET_MASK, bytes = 1;
+	if (e & L2_COMPRESSED)
+		compressed_place(q, e, &offset, &bytes);
+	else if (!offset)
+		return;
+	uint64_t first = offset >> q->cluster_bits, last = (offset + bytes - 1) >> q->cluster_bits;
+	for (; first <= last; first++)
+		cluster_free_later(q, first << q->cluster_bits);
+}
+
+struct run { enum cluster_kind kind; uint64_t host, len, entry; };
+
+/* Neighbours of one kind, contiguous in the file, from `offset` on. requires: q->lock */
+static int find_run(struct qcow2 *q, uint64_t offset, uint64_t len, bool ours_only, struct run *run)
+{
+	uint64_t in = offset & (q->cluster_size - 1), i = l2_index(q, offset);
+	struct table *t;
+	int r = l2_get(q, offset, &t);
+	if (r)
+		return r;
+	uint64_t e = t ? be64_get(t->data + 8 * i) : 0, most = MIN(len, ((q->l2_entries - i) << q->cluster_bits) - in);
+	run->kind = entry_kind(q, e);
+	run->host = (e & OFFSET_MASK) + in;
+	run->entry = e;
+	run->len = MIN(most, q->cluster_size - in);
+	if (run->kind == CLUSTER_DATA && !place_sound(q, e & OFFSET_MASK))
+		return -EIO;
+	if (!t)
+		run->len = most;
+	if (!t || run->kind == CLUSTER_COMPRESSED)
+		return 0;
+	for (uint64_t host = e & OFFSET_MASK; run->len < most; run->len = MIN(run->len + q->cluster_size, most)) {
+		uint64_t next = be64_get(t->data + 8 * ++i);
+		if (entry_kind(q, next) != run->kind)
+			break;
+		host += q->cluster_size;
+		if (run->kind == CLUSTER_DATA && ((next & OFFSET_MASK) != host || !place_sound(q, host) ||
+						  (ours_only && !(next & L2_COPIED))))
+			break;
+	}
+	return 0;
+}
+
+static int inflate_cluster(struct qcow2 *q, uint64_t entry, uint8_t *out)
+{
+	uint64_t offset, bytes;
+	compressed_place(q, entry, &offset, &bytes);
+	auto_free uint8_t *in = xmalloc(bytes);
+	int r = file_read(q->file, in, bytes, offset);
+	if (r)
+		return r;
+	z_stream z = { .next_in = in, .avail_in = (uInt)bytes, .next_out = out, .avail_out = (uInt)q->cluster_size };
+	if (inflateInit2(&z, -12) != Z_OK)
+		return -ENOMEM;
+	r = inflate(&z, Z_FINISH);
+	/* sectors are counted whole: bytes may be left over */
+	bool good = (r == Z_STREAM_END || r == Z_BUF_ERROR || r == Z_OK) && !z.avail_out;
+	inflateEnd(&z);
+	return good ? 0 : -EIO;
+}
+
+static int read_backing(struct qcow2 *q, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t len)
+{
+	struct image *b = q->image->backing;
+	struct iovec part[WINDOW];
+	uint64_t there = b && offset < b->size ? MIN(len, b->size - offset) : 0;
+	unsigned k = iov_window(iov, n, there, len - there, part);
+	iov_zero(part, k);
+	k = iov_window(iov, n, 0, there, part);
+	return there ? b->ops->read(b, part, k, offset, there) : 0;
+}
+
+static int read_run(struct qcow2 *q, const struct run *run, const struct iovec *iov, unsigned n, uint64_t offset)
+{
+	switch (run->kind) {
+	case CLUSTER_DATA: return q->file->ops->read(q->file, iov, n, run->host);
+	case CLUSTER_ABSENT: return read_backing(q, iov, n, offset, run->len);
+	case CLUSTER_ZERO:
+		iov_zero(iov, n);
+		return 0;
+	default: {
+		auto_free uint8_t *buf = xmalloc(q->cluster_size);
+		int r = inflate_cluster(q, run->entry, buf);
+		uint64_t at = offset & (q->cluster_size - 1);
+		for (unsigned i = 0; i < n && !r; at += iov[i++].iov_len)
+			memcpy(iov[i].iov_base, buf + at, iov[i].iov_len);
+		return r;
+	}
+	}
+}
+
+/* requires: q->io shared; q->lock may be held (it is recursive) */
+static int do_read(struct qcow2 *q, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t len)
+{
+	struct iovec part[WINDOW];
+	if (n > WINDOW)
+		return -EINVAL;
+	for (uint64_t done = 0; done < len; ) {
+		struct run run;
+		pthread_mutex_lock(&q->lock);
+		int r = find_run(q, offset + done, len - done, false, &run);
+		pthread_mutex_unlock(&q->lock);
+		if (r)
+			return r;
+		unsigned k = iov_window(iov, n, done, run.len, part);
+		if ((r = read_run(q, &run, part, k, offset + done)))
+			return r;
+		done += run.len;
+	}
+	return 0;
+}
+
+int qcow2_read(struct image *i, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t len)
+{
+	struct qcow2 *q = i->format;
+	pthread_rwlock_rdlock(&q->io);
+	int r = do_read(q, iov, n, offset, len);
+	pthread_rwlock_unlock(&q->io);
+	return r;
+}
+
+/* --- writing -------------------------------------------------------------- */
+
+/* How many clusters from `offset` on need a place of their own, within one table. */
+static int count_new(struct qcow2 *q, uint64_t offset, uint64_t len, uint64_t *count)
+{
+	struct table *t;
+	uint64_t i = l2_index(q, offset), in = offset & (q->cluster_size - 1);
+	uint64_t most = MIN((in + len + q->cluster_size - 1) >> q->cluster_bits, q->l2_entries - i);
+	int r = l2_get(q, offset, &t);
+	for (*count = 0; !r && *count < most; ++*count) {
+		uint64_t e = t ? be64_get(t->data + 8 * (i + *count)) : 0;
+		if (entry_kind(q, e) == CLUSTER_DATA && e & L2_COPIED)
+			break;
+	}
+	return r;
+}
+
+/* Guest data in new clusters at `host`, with the old contents around it. */
+static int fill_clusters(struct qcow2 *q, uint64_t host, uint64_t clusters, const struct iovec *iov, unsigned n,
+			 uint64_t offset, uint64_t len)
+{
+	uint64_t head = offset & (q->cluster_size - 1), tail = (clusters << q->cluster_bits) - head - len;
+	auto_free uint8_t *before = xmalloc(head + 1), *after = xmalloc(tail + 1);
+	struct iovec all[WINDOW + 2], old = { before, head };
+	unsigned k = 0;
+	int r = head ? do_read(q, &old, 1, offset - head, head) : 0;
+	if (head)
+		all[k++] = old;
+	memcpy(all + k, iov, n * sizeof(*iov));
+	k += n;
+	old = (struct iovec){ after, tail };
+	if (!r && tail) {
+		memset(after, 0, tail);
+		uint64_t end = offset + len, there = end < q->image->size ? MIN(tail, q->image->size - end) : 0;
+		struct iovec part = { after, there };
+		r = there ? do_read(q, &part, 1, end, there) : 0;
+		all[k++] = old;
+	}
+	return r ? r : q->file->ops->write(q->file, all, k, host);
+}
+
+/* requires: q->lock. Writes at most *len bytes; *len: how many. */
+static int write_new(struct qcow2 *q, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t *len)
+{
+	struct iovec part[WINDOW];
+	struct table *t;
+	uint64_t want, got, host, in = offset & (q->cluster_size - 1);
+	int r = mark_dirty(q);
+	if (r || (r = count_new(q, offset, *len, &want)) || (r = l2_for_write(q, offset, &t)) ||
+	    (r = clusters_alloc(q, want, &host, &got)))
+		return r;
+	*len = MIN(*len, (got << q->cluster_bits) - in);
+	unsigned k = iov_window(iov, n, 0, *len, part);
+	r = fill_clusters(q, host, got, part, k, offset, *len);
+	if (!r)
+		r = l2_for_write(q, offset, &t);
+	for (uint64_t i = 0; i < got; i++) {
+		if (r) {              /* nothing refers to them */
+			refcount_add(q, (host >> q->cluster_bits) + i, -1);
+			continue;
+		}
+		uint8_t *e = t->data + 8 * (l2_index(q, offset) + i);
+		free_entry_later(q, be64_get(e));
+		be64_put(e, (host + (i << q->cluster_bits)) | L2_COPIED);
+		t->dirty = true;
+	}
+	return r;
+}
+
+/* requires: q->io shared */
+static int do_write(struct qcow2 *q, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t len)
+{
+	struct iovec part[WINDOW];
+	if (n > WINDOW)
+		return -EINVAL;
+	for (uint64_t done = 0; done < len; ) {
+		struct run run;
+		uint64_t now = len - done;
+		pthread_mutex_lock(&q->lock);
+		int r = q->broken ? q->broken : find_run(q, offset + done, now, true, &run);
+		bool ours = !r && run.kind == CLUSTER_DATA && run.entry & L2_COPIED;
+		unsigned k = iov_window(iov, n, done, ours ? run.len : now, part);
+		if (!r && !ours)
+			r = write_new(q, part, k, offset + done, &now);
+		pthread_mutex_unlock(&q->lock);
+		if (ours)
+			r = q->file->ops->write(q->file, part, k, run.host);
+		if (r)
+			return r;
+		done += ours ? run.len : now;
+	}
+	return 0;
+}
+
+/* Clusters that wait to be reused are applied at flushes; not to wait for ever. */
+static int after_write(struct image *i, int r)
+{
+	struct qcow2 *q = i->format;
+	pthread_rwlock_unlock(&q->io);
+	pthread_mutex_lock(&q->lock);
+	bool many = q->nfreed > FREED_ENOUGH;
+	pthread_mutex_unlock(&q->lock);
+	return !r && many ? qcow2_flush(i) : r;
+}
+
+int qcow2_write(struct image *i, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t len)
+{
+	struct qcow2 *q = i->format;
+	pthread_rwlock_rdlock(&q->io);
+	return after_write(i, do_write(q, iov, n, offset, len));
+}
+
+/* --- zeroing -------------------------------------------------------------- */
+
+static int write_zeros(struct qcow2 *q, uint64_t offset, uint64_t len)
+{
+	static uint8_t zeros[65536];          /* never written */
+	struct iovec v = { zeros, 0 };
+	int r = 0;
+	for (uint64_t done = 0; done < len && !r; done += v.iov_len) {
+		v.iov_len = MIN(len - done, (uint64_t)sizeof(zeros));
+		r = do_write(q, &v, 1, offset + done, v.iov_len);
+	}
+	return r;
+}
+
+/* One whole cluster becomes zero without data, if the version can say so. */
+static int zero_cluster(struct qcow2 *q, uint64_t offset, bool *done)
+{
+	struct table *t;
+	uint64_t e;
+	int r = entry_get(q, offset, &e);
+	enum cluster_kind kind = entry_kind(q, e);
+	*done = r || (kind == CLUSTER_ABSENT && !q->image->backing) || kind == CLUSTER_ZERO;
+	if (*done || (q->version < 3 && q->image->backing))
+		return r;
+	*done = true;
+	if ((r = mark_dirty(q)) || (r = l2_for_write(q, offset, &t)))
+		return r;
+	free_entry_later(q, e);
+	be64_put(t->data + 8 * l2_index(q, offset), q->version >= 3 ? L2_ZERO : 0);
+	t->dirty = true;
+	return 0;
+}
+
+int qcow2_zero(struct image *i, uint64_t offset, uint64_t len, bool unmap)
+{
+	struct qcow2 *q = i->format;
+	int r = 0;
+	pthread_rwlock_rdlock(&q->io);
+	for (uint64_t at = offset, end = offset + len; at < end && !r; ) {
+		uint64_t n = MIN(q->cluster_size - (at & (q->cluster_size - 1)), end - at);
+		bool whole = n == q->cluster_size || (!(at & (q->cluster_size - 1)) && at + n == i->size), done = false;
+		pthread_mutex_lock(&q->lock);
+		if (whole)
+			r = q->broken ? q->broken : zero_cluster(q, at, &done);
+		pthread_mutex_unlock(&q->lock);
+		if (!r && !done)
+			r = write_zeros(q, at, n);
+		at += n;
+	}
+	return after_write(i, r);
+}
+
+int qcow2_flush(struct image *i)
+{
+	struct qcow2 *q = i->format;
+	pthread_mutex_lock(&q->lock);
+	int r = metadata_sync(q);
+	bool freed = q->nfreed != 0;
+	pthread_mutex_unlock(&q->lock);
+	if (r || !freed)
+		return r;
+	/* invariant 4: nobody is still writing to them, and the disk has forgotten them */
+	pthread_rwlock_wrlock(&q->io);
+	pthread_mutex_lock(&q->lock);
+	r = metadata_sync(q);
+	if (!r)
+		r = apply_freed(q);
+	pthread_mutex_unlock(&q->lock);
+	pthread_rwlock_unlock(&q->io);
+	return r;
+}
+
+int qcow2_map(struct image *i, uint64_t offset, uint64_t *len, enum image_kind *kind)
+{
+	struct qcow2 *q = i->format;
+	struct run run;
+	pthread_mutex_lock(&q->lock);
+	int r = find_run(q, offset, *len, false, &run);
+	pthread_mutex_unlock(&q->lock);
+	if (r)
+		return r;
+	*len = run.len;
+	*kind = run.kind == CLUSTER_ABSENT ? IMAGE_ABSENT : run.kind == CLUSTER_ZERO ? IMAGE_ZERO : IMAGE_DATA;
+	return 0;
+}

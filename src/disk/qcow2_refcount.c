@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * qcow2: reference counts and the allocation of clusters.  requires: q->lock.
+ * A refcount block that is missing covers only free clusters; a new one goes to
+ * the first cluster that it covers, and so describes itself.
+ */
+#include "disk/qcow2.h"
+
+#include <errno.h>
+
+#define CLUSTERS_MAX (1ull << 46)
+
+uint64_t ref_load(const struct qcow2 *q, const uint8_t *b, uint64_t i)
+{
+	switch (q->refcount_bits_log) {
+	case 3: return b[i];
+	case 4: return be16_get(b + 2 * i);
+	case 5: return be32_get(b + 4 * i);
+	case 6: return be64_get(b + 8 * i);
+	default: {
+		unsigned bits = 1u << q->refcount_bits_log, per = 8 / bits;
+		return b[i / per] >> (i % per * bits) & ((1u << bits) - 1);
+	}
+	}
+}
+
+void ref_store(const struct qcow2 *q, uint8_t *b, uint64_t i, uint64_t v)
+{
+	switch (q->refcount_bits_log) {
+	case 3: b[i] = (uint8_t)v; return;
+	case 4: be16_put(b + 2 * i, (uint16_t)v); return;
+	case 5: be32_put(b + 4 * i, (uint32_t)v); return;
+	case 6: be64_put(b + 8 * i, v); return;
+	default: {
+		unsigned bits = 1u << q->refcount_bits_log, per = 8 / bits, shift = i % per * bits;
+		unsigned mask = ((1u << bits) - 1) << shift;
+		b[i / per] = (uint8_t)((b[i / per] & ~mask) | (v << shift & mask));
+	}
+	}
+}
+
+static uint64_t ref_max(const struct qcow2 *q)
+{
+	return q->refcount_bits_log == 6 ? UINT64_MAX : (1ull << (1u << q->refcount_bits_log)) - 1;
+}
+
+static int write_reftable_entry(struct qcow2 *q, uint64_t k)
+{
+	uint8_t entry[8];
+	be64_put(entry, q->reftable[k]);
+	return file_write(q->file, entry, 8, q->reftable_offset + 8 * k);
+}
+
+/* A larger refcount table, with blocks for itself, behind all that is covered. */
+static int grow_reftable(struct qcow2 *q, uint64_t k)
+{
+	uint64_t per = q->refs_per_block, per_cluster = q->cluster_size / 8;
+	uint64_t entries = ALIGN_UP(MAX(k + 4, 2 * q->reftable_entries), per_cluster);
+	uint64_t clusters = entries / per_cluster, blocks = 1;
+	while (blocks * per < clusters + blocks)
+		blocks++;
+	uint64_t start = k * per, old_offset = q->reftable_offset, old_clusters = q->reftable_entries / per_cluster;
+	if (entries * 8 > REFTABLE_MAX_BYTES || start > CLUSTERS_MAX)
+		return -EFBIG;
+	auto_free uint8_t *block = xmalloc(q->cluster_size);
+	auto_free uint8_t *raw = xcalloc(entries, 8);
+	uint64_t *table = xcalloc(entries, sizeof(*table));
+	memcpy(table, q->reftable, q->reftable_entries * sizeof(*table));
+	int r = 0;
+	for (uint64_t b = 0; b < blocks && !r; b++) {
+		memset(block, 0, q->cluster_size);
+		for (uint64_t i = 0; i < per && b * per + i < clusters + blocks; i++)
+			ref_store(q, block, i, 1);
+		table[k + b] = (start + b) << q->cluster_bits;
+		r = file_write(q->file, block, q->cluster_size, table[k + b]);
+	}
+	for (uint64_t i = 0; i < entries; i++)
+		be64_put(raw + 8 * i, table[i]);
+	uint64_t offset = (start + blocks) << q->cluster_bits;
+	uint8_t header[12];
+	be64_put(header, offset);
+	be32_put(header + 8, (uint32_t)clusters);
+	if (r || (r = file_write(q->file, raw, entries * 8, offset)) || (r = q->file->ops->sync(q->file)) ||
+	    (r = file_write(q->file, header, sizeof(header), 48)) || (r = q->file->ops->sync(q->file))) {
+		free(table);
+		return metadata_failed(q, r);
+	}
+	free(q->reftable);
+	q->reftable = table;
+	q->reftable_entries = entries;
+	q->reftable_offset = offset;
+	for (uint64_t i = 0; i < old_clusters && !r; i++)
+		r = refcount_add(q, (old_offset >> q->cluster_bits) + i, -1);
+	return r;
+}
+
+/* The block that counts `cluster`; *t is NULL if there is none and none is wanted. */
+static int block_get(struct qcow2 *q, uint64_t cluster, bool make, struct table **t)
+{
+	uint64_t k = cluster / q->refs_per_block;
+	*t = NULL;
+	if (cluster > CLUSTERS_MAX)
+		return -EFBIG;
+	if (k >= q->reftable_entries) {
+		int r = make ? grow_reftable(q, k) : 0;
+		if (!make || r)
+			return r;
+	}
+	if (q->reftable[k])
+		return table_get(q, q->reftable[k], TABLE_REFCOUNT, false, t);
+	if (!make)
+		return 0;
+	uint64_t offset = (k * q->refs_per_block) << q->cluster_bits;
+	int r = table_get(q, offset, TABLE_REFCOUNT, true, t);
+	if (r)
+		return r;
+	ref_store(q, (*t)->data, 0, 1);
+	/* invariant 2: the block, then the table's entry */
+	if ((r = file_write(q->file, (*t)->data, q->cluster_size, offset)) || (r = q->file->ops->sync(q->file)))
+		return metadata_failed(q, r);
+	q->reftable[k] = offset;
+	return metadata_failed(q, write_reftable_entry(q, k));
+}
+
+int refcount_get(struct qcow2 *q, uint64_t cluster, uint64_t *count)
+{
+	struct table *t;
+	int r = block_get(q, cluster, false, &t);
+	*count = !r && t ? ref_load(q, t->data, cluster % q->refs_per_block) : 0;
+	return r;
+}
+
+int refcount_set(struct qcow2 *q, uint64_t cluster, uint64_t count)
+{
+	struct table *t;
+	int r = block_get(q, cluster, true, &t);
+	if (r)
+		return r;
+	ref_store(q, t->data, cluster % q->refs_per_block, count);
+	t->dirty = true;
+	return 0;
+}
+
+int refcount_add(struct qcow2 *q, uint64_t cluster, int delta)
+{
+	uint64_t count;
+	int r = refcount_get(q, cluster, &count);
+	if (r)
+		return r;
+	if ((delta < 0 && !count) || (delta > 0 && count == ref_max(q)))
+		return -EIO;          /* a damaged image */
+	if (delta < 0 && count == 1)
+		q->next_free = MIN(q->next_free, cluster);
+	return refcount_set(q, cluster, count + (uint64_t)(int64_t)delta);
+}
+
+int clusters_alloc(struct qcow2 *q, uint64_t want, uint64_t *offset, uint64_t *got)
+{
+	uint64_t c = q->next_free, count = 1, n = 0;
+	int r;
+	for (;; c++) {
+		struct table *t;
+		/* its block first: that may take the very cluster */
+		if ((r = block_get(q, c, true, &t)) || (r = refcount_get(q, c, &count)))
+			return r;
+		if (!count)
+			break;
+	}
+	for (count = 0; n < want && !count; n++) {
+		if ((r = refcount_set(q, c + n, 1)))
+			break;
+		/* stay within the block: the next one may have to be made */
+		if ((c + n + 1) % q->refs_per_block == 0)
+			count = 1;
+		else if ((r = refcount_get(q, c + n + 1, &count)))
+			break;
+	}
+	q->next_free = c + n;
+	*offset = c << q->cluster_bits;
+	*got = n;
+	return n ? 0 : r;
+}
+
+int cluster_free_later(struct qcow2 *q, uint64_t offset)
+{
+	if (q->nfreed == q->freed_max) {
+		q->freed_max = q->freed_max ? 2 * q->freed_max : 64;
+		q->freed = xrealloc(q->freed, q->freed_max * sizeof(*q->freed));
+	}
+	q->freed[q->nfreed++] = offset >> q->cluster_bits;
+	return 0;
+}
+
+int apply_freed(struct qcow2 *q)
+{
+	int r = 0;
+	for (size_t i = 0; i < q->nfreed && !r; i++) {
+		uint64_t count = 0;
+		r = refcount_add(q, q->freed[i], -1);
+		if (!r)
+			r = refcount_get(q, q->freed[i], &count);
+		if (!r && !count) {
+			table_forget(q, q->freed[i] << q->cluster_bits);
+			q->file->ops->punch(q->file, q->freed[i] << q->cluster_bits, q->cluster_size);
+		}
+	}
+	q->nfreed = 0;
+	return r;
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The inline TLB check.  S0 and S1 get the linear address of the first and of
+ * the last byte; S0 becomes the address of the TLB entry, S1 the page that the
+ * tag is compared with, so that an access over a page end fails as a miss does
+ * (an aligned vector access keeps its low bits in the comparison instead).
+ * Then S0 = addend, to which the guest's address is added once more: mostly as
+ * part of the operand's own addressing form, so no instruction is spent on it.
+ */
+#include <stddef.h>
+#include "engine/jit/trans.h"
+
+enum { INDEX_MASK = (TLB_SIZE - 1) << 5, INDEX_SHIFT = 12 - 5 };
+_Static_assert(sizeof(struct tlb_entry) == 32, "TLB index arithmetic");
+
+/* A guest address, taken apart: at most one part that lies in memory (a slot
+ * register, RIPBASE or a segment base), and registers. */
+struct address {
+	int32_t part;                 /* gs offset of the part in memory, 0: none */
+	unsigned base, index, scale;  /* EREG_NONE: none */
+	int32_t disp;
+	unsigned size;                /* of the address computation: 8 or 4 */
+	bool general;                 /* too much for the short forms */
+	int32_t segment;              /* gs offset of the segment base, 0: none (general only) */
+};
+
+unsigned use_reg(struct trans *t, unsigned reg, unsigned scratch)
+{
+	if (!is_slot_reg(reg))
+		return reg;
+	emit_load(&t->e, 8, scratch, slot_mem(reg));
+	return scratch;
+}
+
+static bool wide_disp(const struct trans *t, const struct x86_insn *i, int64_t *disp)
+{
+	*disp = i->disp;
+	if (i->base == X86_RIP)
+		*disp += t->off[t->cur] + i->len;
+	return *disp + 64 != (int32_t)(*disp + 64);
+}
+
+bool access_ok(const struct trans *t, const struct x86_insn *i)
+{
+	int64_t disp;
+
+	if (t->key & KEY_AC || i->addrsize == 2 || !i->mem_size || i->mem_size > 32 || wide_disp(t, i, &disp))
+		return false;
+	if (t->size == 8)
+		return true;
+	if (t->size != 4 || !(t->key & KEY_FLAT) || i->seg == CS)
+		return false;
+	return i->seg == FS ? t->key & KEY_FS : i->seg == GS ? t->key & KEY_GS : true;
+}
+
+bool stack_ok(const struct trans *t)
+{
+	return !(t->key & KEY_AC) && (t->size == 8 || (t->size == 4 && t->key & KEY_FLAT));
+}
+
+static struct address take_apart(const struct trans *t, const struct x86_insn *i)
+{
+	struct address a = { .base = i->base == X86_NO_REG ? EREG_NONE : i->base,
+			     .index = i->index == X86_NO_REG ? EREG_NONE : i->index,
+			     .scale = i->scale, .size = i->addrsize };
+	int64_t disp;
+
+	wide_disp(t, i, &disp);
+	a.disp = (int32_t)disp;
+	if (i->seg >= FS)
+		a.segment = OFF_CPU(seg[0].base) + (int32_t)sizeof(struct x86_seg) * i->seg;
+	if (a.base == X86_RIP) {
+		a.part = OFF_HOT(HOT_RIPBASE);
+		a.base = EREG_NONE;
+	} else if (a.base != EREG_NONE && is_slot_reg(a.base)) {
+		a.part = OFF_GPR(a.base);
+		a.base = EREG_NONE;
+	}
+	if (a.size == 4) {
+		a.general = a.segment || t->size == 8;
+		return a;
+	}
+	if (a.index != EREG_NONE && is_slot_reg(a.index)) {
+		a.general = a.scale != 1 || a.part || a.segment;
+		if (a.general)
+			return a;
+		a.part = OFF_GPR(a.index);
+		a.index = EREG_NONE;
+	}
+	if (a.segment) {
+		a.general = a.part || (a.base != EREG_NONE && a.index != EREG_NONE);
+		if (!a.general) {
+			a.part = a.segment;
+			a.segment = 0;
+		}
+	}
+	return a;
+}
+
+static struct emem form(unsigned base, unsigned index, unsigned scale, int32_t disp)
+{
+	if (index == RSP && scale == 1)
+		return (struct emem){ .base = RSP, .index = base, .scale = 1, .disp = disp };
+	return (struct emem){ .base = base, .index = index, .scale = scale, .disp = disp };
+}
+
+/* S0, S1 := first and last byte (S1 = S0's byte too if last is 0). */
+static void short_linear(struct trans *t, const struct address *a, int last)
+{
+	struct emit *e = &t->e;
+	unsigned base = a->base, index = a->index, scale = a->scale;
+
+	if (a->part) {
+		emit_load(e, 8, S1, EGS(a->part));
+		if (base != EREG_NONE) {       /* the other register */
+			index = base;
+			scale = 1;
+		}
+		base = S1;
+	}
+	struct emem m = base == EREG_NONE || index == EREG_NONE ?
+		(struct emem){ .base = base, .index = index, .scale = scale, .disp = a->disp } :
+		form(base, index, scale, a->disp);
+	emit_lea(e, a->size, S0, m);
+	m.disp += last;
+	emit_lea(e, a->size, S1, m);
+}
+
+static void general_linear(struct trans *t, const struct address *a, int last)
+{
+	struct emit *e = &t->e;
+	unsigned base = a->base, index = a->index;
+
+	if (a->part) {
+		emit_load(e, 8, S0, EGS(a->part));
+		base = S0;
+	}
+	if (index != EREG_NONE)
+		index = use_reg(t, index, S1);
+	emit_lea(e, a->size, S0, (struct emem){ .base = base, .index = index, .scale = a->scale, .disp = a->disp });
+	if (a->segment)
+		emit_alu_load(e, t->size, ALU_ADD, S0, EGS(a->segment));
+	emit_store(e, 8, EGS(OFF_HOT(HOT_TMP2)), S0);
+	emit_lea(e, t->size, S1, EMEM(S0, last));
+}
+
+/* Compare and take the addend. */
+uint8_t *tlb_compare(struct trans *t, unsigned align, unsigned acc)
+{
+	struct emit *e = &t->e;
+	bool write = acc & ACC_WRITE;
+	size_t entry = write ? TLB_STORES * sizeof(struct tlb_entry) : 0;
+	size_t tag = entry + (write ? offsetof(struct tlb_entry, write) : offsetof(struct tlb_entry, read));
+
+	emit_shift_imm(e, 8, SHIFT_SHR, S0, INDEX_SHIFT);
+	emit_alu_imm(e, 4, ALU_AND, S0, INDEX_MASK);
+	emit_alu_load(e, 8, ALU_ADD, S0, EGS(OFF_HOT(HOT_TLB)));
+	emit_alu_imm(e, 8, ALU_AND, S1, (int)(~(unsigned)PAGE_MASK | (align ? align - 1 : 0)));
+	emit_alu_load(e, 8, ALU_CMP, S1, EMEM(S0, tag));
+	uint8_t *miss = emit_jcc(e, CC_NE);
+	emit_load(e, 8, S0, EMEM(S0, entry + offsetof(struct tlb_entry, addend)));
+	return miss;
+}
+
+static struct emem short_operand(struct trans *t, const struct address *a)
+{
+	struct emit *e = &t->e;
+
+	if (a->size == 4) {                    /* the address wraps at 4 GiB */
+		struct emem m = { .base = a->base, .index = a->index, .scale = a->scale, .disp = a->disp };
+		emit_lea(e, 4, S1, m);
+		emit_alu(e, 8, ALU_ADD, S0, S1);
+		return EMEM(S0, 0);
+	}
+	if (a->part)
+		emit_alu_load(e, 8, ALU_ADD, S0, EGS(a->part));
+	else if (a->base != EREG_NONE && a->index != EREG_NONE)
+		emit_alu(e, 8, ALU_ADD, S0, a->base);
+	if (a->index != EREG_NONE)
+		return form(S0, a->index, a->scale, a->disp);
+	if (a->base != EREG_NONE)
+		return form(S0, a->base, 1, a->disp);
+	return EMEM(S0, a->disp);
+}
+
+static struct slow_path *check(struct trans *t, const struct address *a, unsigned size, unsigned align,
+			       unsigned acc, struct emem *mem)
+{
+	int last = align ? 0 : (int)size - 1;
+
+	t->s0_group = t->s0_next = -1;
+	flags_before_check(t);
+	if (a->general)
+		general_linear(t, a, last);
+	else
+		short_linear(t, a, last);
+	struct slow_path *s = trans_slow(t, tlb_compare(t, align, acc));
+	if (a->general) {
+		emit_alu_load(&t->e, 8, ALU_ADD, S0, EGS(OFF_HOT(HOT_TMP2)));
+		*mem = EMEM(S0, 0);
+	} else {
+		*mem = short_operand(t, a);
+	}
+	return s;
+}
+
+struct slow_path *access_check(struct trans *t, const struct x86_insn *i, unsigned acc, struct emem *mem)
+{
+	struct address a = take_apart(t, i);
+	int64_t disp;
+
+	wide_disp(t, i, &disp);
+	if (group_access(t, t->group_mem[t->cur], (int)disp, mem))
+		return NULL;
+	return check(t, &a, i->mem_size, i->op == OP_CMPXCHG16B ? 16 : i->align, acc, mem);
+}
+
+struct slow_path *stack_check(struct trans *t, unsigned base, int disp, unsigned size, unsigned acc,
+			      struct emem *mem)
+{
+	if (group_access(t, t->group_stack[t->cur], disp, mem))
+		return NULL;
+	struct address a = { .base = base, .index = EREG_NONE, .scale = 1, .disp = disp, .size = t->size };
+	return check(t, &a, size, 0, acc, mem);
+}

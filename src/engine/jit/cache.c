@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Code memory: one memfd mapped twice, readable and writable for the
+ * translator, readable and executable for the vCPUs; never both in one view.
+ * Filled from the bottom; when full, everything is dropped at once (block.c).
+ */
+#include <errno.h>
+#include <sys/mman.h>
+#include "engine/jit/jit.h"
+
+static void *map(int fd, size_t size, int prot)
+{
+	void *p = mmap(NULL, size, prot, MAP_SHARED, fd, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* Tables that only grow: address space now, memory when touched. */
+static void *reserve(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+bool code_create(struct jit_vm *vm, size_t size, struct error *err)
+{
+	auto_close int fd = memfd_create("abyme-code", MFD_CLOEXEC);
+	if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
+		return error_set(err, errno, "cannot make %zu MiB of code cache", size >> 20);
+	vm->size = size;
+	vm->rw = map(fd, size, PROT_READ | PROT_WRITE);
+	vm->rx = map(fd, size, PROT_READ | PROT_EXEC);
+	if (!vm->rw || !vm->rx)
+		return error_set(err, errno, "cannot map code memory as executable "
+				 "(is a security policy such as SELinux execmem in the way?)");
+	vm->blocks = reserve(BLOCKS_MAX * sizeof(*vm->blocks));
+	vm->exits = reserve(EXIT_MAX * sizeof(*vm->exits));
+	vm->recs = reserve(REC_MAX * sizeof(*vm->recs));
+	if (!vm->blocks || !vm->exits || !vm->recs)
+		return error_set(err, errno, "cannot reserve the translator's tables");
+	return true;
+}
+
+void code_destroy(struct jit_vm *vm)
+{
+	if (vm->rw)
+		munmap(vm->rw, vm->size);
+	if (vm->rx)
+		munmap((void *)vm->rx, vm->size);
+	if (vm->blocks)
+		munmap(vm->blocks, BLOCKS_MAX * sizeof(*vm->blocks));
+	if (vm->exits)
+		munmap(vm->exits, EXIT_MAX * sizeof(*vm->exits));
+	if (vm->recs)
+		munmap(vm->recs, REC_MAX * sizeof(*vm->recs));
+}

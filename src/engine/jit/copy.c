@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The guest's instruction as a host instruction: the same opcode, with its memory
+ * operand or a slot register replaced.  Prefixes are written afresh: only those
+ * that mean something to this op, so that what the guest's model does not have
+ * (TZCNT under a BSF) cannot come alive.
+ */
+#include "engine/jit/trans.h"
+
+struct fields { unsigned reg, rm, vvvv, opcode; };
+
+static bool opcode_has_reg(const struct x86_insn *i)
+{
+	if (i->has_modrm)
+		return false;
+	if (i->map == 0)
+		return (i->opcode >= 0x90 && i->opcode <= 0x97) || (i->opcode >= 0xb0 && i->opcode <= 0xbf);
+	return i->map == 1 && i->opcode >= 0xc8 && i->opcode <= 0xcf;
+}
+
+static unsigned moved(const struct recode *r, unsigned reg) { return reg == r->from ? r->to : reg; }
+
+static void emit_imm(struct trans *t, const struct x86_insn *i)
+{
+	if (i->vform & VEC_IS4)         /* its top bit is ignored outside 64-bit code */
+		emit8(&t->e, (uint8_t)i->imm);
+	else if (i->imm_off < i->len)
+		emit_bytes(&t->e, i->bytes + i->imm_off, i->len - i->imm_off);
+}
+
+static unsigned rex_bits(const struct fields *f, const struct recode *r)
+{
+	unsigned b = f->rm, x = 0;
+
+	if (r->mem) {
+		b = r->mem->base == EREG_NONE ? 0 : r->mem->base;
+		x = r->mem->index == EREG_NONE ? 0 : r->mem->index;
+	}
+	return (f->reg >> 3 & 1) << 2 | (x >> 3 & 1) << 1 | (b >> 3 & 1);
+}
+
+/* Outside of 64-bit code W does not make general registers 64 bits wide. */
+static unsigned vex_w(const struct trans *t, const struct x86_insn *i)
+{
+	bool general = !i->vform || i->vform & (VEC_GPR_REG | VEC_GPR_RM);
+
+	return i->rex >> 3 & (t->size == 8 || !general);
+}
+
+static void emit_vex(struct trans *t, const struct x86_insn *i, const struct fields *f, const struct recode *r)
+{
+	unsigned last = i->bytes[i->opcode_off - 1];     /* W or R, vvvv, L, pp */
+
+	emit8(&t->e, 0xc4);
+	emit8(&t->e, (~rex_bits(f, r) & 7) << 5 | i->map);
+	emit8(&t->e, vex_w(t, i) << 7 | (~f->vvvv & 15) << 3 | (last & 7));
+	emit8(&t->e, f->opcode);
+}
+
+static void emit_legacy(struct trans *t, const struct x86_insn *i, const struct fields *f, const struct recode *r)
+{
+	struct emit *e = &t->e;
+	unsigned rex = rex_bits(f, r) | (i->rex & 8);
+
+	if (i->prefix & PFX_LOCK)
+		emit8(e, 0xf0);
+	if (i->prefix & PFX_66)
+		emit8(e, 0x66);
+	if (i->map && i->pp >= 2 && i->op != OP_BSF && i->op != OP_BSR)
+		emit8(e, i->pp == 2 ? 0xf3 : 0xf2);
+	if (rex || i->prefix & PFX_REX)
+		emit8(e, 0x40 | rex);
+	if (i->map)
+		emit8(e, 0x0f);
+	if (i->map == 2)
+		emit8(e, 0x38);
+	else if (i->map == 3)
+		emit8(e, 0x3a);
+	emit8(e, f->opcode);
+}
+
+/* MOV AL/eAX from or to an absolute address. */
+static bool is_moffs(const struct x86_insn *i) { return i->map == 0 && i->opcode >= 0xa0 && i->opcode <= 0xa3; }
+
+static void emit_moffs(struct trans *t, const struct x86_insn *i, const struct emem *mem)
+{
+	unsigned size = i->opcode & 1 ? i->opsize : 1;
+	static const uint8_t as[4] = { 0x8a, 0x8b, 0x88, 0x89 };
+
+	emit_rm(&t->e, size, 0, as[i->opcode & 3], RAX, *mem);
+}
+
+/* INC and DEC of 32-bit code, whose opcodes are prefixes to us. */
+static bool is_short_inc(const struct x86_insn *i)
+{
+	return i->map == 0 && i->opcode >= 0x40 && i->opcode <= 0x4f && !(i->prefix & PFX_VEX);
+}
+
+void emit_insn(struct trans *t, const struct x86_insn *i, const struct recode *r)
+{
+	struct fields f = { .reg = (i->modrm >> 3 & 7u) | (i->rex & 4u) << 1,
+			    .rm = (i->modrm & 7u) | (i->rex & 1u) << 3,
+			    .vvvv = i->prefix & PFX_VEX ? ~(i->bytes[i->opcode_off - 1u] >> 3) & (t->size == 8 ? 15u : 7u) : 0,
+			    .opcode = i->opcode };
+
+	if (is_moffs(i)) {
+		emit_moffs(t, i, r->mem);
+		return;
+	}
+	if (is_short_inc(i)) {
+		emit_rr(&t->e, i->opsize, 0, 0xff, i->op == OP_DEC, i->opcode & 7);
+		return;
+	}
+	if (opcode_has_reg(i))
+		f.rm = (i->opcode & 7u) | (i->rex & 1u) << 3;
+	if (!r->reg_is_vec)
+		f.reg = moved(r, f.reg);
+	if (!r->rm_is_vec)
+		f.rm = moved(r, f.rm);
+	if (!r->reg_is_vec && !r->rm_is_vec)
+		f.vvvv = moved(r, f.vvvv);
+	if (opcode_has_reg(i))
+		f.opcode = (i->opcode & ~7u) | (f.rm & 7);
+	if (!i->has_modrm && !opcode_has_reg(i))
+		f.reg = f.rm = 0;
+	if (i->prefix & PFX_VEX)
+		emit_vex(t, i, &f, r);
+	else
+		emit_legacy(t, i, &f, r);
+	if (i->has_modrm && r->mem)
+		emit_modrm_mem(&t->e, f.reg, r->mem);
+	else if (i->has_modrm)
+		emit_modrm_reg(&t->e, f.reg, f.rm);
+	emit_imm(t, i);
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The assembler; see emit.h. */
+#include <string.h>
+#include "engine/jit/emit.h"
+
+void emit_bytes(struct emit *e, const void *bytes, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		emit8(e, ((const uint8_t *)bytes)[i]);
+}
+
+void emit32(struct emit *e, uint32_t v)
+{
+	if (e->end - e->p < 4) {
+		e->full = true;
+		return;
+	}
+	memcpy(e->p, &v, 4);
+	e->p += 4;
+}
+
+void emit64(struct emit *e, uint64_t v)
+{
+	emit32(e, (uint32_t)v);
+	emit32(e, (uint32_t)(v >> 32));
+}
+
+void emit_modrm_reg(struct emit *e, unsigned reg, unsigned rm)
+{
+	emit8(e, 0xc0 | (reg & 7) << 3 | (rm & 7));
+}
+
+static unsigned scale_bits(unsigned scale)
+{
+	return scale == 8 ? 3 : scale == 4 ? 2 : scale == 2 ? 1 : 0;
+}
+
+void emit_modrm_mem(struct emit *e, unsigned reg, const struct emem *m)
+{
+	unsigned r = (reg & 7) << 3, sc = scale_bits(m->scale) << 6;
+	unsigned index = m->index == EREG_NONE ? 4 : m->index & 7;
+
+	if (m->base == EREG_NONE) {         /* SIB without base: disp32, never RIP-relative */
+		emit8(e, r | 4);
+		emit8(e, sc | index << 3 | 5);
+		emit32(e, (uint32_t)m->disp);
+		return;
+	}
+	unsigned b = m->base & 7;
+	bool sib = m->index != EREG_NONE || b == 4;
+	unsigned mod = m->disp == 0 && b != 5 ? 0 : m->disp == (int8_t)m->disp ? 1 : 2;
+	emit8(e, mod << 6 | r | (sib ? 4 : b));
+	if (sib)
+		emit8(e, sc | index << 3 | b);
+	if (mod == 1)
+		emit8(e, (uint8_t)m->disp);
+	else if (mod == 2)
+		emit32(e, (uint32_t)m->disp);
+}
+
+static void emit_rex(struct emit *e, unsigned size, unsigned reg, unsigned index, unsigned rm, bool byte_reg)
+{
+	unsigned rex = (size == 8) << 3 | (reg >> 3 & 1) << 2 | (index >> 3 & 1) << 1 | (rm >> 3 & 1);
+	if (rex || byte_reg)
+		emit8(e, 0x40 | rex);
+}
+
+static void emit_opcode(struct emit *e, unsigned map, unsigned opcode)
+{
+	if (map)
+		emit8(e, 0x0f);
+	if (map == 2)
+		emit8(e, 0x38);
+	else if (map == 3)
+		emit8(e, 0x3a);
+	emit8(e, opcode);
+}
+
+void emit_rr(struct emit *e, unsigned size, unsigned map, unsigned opcode, unsigned reg, unsigned rm)
+{
+	if (size == 2)
+		emit8(e, 0x66);
+	emit_rex(e, size, reg, 0, rm, size == 1);
+	emit_opcode(e, map, opcode);
+	emit_modrm_reg(e, reg, rm);
+}
+
+void emit_rm(struct emit *e, unsigned size, unsigned map, unsigned opcode, unsigned reg, struct emem m)
+{
+	if (m.gs)
+		emit8(e, 0x65);
+	if (size == 2)
+		emit8(e, 0x66);
+	emit_rex(e, size, reg, m.index == EREG_NONE ? 0 : m.index,
+		 m.base == EREG_NONE ? 0 : m.base, size == 1);
+	emit_opcode(e, map, opcode);
+	emit_modrm_mem(e, reg, &m);
+}
+
+void emit_mov(struct emit *e, unsigned size, unsigned dst, unsigned src)
+{
+	emit_rr(e, size, 0, size == 1 ? 0x8a : 0x8b, dst, src);
+}
+
+void emit_load(struct emit *e, unsigned size, unsigned dst, struct emem m)
+{
+	if (size <= 2)
+		emit_rm(e, 4, 1, size == 1 ? 0xb6 : 0xb7, dst, m);
+	else
+		emit_rm(e, size, 0, 0x8b, dst, m);
+}
+
+void emit_store(struct emit *e, unsigned size, struct emem m, unsigned src)
+{
+	emit_rm(e, size, 0, size == 1 ? 0x88 : 0x89, src, m);
+}
+
+void emit_mov_imm(struct emit *e, unsigned dst, uint64_t imm)
+{
+	if (imm == (uint32_t)imm) {
+		emit_rex(e, 4, 0, 0, dst, false);
+		emit8(e, 0xb8 | (dst & 7));
+		emit32(e, (uint32_t)imm);
+	} else if (imm == (uint64_t)(int64_t)(int32_t)imm) {
+		emit_rr(e, 8, 0, 0xc7, 0, dst);
+		emit32(e, (uint32_t)imm);
+	} else {
+		emit_rex(e, 8, 0, 0, dst, false);
+		emit8(e, 0xb8 | (dst & 7));
+		emit64(e, imm);
+	}
+}
+
+void emit_store_imm32(struct emit *e, unsigned size, struct emem m, int32_t imm)
+{
+	emit_rm(e, size, 0, 0xc7, 0, m);
+	emit32(e, (uint32_t)imm);
+}
+
+void emit_lea(struct emit *e, unsigned size, unsigned dst, struct emem m)
+{
+	if (size == 8 && m.base != EREG_NONE && m.index == EREG_NONE && !m.disp) {
+		if (dst != m.base)
+			emit_mov(e, 8, dst, m.base);
+		return;
+	}
+	emit_rm(e, size, 0, 0x8d, dst, m);
+}
+
+void emit_alu(struct emit *e, unsigned size, unsigned op, unsigned dst, unsigned src)
+{
+	emit_rr(e, size, 0, op << 3 | (size == 1 ? 2 : 3), dst, src);
+}
+
+void emit_alu_imm(struct emit *e, unsigned size, unsigned op, unsigned dst, int32_t imm)
+{
+	bool small = imm == (int8_t)imm;
+	emit_rr(e, size, 0, size == 1 ? 0x80 : small ? 0x83 : 0x81, op, dst);
+	if (size == 1 || small)
+		emit8(e, (uint8_t)imm);
+	else
+		emit32(e, (uint32_t)imm);
+}
+
+void emit_alu_load(struct emit *e, unsigned size, unsigned op, unsigned dst, struct emem m)
+{
+	emit_rm(e, size, 0, op << 3 | (size == 1 ? 2 : 3), dst, m);
+}
+
+void emit_alu_mem_imm(struct emit *e, unsigned size, unsigned op, struct emem m, int32_t imm)
+{
+	bool small = imm == (int8_t)imm;
+	emit_rm(e, size, 0, size == 1 ? 0x80 : small ? 0x83 : 0x81, op, m);
+	if (size == 1 || small)
+		emit8(e, (uint8_t)imm);
+	else
+		emit32(e, (uint32_t)imm);
+}
+
+void emit_shift_imm(struct emit *e, unsigned size, unsigned ext, unsigned dst, unsigned count)
+{
+	emit_rr(e, size, 0, 0xc1, ext, dst);
+	emit8(e, count);
+}
+
+static uint8_t *emit_rel32(struct emit *e)
+{
+	uint8_t *at = e->p;
+	emit32(e, 0);
+	return e->full ? NULL : at;
+}
+
+uint8_t *emit_jcc(struct emit *e, unsigned cc)
+{
+	emit8(e, 0x0f);
+	emit8(e, 0x80 | cc);
+	return emit_rel32(e);
+}
+
+uint8_t *emit_jmp(struct emit *e)
+{
+	emit8(e, 0xe9);
+	return emit_rel32(e);
+}
+
+void emit_bind(struct emit *e, uint8_t *rel32)
+{
+	int32_t d = (int32_t)(e->p - (rel32 + 4));
+	if (rel32)
+		memcpy(rel32, &d, 4);
+}
+
+void emit_jmp_to(struct emit *e, const uint8_t *rx_target)
+{
+	emit8(e, 0xe9);
+	emit32(e, (uint32_t)(rx_target - (emit_here(e) + 4)));
+}
+
+void emit_jmp_mem(struct emit *e, struct emem m) { emit_rm(e, 4, 0, 0xff, 4, m); }
+void emit_jmp_reg(struct emit *e, unsigned reg) { emit_rr(e, 4, 0, 0xff, 4, reg); }
+void emit_call_reg(struct emit *e, unsigned reg) { emit_rr(e, 4, 0, 0xff, 2, reg); }
+
+void emit_align_patch(struct emit *e, unsigned opcode_bytes)
+{
+	while (((uintptr_t)e->p + opcode_bytes) % 8 > 4)
+		emit8(e, 0x90);
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Groups: accesses of one block through the same unchanged base (and index),
+ * whose displacements lie close together, share one TLB check over their whole
+ * range: fields of a structure, a stack frame with its pushes and pops.  The
+ * check leaves the host base in a word of HOT_GROUP, and in S0 as long as nothing
+ * else needs that; the others then cost a load at most, and leave EFLAGS alone.
+ *
+ * A group whose range does not lie in one page, or whose page is not in the TLB
+ * (for writing, if any member writes), leaves the block for a second translation
+ * in which every access is on its own (KEY_ALONE).  What was checked holds until
+ * C code runs: page flags and mappings change only there.  Verify mode, which stops
+ * in the middle of blocks, does without.
+ */
+#include "engine/jit/trans.h"
+
+struct pass {
+	struct trans *t;
+	uint16_t version[X86_RIP + 1];
+	int rsp;
+};
+
+static void changed(struct pass *p, unsigned reg) { p->version[reg]++; }
+
+static void all_changed(struct pass *p)
+{
+	for (unsigned r = 0; r <= X86_RIP; r++)
+		p->version[r]++;
+}
+
+static bool same(const struct pass *p, const struct group *g, unsigned base, unsigned index, unsigned scale)
+{
+	return g->base == base && g->index == index && (index == EREG_NONE || g->scale == scale) &&
+	       (base == EREG_NONE || g->version[0] == p->version[base]) &&
+	       (index == EREG_NONE || g->version[1] == p->version[index]);
+}
+
+static bool joins(const struct group *g, int disp, int size, unsigned align)
+{
+	int lo = MIN(g->lo, disp), hi = MAX(g->hi, disp + size);
+	if (hi - lo > GROUP_RANGE)
+		return false;
+	return !align || !g->align || ((disp - g->aligned) % (int)MIN(align, (unsigned)g->align)) == 0;
+}
+
+static void join(struct group *g, int disp, int size, unsigned align, unsigned acc)
+{
+	g->lo = MIN(g->lo, disp);
+	g->hi = MAX(g->hi, disp + size);
+	g->acc |= acc;
+	g->members++;
+	if (align > g->align) {
+		g->align = (uint8_t)align;
+		g->aligned = disp;
+	}
+}
+
+/* disp: for RSP relative to the block's start. */
+static int8_t assign(struct pass *p, unsigned base, unsigned index, unsigned scale, int disp, int size,
+		     unsigned align, unsigned acc)
+{
+	struct trans *t = p->t;
+	struct group *g;
+
+	for (unsigned n = t->ngroups; n-- > 0; ) {
+		g = &t->groups[n];
+		if (same(p, g, base, index, scale) && joins(g, disp, size, align)) {
+			join(g, disp, size, align, acc);
+			return (int8_t)n;
+		}
+	}
+	if (t->ngroups == GROUPS_MAX)
+		return -1;
+	g = &t->groups[t->ngroups];
+	*g = (struct group) { .base = (uint8_t)base, .index = (uint8_t)index, .scale = (uint8_t)scale,
+			      .lo = disp, .hi = disp + size, .slot = -1 };
+	g->version[0] = base == EREG_NONE ? 0 : p->version[base];
+	g->version[1] = index == EREG_NONE ? 0 : p->version[index];
+	join(g, disp, size, align, acc);
+	return (int8_t)t->ngroups++;
+}
+
+static int8_t assign_operand(struct pass *p, const struct x86_insn *i, unsigned k)
+{
+	unsigned base = i->base == X86_NO_REG ? EREG_NONE : i->base;
+	unsigned index = i->index == X86_NO_REG ? EREG_NONE : i->index;
+	int64_t disp = i->disp;
+	unsigned acc = 0;
+
+	for (unsigned n = 0; n < i->nops; n++)
+		if (i->o[n].kind == OPK_MEM)
+			acc |= i->o[n].access & OPA_W ? ACC_WRITE : ACC_READ;
+	if (!acc || !access_ok(p->t, i) || i->seg >= FS || i->addrsize != 8 || i->op == OP_CMPXCHG16B ||
+	    base == EREG_NONE || (index != EREG_NONE && is_slot_reg(index)))
+		return -1;
+	if (base == X86_RIP)
+		disp += p->t->off[k] + i->len;
+	if (base == RSP)
+		disp += p->rsp;
+	if (disp != (int32_t)disp)
+		return -1;
+	return assign(p, base, index, i->scale, (int)disp, i->mem_size, i->align, acc);
+}
+
+/* Implicit accesses of full size. */
+static int8_t assign_stack(struct pass *p, const struct x86_insn *i)
+{
+	if (i->opsize != 8)
+		return -1;
+	switch (i->op) {
+	case OP_PUSH: case OP_CALL: case OP_CALL_IND:
+		return assign(p, RSP, EREG_NONE, 1, p->rsp - 8, 8, 0, ACC_WRITE);
+	case OP_POP: case OP_RET:
+		return assign(p, RSP, EREG_NONE, 1, p->rsp, 8, 0, ACC_READ);
+	case OP_LEAVE:
+		return assign(p, RBP, EREG_NONE, 1, 0, 8, 0, ACC_READ);
+	default:
+		return -1;
+	}
+}
+
+static bool is_rsp(const struct x86_operand *o) { return o->kind == OPK_GPR && o->reg == RSP && o->size == 8; }
+
+/* Does it move RSP by a constant? */
+static bool moves_rsp(const struct x86_insn *i, int64_t *by)
+{
+	if (!i->nops || !is_rsp(&i->o[0]))
+		return false;
+	if (i->op == OP_LEA && i->base == RSP && i->index == X86_NO_REG && i->addrsize == 8)
+		*by = i->disp;
+	else if ((i->op == OP_ADD || i->op == OP_SUB) && i->o[1].kind == OPK_IMM)
+		*by = i->op == OP_ADD ? (int64_t)i->imm : -(int64_t)i->imm;
+	else
+		return false;
+	return *by == (int16_t)*by;
+}
+
+static void implicit_changes(struct pass *p, const struct x86_insn *i)
+{
+	switch (i->op) {
+	case OP_MUL: case OP_IMUL1: case OP_DIV: case OP_IDIV: case OP_CWD: case OP_CBW: case OP_LAHF:
+	case OP_CMPXCHG: case OP_CMPXCHG8B: case OP_CMPXCHG16B: case OP_RDTSC:
+	case OP_VEC: case OP_VEC_FLAGS:
+		changed(p, RAX);
+		changed(p, RDX);
+		if (i->op != OP_VEC || i->vform & VEC_RCX)
+			changed(p, RCX);
+	}
+}
+
+static void apply(struct pass *p, const struct x86_insn *i)
+{
+	int64_t by;
+
+	implicit_changes(p, i);
+	if (i->op == OP_STOS || i->op == OP_MOVS) {
+		changed(p, RCX);
+		changed(p, RSI);
+		changed(p, RDI);
+	}
+	if (moves_rsp(i, &by)) {
+		p->rsp += (int)by;
+		return;
+	}
+	for (unsigned n = 0; n < i->nops; n++) {
+		const struct x86_operand *o = &i->o[n];
+		if (o->kind == OPK_GPR && o->access & OPA_W)
+			changed(p, o->reg >= X86_HIGH8 ? o->reg & 3u : o->reg);
+	}
+	if (i->op == OP_PUSH && i->opsize == 8)
+		p->rsp -= 8;
+	else if (i->op == OP_POP && i->opsize == 8)
+		p->rsp += 8;
+	else if (i->op == OP_PUSH || i->op == OP_POP || i->op == OP_LEAVE)
+		changed(p, RSP);
+	if (i->op == OP_LEAVE)
+		changed(p, RBP);
+}
+
+/* The busiest get the slots. */
+static void choose(struct trans *t)
+{
+	int slot = 0;
+
+	for (unsigned n = 0; n < t->ngroups && slot < GROUP_SLOTS; n++)
+		if (t->groups[n].members > 1)
+			t->groups[n].slot = slot++;
+}
+
+void trans_groups(struct trans *t)
+{
+	struct pass p = { .t = t };
+
+	t->s0_group = -1;
+	memset(t->group_mem, -1, sizeof(t->group_mem));
+	memset(t->group_stack, -1, sizeof(t->group_stack));
+	if (t->size != 8 || t->key & (KEY_ALONE | KEY_AC) || t->vm->verify)
+		return;
+	for (unsigned k = 0; k < t->n; k++) {
+		const struct x86_insn *i = &t->insns[k];
+		t->rsp[k] = (int16_t)p.rsp;
+		if (!trans_has_template(i) || p.rsp != (int16_t)p.rsp) {
+			all_changed(&p);
+			continue;
+		}
+		t->group_mem[k] = assign_operand(&p, i, k);
+		t->group_stack[k] = assign_stack(&p, i);
+		apply(&p, i);
+	}
+	choose(t);
+}
+
+/* --- emission */
+
+static int now(const struct trans *t, const struct group *g, int disp)
+{
+	return g->base == RSP ? disp - t->rsp[t->cur] : disp;
+}
+
+static struct emem guest_operand(const struct trans *t, const struct group *g, unsigned base, int disp)
+{
+	return (struct emem){ .base = (uint8_t)base, .index = g->index, .scale = g->scale, .disp = now(t, g, disp) };
+}
+
+static void check_alignment(struct trans *t, const struct group *g, unsigned base)
+{
+	struct emit *e = &t->e;
+
+	emit_lea(e, 8, S0, guest_operand(t, g, base, g->aligned));
+	emit_rr(e, 1, 0, 0xf6, 0, S0);                   /* test S0b, align - 1 */
+	emit8(e, g->align - 1);
+	trans_alone(t, emit_jcc(e, CC_NE));
+}
+
+static int32_t base_part(const struct group *g)
+{
+	return g->base == X86_RIP ? OFF_HOT(HOT_RIPBASE) : is_slot_reg(g->base) ? OFF_GPR(g->base) : 0;
+}
+
+/* S0 := what the operand is relative to; HOT_GROUP remembers it. */
+static void check_group(struct trans *t, struct group *g)
+{
+	struct emit *e = &t->e;
+	int32_t part = base_part(g);
+	unsigned base = g->base;
+
+	flags_before_check(t);
+	if (part) {
+		emit_load(e, 8, S1, EGS(part));
+		base = S1;
+	}
+	if (g->align)
+		check_alignment(t, g, base);
+	emit_lea(e, 8, S0, guest_operand(t, g, base, g->lo));
+	emit_lea(e, 8, S1, guest_operand(t, g, base, g->hi - 1));
+	trans_alone(t, tlb_compare(t, 0, g->acc));
+	if (part)
+		emit_alu_load(e, 8, ALU_ADD, S0, EGS(part));
+	else if (g->base != RSP)
+		emit_alu(e, 8, ALU_ADD, S0, g->base);
+	emit_store(e, 8, EGS(OFF_HOT(HOT_GROUP + g->slot)), S0);
+	g->checked = true;
+}
+
+bool group_access(struct trans *t, int group, int disp, struct emem *mem)
+{
+	struct group *g = group < 0 ? NULL : &t->groups[group];
+
+	if (!g || g->slot < 0)
+		return false;
+	if (!g->checked)
+		check_group(t, g);
+	else if (t->s0_group != group)
+		emit_load(&t->e, 8, S0, EGS(OFF_HOT(HOT_GROUP + g->slot)));
+	g->members--;
+	t->s0_group = t->s0_next = group;
+	*mem = (struct emem){ .base = S0, .index = g->index, .scale = g->scale, .disp = disp };
+	if (g->base != RSP)
+		return true;
+	*mem = (struct emem){ .base = RSP, .index = S0, .scale = 1, .disp = disp };
+	if (g->index != EREG_NONE) {
+		emit_lea(&t->e, 8, S0, (struct emem){ .base = RSP, .index = S0, .scale = 1 });
+		*mem = (struct emem){ .base = S0, .index = g->index, .scale = g->scale, .disp = disp };
+		t->s0_group = t->s0_next = -1;
+	}
+	return true;
+}
+
+void groups_forget(struct trans *t)
+{
+	for (unsigned n = 0; n < t->ngroups; n++)
+		t->groups[n].checked = false;
+	t->s0_group = t->s0_next = -1;
+}
+
+bool groups_live(const struct trans *t)
+{
+	for (unsigned n = 0; n < t->ngroups; n++)
+		if (t->groups[n].checked && t->groups[n].members)
+			return true;
+	return false;
+}

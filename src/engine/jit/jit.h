@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Inside the translator: how its files fit together (docs/jit.md has the why).
+ *
+ *   emit.c      the assembler            cache.c   code memory, two views
+ *   stubs.c     entry, exit, slow paths  block.c   finding, linking, dropping blocks
+ *   translate.c building a block         live.c    which flags are still needed
+ *   access.c    the inline TLB           group.c   checks shared by several accesses
+ *   copy.c      re-encoding an instruction
+ *   t_*.c       templates by group       run.c     the engine's verbs, run loop
+ *   slow.c      what translations call   jump.c    jump caches
+ *
+ * In translated code GS holds the struct vcpu; guest registers are in the host
+ * registers of the same name but R10 and R11, which live in cpu.gpr[] and whose
+ * host registers (S0, S1) are scratch.  Status flags are in EFLAGS, or in
+ * HOT_FLAGS in the form LAHF/SETO leave in AX.
+ *
+ * Locks: vm->lock guards blocks, links, the code cache and all jump caches'
+ * contents; a vCPU that waits for it counts as stopped (smp.c).
+ */
+#ifndef ENGINE_JIT_JIT_H
+#define ENGINE_JIT_JIT_H
+
+#include "base/log.h"
+#include "base/trace.h"
+#include "engine/engine.h"
+#include "engine/interp/interp.h"
+#include "engine/jit/emit.h"
+#include "machine/machine.h"
+
+enum { S0 = R10, S1 = R11 };
+
+/* Words of vcpu->hot. */
+enum hot_word {
+	HOT_SELF,        /* struct vcpu * */
+	HOT_HOST_RSP,    /* the host's stack while in translated code */
+	HOT_RESUME,      /* where the reload stub continues */
+	HOT_FLAGS,       /* AH: SF ZF AF PF CF as LAHF, AL: OF */
+	HOT_RIPBASE,     /* guest RIP - offset in the physical page, of the running block */
+	HOT_TLB,         /* copy of mmu->data */
+	HOT_JC,          /* struct jump_entry[JC_SIZE] in use, or the empty one */
+	HOT_POLL,        /* nonzero: look up from your work */
+	HOT_VEC,         /* guest vectors and MXCSR are in the host's registers */
+	HOT_TMP, HOT_TMP2,
+	HOT_MXCSR,       /* the host's MXCSR */
+	HOT_GROUP,       /* GROUP_SLOTS words: host bases of access groups (group.c) */
+	GROUP_SLOTS = 12,
+	HOT_WORDS = HOT_GROUP + GROUP_SLOTS
+};
+_Static_assert(HOT_WORDS <= 32, "room in struct vcpu");
+#define OFF_HOT(n) ((int32_t)(offsetof(struct vcpu, hot) + 8 * (n)))
+#define OFF_CPU(field) ((int32_t)offsetof(struct vcpu, cpu.field))
+#define OFF_GPR(n) ((int32_t)(offsetof(struct vcpu, cpu.gpr) + 8 * (n)))
+
+/* What a translation depends on besides its bytes. */
+enum block_key {
+	KEY_SIZE = 3,        /* code size: 1 = 16, 2 = 32, 3 = 64 bit */
+	KEY_REAL = 4,        /* real or virtual-8086 mode */
+	KEY_FLAT = 8,        /* 32-bit: CS DS ES SS are flat, 32-bit stack */
+	KEY_FS = 16, KEY_GS = 32,  /* 32-bit: usable with a base and no limit */
+	KEY_SSE = 64, KEY_AVX = 128, /* vector instructions run (no #NM, #UD, unmasked exceptions) */
+	KEY_AC = 256,        /* alignment checks are on */
+	KEY_ALONE = 512,     /* every access is checked by itself (group.c) */
+	KEY_KERNEL = 1024,   /* 64-bit code at CPL 0 */
+};
+
+struct jit_exit;
+struct verify;
+
+#define PAGE_NONE UINT64_MAX
+/* Code near the end of a page that runs over it is translated in the context of
+ * both pages: offsets in [WINDOW_LO, WINDOW_HI) can then be linked directly. */
+enum { WINDOW_LO = 4096 - 512, WINDOW_HI = 4096 + 512, OVERRUN_FROM = 4096 - 256, INSN_MAX = 15 };
+
+/* Where code is read from while it is translated. */
+struct code {
+	uint64_t page, page2;         /* as in struct jit_block */
+	const uint8_t *bytes;         /* at offset lo */
+	unsigned lo, hi;              /* offsets of first bytes of instructions */
+	unsigned end;                 /* of the bytes there are */
+};
+
+struct jit_block {
+	struct jit_block *hash_next, *page_next[2];
+	uint64_t page, page2;         /* RAM addresses; page2: PAGE_NONE, or it runs over there */
+	uint32_t key;
+	uint16_t off;                 /* of its first byte from `page`, as all offsets */
+	uint16_t lo, hi;              /* bytes it depends on (looked-ahead ones too) */
+	bool dead;
+	const uint8_t *code_jump;     /* S0 = RIP, flags in HOT_FLAGS */
+	const uint8_t *code;          /* HOT_RIPBASE is right, flags in EFLAGS */
+	struct jit_exit *incoming;    /* linked exits that jump here */
+	uint32_t exits, nexits;       /* its own: vm->exits[] */
+	uint16_t count;               /* instructions */
+};
+
+/* A direct jump inside a page that may be linked to its target. */
+struct jit_exit {
+	uint32_t block;
+	uint16_t target;              /* offset */
+	uint16_t key;                 /* of the block it goes to */
+	struct jit_block *to;         /* linked, or NULL */
+	struct jit_exit *next;        /* of to->incoming */
+	uint8_t *patch;               /* rel32, writable view */
+	const uint8_t *stub;          /* where it goes unlinked */
+};
+
+/* An instruction that translated code may hand to the interpreter. */
+struct jit_rec {
+	uint8_t bytes[15], len;
+	uint16_t off;
+	uint16_t key;
+	int16_t undo_rsp;             /* a branch: what it did to RSP, taken back */
+};
+
+/* Jump cache: RIP to code, direct-mapped by a product of the low 32 bits. */
+struct jump_entry { uint64_t rip; const uint8_t *code; };
+enum { JC_SIZE = 16384, JC_COUNT = 10, JC_LOG = 1024, JC_SHIFT = 14, JC_MASK = (JC_SIZE - 1) << 4,
+       JC_FACTOR = 0x1e35a7bd };
+static inline unsigned jump_slot(uint64_t rip) { return ((uint32_t)rip * JC_FACTOR >> JC_SHIFT & JC_MASK) >> 4; }
+struct jump_cache {
+	struct jump_entry e[JC_SIZE];
+	const void *tag;              /* user: the mmu->code table it goes with; kernel: the MMU; NULL: free */
+	uint32_t key;                 /* mode key */
+	uint64_t cs_base;
+	uint64_t used;
+	uint64_t version;             /* soft_mmu.code_version it was filled under */
+	uint64_t space_version;       /* tlb_space.code_version, if nonglobal */
+	const struct tlb_space *space;
+	bool nonglobal;               /* some entries come from non-global pages */
+	unsigned logged;
+	uint16_t log[JC_LOG];
+};
+
+struct jit_vcpu {
+	struct jump_cache *jc;        /* in use */
+	struct jump_cache *jcs[JC_COUNT];
+	uint64_t clock;
+	struct jump_entry *empty;     /* JC_SIZE entries that never match */
+	uint32_t key;                 /* of the state when jc was chosen */
+	uint64_t generation;          /* vm->generation seen: decoded[] */
+	struct { uint32_t rec; struct x86_insn insn; } decoded[1024];
+	struct x86_insn insns[64];    /* of the block being built */
+	bool one_block;               /* leave translated code after the block that runs (verify.c) */
+	_Atomic bool stopped;         /* not in translated code nor in the MMU */
+	uint64_t stats[64];
+	uint64_t slow_ops[OP_COUNT];  /* run by the interpreter, by op */
+};
+
+enum jit_stub { STUB_ENTER, STUB_LEAVE, STUB_SLOW, STUB_END, STUB_EXIT, STUB_POLL, STUB_LOOKUP, STUB_LEAF, STUB_DEAD, STUB_JUMP,
+		STUB_LOAD_VEC, STUB_COUNT };
+
+enum { BLOCK_MAX = 64, REC_MAX = 1 << 20, EXIT_MAX = 1 << 20, BLOCKS_MAX = 1 << 19, HASH_BITS = 16 };
+
+struct jit_page {
+	struct jit_page *next;
+	uint64_t gpa;
+	struct jit_block *blocks;
+	uint64_t bytes[64];           /* one bit a byte: part of some block */
+};
+
+struct jit_vm {
+	struct machine *machine;
+	pthread_mutex_t lock;
+	uint8_t *rw;
+	const uint8_t *rx;
+	size_t size, used, start;     /* bytes; start: after the stubs */
+	const uint8_t *stub[STUB_COUNT];
+	const uint8_t *load_vec_retry;
+	struct jit_block *hash[1 << HASH_BITS];
+	struct jit_page *page_hash[1 << HASH_BITS];
+	struct jit_block *blocks;
+	struct jit_exit *exits;
+	struct jit_rec *recs;
+	uint32_t nblocks, nexits, nrecs;
+	uint64_t generation;          /* counts flushes of the whole cache */
+	_Atomic uint64_t drops;       /* counts dropped blocks */
+	bool avx;                     /* AVX state is kept in the host's registers too */
+	struct verify *verify;        /* NULL: not in verify mode */
+	struct vcpu *owner;           /* who holds the lock, if a vCPU */
+};
+
+static inline struct jit_vm *jit_vm(struct vcpu *v) { return v->machine->engine_data; }
+static inline struct jit_vcpu *jit_of(struct vcpu *v) { return v->engine_data; }
+
+/* cache.c */
+bool code_create(struct jit_vm *vm, size_t size, struct error *err);
+void code_destroy(struct jit_vm *vm);
+
+/* stubs.c */
+bool stubs_emit(struct jit_vm *vm, struct error *err);
+
+/* block.c; requires: vm->lock */
+/* Is there a block that runs over from this page to another at `off`? */
+bool block_overruns(struct jit_vm *vm, uint64_t page, unsigned off, uint32_t key);
+struct jit_block *block_find(struct jit_vm *vm, uint64_t page, uint64_t page2, unsigned off, uint32_t key);
+void block_add(struct jit_vm *vm, struct jit_block *b);
+void block_link(struct jit_vm *vm, struct jit_exit *x, struct jit_block *to);
+void blocks_drop(struct vcpu *v, struct jit_vm *vm, uint64_t gpa, size_t len);
+void blocks_flush(struct vcpu *v, struct jit_vm *vm);
+void blocks_free(struct jit_vm *vm);
+
+/* jump.c */
+uint32_t mode_key(struct vcpu *v);
+void jump_select(struct vcpu *v);                /* hot words for the current mode */
+const uint8_t *jump_get(struct vcpu *v, uint64_t rip);
+void jump_put(struct vcpu *v, uint64_t rip, uint64_t lin, const uint8_t *code);
+void jump_flush_all(struct vcpu *v);
+void jump_forget(struct vcpu *v, uint64_t rip);
+bool jump_create(struct vcpu *v, struct error *err);
+void jump_destroy(struct vcpu *v);
+
+/* translate.c: NULL if the cache is full. requires: vm->lock */
+struct jit_block *translate(struct vcpu *v, const struct code *code, unsigned off, uint32_t key);
+/* Does the block at `off` of a page run over the page's end? */
+bool code_overruns(const struct vcpu *v, const struct code *code, unsigned off, uint32_t key);
+
+/* slow.c: called by stubs; each returns the code to go on with */
+const uint8_t *slow_insn(struct vcpu *v, uint64_t rec, const uint8_t *resume);
+const uint8_t *slow_end(struct vcpu *v, uint64_t rec, const uint8_t *unused);
+const uint8_t *slow_exit(struct vcpu *v, uint64_t exit, const uint8_t *unused);
+const uint8_t *slow_poll(struct vcpu *v, uint64_t exit, const uint8_t *unused);
+const uint8_t *slow_lookup(struct vcpu *v, uint64_t rip, const uint8_t *rec);
+const uint8_t *slow_leaf(struct vcpu *v, uint64_t fn, const uint8_t *resume);
+const uint8_t *slow_dead(struct vcpu *v, uint64_t rip, const uint8_t *unused);
+const uint8_t *slow_load_vec(struct vcpu *v, uint64_t unused, const uint8_t *resume);
+const uint8_t *slow_next(struct vcpu *v);        /* code for cpu.rip, or STUB_LEAVE */
+
+/* smp.c */
+void jit_lock(struct vcpu *v);
+void jit_unlock(struct vcpu *v);
+void jit_resume(struct vcpu *v);                 /* stopped no more */
+/* requires: vm->lock; until it is released. v: the caller's own, or NULL */
+void jit_stop_others(struct jit_vm *vm, struct vcpu *v);
+
+/* stats.c */
+enum jit_stat {
+#define STAT(name) STAT_##name,
+#include "engine/jit/stats.def"
+#undef STAT
+	STAT_COUNT
+};
+_Static_assert(STAT_COUNT <= 64, "room in struct jit_vcpu");
+#define stat_inc(v, name) (jit_of(v)->stats[STAT_##name]++)
+void jit_stats(struct machine *m, void (*put)(void *, const char *, uint64_t), void *opaque);
+
+#endif

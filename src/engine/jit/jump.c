@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Jump caches: from a guest RIP to code, for indirect branches and for direct
+ * ones that leave their page.  A vCPU has one for each combination of address
+ * space, privilege and mode key; HOT_JC points to the one in use.  Like a TLB, an
+ * entry stays until the mapping it came from is flushed: tlb_space.code_version
+ * tells.  A dropped block stays in there, but its entry code is patched to say so.
+ */
+#include <errno.h>
+#include <sys/mman.h>
+#include "engine/jit/jit.h"
+
+static const struct jump_entry no_jump = { UINT64_MAX, NULL };
+
+static bool seg_open(const struct x86_seg *s)
+{
+	return !(s->attr & SEG_UNUSABLE) && s->limit == UINT32_MAX &&
+	       (s->attr & (SEG_S | SEG_CODE | SEG_E | SEG_W)) == (SEG_S | SEG_W);
+}
+
+static bool seg_flat(const struct x86_seg *s) { return seg_open(s) && s->base == 0; }
+
+static uint32_t segment_key(const struct x86_cpu *c)
+{
+	uint32_t key = 0;
+	if (c->seg[CS].base == 0 && c->seg[CS].limit == UINT32_MAX && c->seg[SS].attr & SEG_DB &&
+	    seg_flat(&c->seg[DS]) && seg_flat(&c->seg[ES]) && seg_flat(&c->seg[SS]))
+		key |= KEY_FLAT;
+	if (seg_open(&c->seg[FS]))
+		key |= KEY_FS;
+	if (seg_open(&c->seg[GS]))
+		key |= KEY_GS;
+	return key;
+}
+
+enum { MXCSR_MASKS = 0x1f80 };
+
+static uint32_t vector_key(const struct x86_cpu *c)
+{
+	uint64_t avx = XFEATURE_SSE | XFEATURE_AVX;
+	if (c->cr0 & (CR0_EM | CR0_TS) || !(c->cr4 & CR4_OSFXSR) ||
+	    (c->xsave.mxcsr & MXCSR_MASKS) != MXCSR_MASKS)
+		return 0;
+	return c->cr4 & CR4_OSXSAVE && (c->xcr0 & avx) == avx ? KEY_SSE | KEY_AVX : KEY_SSE;
+}
+
+uint32_t mode_key(struct vcpu *v)
+{
+	const struct x86_cpu *c = &v->cpu;
+	unsigned size = cpu_code_size(c);
+	uint32_t key = size == 8 ? 3 : size == 4 ? 2 : 1;
+
+	if (cpu_real_mode(c) || cpu_vm86(c))
+		key |= KEY_REAL;
+	if (size == 4)
+		key |= segment_key(c);
+	if (size >= 4)
+		key |= vector_key(c);
+	if (size == 8 && c->cpl == 0 && !jit_vm(v)->verify)      /* it stops behind STI */
+		key |= KEY_KERNEL;
+	if (c->cr0 & CR0_AM && c->rflags & FL_AC && c->cpl == 3)
+		key |= KEY_AC;
+	return key;
+}
+
+static void cache_clear(struct jump_cache *jc)
+{
+	if (jc->logged > JC_LOG) {
+		for (unsigned i = 0; i < JC_SIZE; i++)
+			jc->e[i] = no_jump;
+	} else {
+		for (unsigned i = 0; i < jc->logged; i++)
+			jc->e[jc->log[i]] = no_jump;
+	}
+	jc->logged = 0;
+	jc->nonglobal = false;
+}
+
+static uint64_t cs_base(const struct vcpu *v, uint32_t key)
+{
+	return (key & KEY_SIZE) == 3 ? 0 : v->cpu.seg[CS].base;
+}
+
+/* Supervisor code is mostly global, and then the same in every address space. */
+static const void *tag_of(const struct vcpu *v)
+{
+	return v->cpu.cpl == 3 ? (const void *)v->mmu->code : v->mmu;
+}
+
+static bool matches(const struct jump_cache *jc, const struct vcpu *v, uint32_t key)
+{
+	return jc->tag == tag_of(v) && jc->key == key && jc->cs_base == cs_base(v, key);
+}
+
+static struct jump_cache *cache_find(struct vcpu *v, uint32_t key)
+{
+	struct jit_vcpu *j = jit_of(v);
+	struct jump_cache *victim = j->jcs[0];
+
+	for (unsigned i = 0; i < JC_COUNT; i++) {
+		if (matches(j->jcs[i], v, key))
+			return j->jcs[i];
+		if (j->jcs[i]->used < victim->used)
+			victim = j->jcs[i];
+	}
+	cache_clear(victim);
+	victim->tag = tag_of(v);
+	victim->key = key;
+	victim->cs_base = cs_base(v, key);
+	return victim;
+}
+
+static bool is_stale(const struct jump_cache *jc, const struct soft_mmu *mmu)
+{
+	return jc->version != mmu->code_version ||
+	       (jc->nonglobal && (jc->space != mmu->space || jc->space_version != mmu->space->code_version));
+}
+
+void jump_select(struct vcpu *v)
+{
+	struct jit_vcpu *j = jit_of(v);
+	uint32_t key = mode_key(v);
+
+	j->key = key;
+	if (!matches(j->jc, v, key)) {
+		j->jc = cache_find(v, key);
+		j->jc->used = ++j->clock;
+	}
+	if (unlikely(is_stale(j->jc, v->mmu))) {
+		stat_inc(v, jc_flushes);
+		cache_clear(j->jc);
+		j->jc->version = v->mmu->code_version;
+	}
+	v->hot[HOT_TLB] = (uintptr_t)v->mmu->data;
+	/* A full barrier: a kick stores HOT_JC after the request that the caller looks for. */
+	if (v->hot[HOT_JC] != (uintptr_t)j->jc->e)
+		__atomic_exchange_n(&v->hot[HOT_JC], (uintptr_t)j->jc->e, __ATOMIC_SEQ_CST);
+}
+
+const uint8_t *jump_get(struct vcpu *v, uint64_t rip)
+{
+	const struct jump_entry *e = &jit_of(v)->jc->e[jump_slot(rip)];
+	return e->rip == rip ? e->code : NULL;
+}
+
+/* Non-global entries hold from now on under the version of now. */
+static void make_nonglobal(struct jump_cache *jc, const struct tlb_space *space)
+{
+	if (!jc->nonglobal) {
+		jc->space = space;
+		jc->space_version = space->code_version;
+	}
+	jc->nonglobal = true;
+}
+
+/* requires: vm->lock. `lin`: linear address of a page the entry depends on. */
+void jump_put(struct vcpu *v, uint64_t rip, uint64_t lin, const uint8_t *code)
+{
+	struct jump_cache *jc = jit_of(v)->jc;
+	uint64_t page = lin >> 12 & 4095;
+
+	if (jc->logged < JC_LOG)
+		jc->log[jc->logged] = (uint16_t)jump_slot(rip);
+	if (jc->logged <= JC_LOG)
+		jc->logged++;
+	const struct tlb_entry *page_entry = &v->mmu->code[tlb_index(lin)];
+	const struct tlb_space *space = v->mmu->space;
+	if (page_entry->exec != (lin & ~PAGE_MASK) || !space->global[v->cpu.cpl == 3][tlb_index(lin)])
+		make_nonglobal(jc, space);
+	v->mmu->code_filter[page / 64] |= BIT(page % 64);
+	jc->e[jump_slot(rip)].code = code;
+	__atomic_store_n(&jc->e[jump_slot(rip)].rip, rip, __ATOMIC_RELEASE);
+}
+
+void jump_forget(struct vcpu *v, uint64_t rip)
+{
+	struct jump_entry *e = &jit_of(v)->jc->e[jump_slot(rip)];
+	if (e->rip == rip)
+		*e = no_jump;
+}
+
+void jump_flush_all(struct vcpu *v)
+{
+	for (unsigned i = 0; i < JC_COUNT; i++)
+		cache_clear(jit_of(v)->jcs[i]);
+}
+
+static void *pages(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+bool jump_create(struct vcpu *v, struct error *err)
+{
+	struct jit_vcpu *j = jit_of(v);
+
+	for (unsigned i = 0; i < JC_COUNT; i++) {
+		j->jcs[i] = pages(sizeof(struct jump_cache));
+		if (!j->jcs[i])
+			return error_set(err, errno, "cannot allocate jump caches for vCPU %u", v->index);
+		j->jcs[i]->logged = JC_LOG + 1;
+		cache_clear(j->jcs[i]);
+	}
+	j->empty = pages(JC_SIZE * sizeof(struct jump_entry));
+	if (!j->empty)
+		return error_set(err, errno, "cannot allocate jump caches for vCPU %u", v->index);
+	for (unsigned i = 0; i < JC_SIZE; i++)
+		j->empty[i] = no_jump;
+	j->jc = j->jcs[0];
+	return true;
+}
+
+void jump_destroy(struct vcpu *v)
+{
+	struct jit_vcpu *j = jit_of(v);
+
+	for (unsigned i = 0; i < JC_COUNT; i++)
+		if (j->jcs[i])
+			munmap(j->jcs[i], sizeof(struct jump_cache));
+	if (j->empty)
+		munmap(j->empty, JC_SIZE * sizeof(struct jump_entry));
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Which status flags are still needed: backwards over the block, and forwards
+ * along direct branches inside the page.  A flag that is overwritten before it
+ * is read counts as dead even if an instruction in between may fault: what an
+ * exception then pushes for it is arbitrary, and comes back by IRET unread.
+ */
+#include "engine/jit/trans.h"
+
+static unsigned cond_reads(unsigned cond)
+{
+	static const uint16_t reads[8] = {
+		FL_OF, FL_CF, FL_ZF, FL_CF | FL_ZF, FL_SF, FL_PF, FL_SF | FL_OF, FL_SF | FL_OF | FL_ZF
+	};
+	return reads[cond >> 1 & 7];
+}
+
+static bool is_shift(const struct x86_insn *i)
+{
+	return (i->op >= OP_ROL && i->op <= OP_SHRD);
+}
+
+unsigned insn_reads(const struct x86_insn *i)
+{
+	const struct x86_op_info *info = &x86_op_info[i->op];
+	if (info->props & OPP_SYSTEM)
+		return FL_STATUS;
+	if (i->op == OP_JCC || i->op == OP_SETCC || i->op == OP_CMOVCC)
+		return cond_reads(i->cond);
+	if (info->props & OPP_CONDFLAGS && is_shift(i))
+		return i->op == OP_RCL || i->op == OP_RCR ? FL_CF : 0;
+	return info->flags_read & FL_STATUS;
+}
+
+/* Flags that the SDM leaves undefined are what the host makes of them: division
+ * keeps all, bit tests keep all but CF. */
+unsigned insn_changes(const struct x86_insn *i)
+{
+	if (i->op == OP_DIV || i->op == OP_IDIV)
+		return 0;
+	if (i->op >= OP_BT && i->op <= OP_BTC)
+		return FL_CF;
+	return x86_op_info[i->op].flags_written & FL_STATUS;
+}
+
+/* A shift by a constant is sure to write, unless that is zero. */
+static bool is_shift_imm(const struct x86_insn *i)
+{
+	return is_shift(i) && i->nops && i->o[i->nops - 1].kind == OPK_IMM && (i->imm & 31) != 0;
+}
+
+unsigned insn_writes(const struct x86_insn *i)
+{
+	if (x86_op_info[i->op].props & OPP_CONDFLAGS && !is_shift_imm(i))
+		return 0;
+	if (i->op >= OP_ROL && i->op <= OP_RCR && (i->imm & 31) != 1)
+		return FL_CF;             /* the host keeps OF then */
+	return insn_changes(i);
+}
+
+static unsigned before(const struct x86_insn *i, unsigned after)
+{
+	return (after & ~insn_writes(i)) | insn_reads(i);
+}
+
+enum { LOOK_AHEAD = 10 };
+
+static bool look_decode(struct trans *t, int64_t off, struct x86_insn *i)
+{
+	const struct code *c = t->code;
+
+	if (off < c->lo || off >= c->hi ||
+	    x86_decode(t->v->model, t->size, t->key & KEY_REAL, c->bytes + (off - c->lo),
+		       (unsigned)(c->end - off), i) != X86_OK)
+		return false;
+	t->b->lo = MIN(t->b->lo, (uint16_t)off);
+	t->b->hi = MAX(t->b->hi, (uint16_t)(off + i->len));
+	return true;
+}
+
+/* A branch whose target is cut to 16 bits: it goes elsewhere. */
+static bool is_cut(const struct trans *t, const struct x86_insn *i)
+{
+	return t->size == 4 && i->opsize == 2;
+}
+
+/* off: perhaps outside of what there is. */
+static unsigned look(struct trans *t, int64_t off, unsigned depth)
+{
+	unsigned unknown = FL_STATUS, needed = 0;      /* unknown: neither read nor overwritten yet */
+	struct x86_insn i;
+
+	if (t->vm->verify)               /* it compares all flags after each block */
+		return FL_STATUS;
+	for (unsigned k = 0; k < LOOK_AHEAD && unknown && look_decode(t, off, &i); k++) {
+		needed |= unknown & insn_reads(&i);
+		unknown &= ~insn_writes(&i);
+		off += i.len;
+		if (i.op == OP_JMP && !is_cut(t, &i))
+			off += (int64_t)i.imm;
+		else if (i.op == OP_JCC && depth < 2 && !is_cut(t, &i))
+			needed |= unknown & look(t, off + (int64_t)i.imm, depth + 1);
+		else if (x86_op_info[i.op].props & OPP_BRANCH)
+			break;
+	}
+	return needed | unknown;
+}
+
+unsigned live_at(struct trans *t, int64_t target)
+{
+	return look(t, target, 0);
+}
+
+int64_t jump_target(const struct trans *t, unsigned k)
+{
+	return t->off[k] + t->insns[k].len + (int64_t)t->insns[k].imm;
+}
+
+/* Flags needed after the last instruction. */
+static unsigned live_out(struct trans *t)
+{
+	const struct x86_insn *last = &t->insns[t->n - 1];
+
+	if (is_cut(t, last) && x86_op_info[last->op].props & OPP_BRANCH)
+		return FL_STATUS;
+	if (last->op == OP_JMP || last->op == OP_CALL)
+		return live_at(t, jump_target(t, t->n - 1));
+	if (x86_op_info[last->op].props & (OPP_BRANCH | OPP_SYSTEM) && last->op != OP_JCC)
+		return FL_STATUS;
+	return live_at(t, t->off[t->n]);
+}
+
+void trans_liveness(struct trans *t)
+{
+	unsigned live = live_out(t);
+
+	t->live[t->n] = (uint16_t)live;
+	for (unsigned k = t->n; k-- > 0; ) {
+		const struct x86_insn *i = &t->insns[k];
+		if (i->op == OP_JCC && is_cut(t, i))
+			t->live[k + 1] = FL_STATUS;
+		else if (i->op == OP_JCC)
+			t->live[k + 1] |= live_at(t, jump_target(t, k));
+		live = before(i, t->live[k + 1]);
+		t->live[k] = (uint16_t)live;
+	}
+}

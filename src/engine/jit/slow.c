@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What translated code calls, through the stubs: one instruction by the
+ * interpreter, exits that are not linked yet, jump cache misses.  On entry the
+ * guest's registers are in v->cpu, flags in HOT_FLAGS, RIP nowhere; each function
+ * returns the code to go on with, or STUB_LEAVE for the run loop.  A fault
+ * unwinds to the run loop from inside, with v->cpu whole.
+ */
+#include "engine/jit/jit.h"
+#include "engine/jit/slow.h"
+
+void flags_in(struct vcpu *v)
+{
+	uint64_t f = v->hot[HOT_FLAGS];
+	v->cpu.rflags = (v->cpu.rflags & ~(uint64_t)FL_STATUS) | (f >> 8 & LAHF_FLAGS) |
+			(f & 1 ? FL_OF : 0);
+}
+
+void flags_out(struct vcpu *v)
+{
+	uint64_t f = v->cpu.rflags;
+	v->hot[HOT_FLAGS] = (f & LAHF_FLAGS) << 8 | (f & FL_OF ? 1 : 0);
+}
+
+static uint64_t wrap_rip(struct vcpu *v, uint64_t rip)
+{
+	return (jit_of(v)->key & KEY_SIZE) == 3 ? rip : rip & 0xffffffff;
+}
+
+/* Every instruction counts: leave them to the interpreter. RF alone does not,
+ * where there is no breakpoint that it could hold back. */
+bool jit_careful(struct vcpu *v)
+{
+	if (v->cpu.rflags & FL_RF && !(v->cpu.dr[7] & 0xff))
+		v->cpu.rflags &= ~(uint64_t)FL_RF;
+	return debug_armed(v) || v->debug.single_step || v->debug.count;
+}
+
+/* Records live long: their decoded form is kept apart and made again if lost. */
+static const struct x86_insn *decoded(struct vcpu *v, uint32_t rec)
+{
+	struct jit_vcpu *j = jit_of(v);
+	struct jit_vm *vm = jit_vm(v);
+	const struct jit_rec *r = &vm->recs[rec];
+	unsigned slot = rec % ARRAY_SIZE(j->decoded), size = r->key & KEY_SIZE;
+
+	if (j->generation != vm->generation) {
+		for (unsigned i = 0; i < ARRAY_SIZE(j->decoded); i++)
+			j->decoded[i].rec = UINT32_MAX;
+		j->generation = vm->generation;
+	}
+	if (j->decoded[slot].rec != rec) {
+		if (x86_decode(v->model, 1u << size, r->key & KEY_REAL, r->bytes, r->len,
+			       &j->decoded[slot].insn) != X86_OK)
+			j->decoded[slot].insn.op = OP_COUNT;     /* over 15 bytes */
+		j->decoded[slot].rec = rec;
+	}
+	return &j->decoded[slot].insn;
+}
+
+static uint64_t changes(const struct jit_vm *vm)
+{
+	return atomic_load_explicit(&vm->drops, memory_order_relaxed) + vm->generation;
+}
+
+/* Run it; true if the code it was called from may go on after it. */
+static bool run_rec(struct vcpu *v, uint32_t rec)
+{
+	struct jit_vm *vm = jit_vm(v);
+	uint64_t before = changes(vm), next;
+	const struct x86_insn *insn = decoded(v, rec);
+
+	v->cpu.rip = wrap_rip(v, v->hot[HOT_RIPBASE] + vm->recs[rec].off);
+	next = wrap_rip(v, v->cpu.rip + insn->len);
+	flags_in(v);
+	if (unlikely(insn->op == OP_COUNT)) {
+		v->insn_rip = v->cpu.rip;
+		raise_gp(v, 0);
+	}
+	jit_of(v)->slow_ops[insn->op]++;
+	interp_exec(v, insn);
+	flags_out(v);
+	return v->cpu.rip == next && changes(vm) == before;
+}
+
+const uint8_t *slow_insn(struct vcpu *v, uint64_t rec, const uint8_t *resume)
+{
+	stat_inc(v, slow);
+	return run_rec(v, (uint32_t)rec) ? resume : slow_next(v);
+}
+
+const uint8_t *slow_leaf(struct vcpu *v, uint64_t fn, const uint8_t *resume)
+{
+	((void (*)(struct vcpu *))(uintptr_t)fn)(v);
+	return resume;
+}
+
+const uint8_t *slow_end(struct vcpu *v, uint64_t rec, const uint8_t *unused)
+{
+	stat_inc(v, slow_end);
+	run_rec(v, (uint32_t)rec);
+	return slow_next(v);
+}
+
+static struct ram_slot *slot_of(struct vcpu *v, const uint8_t *host)
+{
+	struct ram_slot *s = memory_slots(v->memory);
+	while (s && (uint64_t)(host - s->host) >= s->size)
+		s = s->next;
+	return s;
+}
+
+/* The page of code at lin: where it is, and its RAM address. NULL: not in RAM. May fault. */
+static const uint8_t *code_page(struct vcpu *v, uint64_t lin, uint64_t *page)
+{
+	/* by the byte that is fetched, not its page: a fault reports it in CR2 */
+	const uint8_t *host = mmu_page_pointer(v, lin, MMU_EXEC, v->cpu.cpl == 3 ? MMU_USER : MMU_SUPER);
+	struct ram_slot *s = host ? slot_of(v, host) : NULL;
+	if (!s)
+		return NULL;
+	host -= lin & PAGE_MASK;
+	*page = s->gpa + (uint64_t)(host - s->host);
+	return host;
+}
+
+/* requires: vm->lock */
+static void flag_code(struct vcpu *v, const uint8_t *host)
+{
+	struct ram_slot *s = slot_of(v, host);
+	uint64_t page = (uint64_t)(host - s->host) / PAGE_SIZE;
+	if (!(s->flags[page] & PAGE_CODE))
+		memory_flag_pages(v->memory, s, page, 1, PAGE_CODE);
+}
+
+/* requires: vm->lock */
+static struct jit_block *translate_or_flush(struct vcpu *v, const struct code *code, unsigned off,
+					    uint32_t key)
+{
+	struct jit_block *b = translate(v, code, off, key);
+	if (!b) {
+		jit_stop_others(jit_vm(v), v);
+		blocks_flush(v, jit_vm(v));
+		b = translate(v, code, off, key);
+	}
+	return b;
+}
+
+static struct jit_block *block_in_page(struct vcpu *v, struct code *c, const uint8_t *host, unsigned off,
+				       uint32_t key)
+{
+	struct jit_block *b = block_find(jit_vm(v), c->page, PAGE_NONE, off, key);
+	if (b)
+		return b;
+	flag_code(v, host);
+	return translate_or_flush(v, c, off, key);
+}
+
+/* In the context of two pages. */
+static struct jit_block *block_in_two(struct vcpu *v, uint64_t page, uint64_t page2, const uint8_t *host,
+				      const uint8_t *host2, unsigned off, uint32_t key)
+{
+	uint8_t bytes[WINDOW_HI - WINDOW_LO + INSN_MAX];
+	struct code c = { .page = page, .page2 = page2, .bytes = bytes, .lo = WINDOW_LO, .hi = WINDOW_HI,
+			  .end = WINDOW_HI + INSN_MAX };
+	struct jit_block *b = block_find(jit_vm(v), page, page2, off, key);
+
+	if (b)
+		return b;
+	flag_code(v, host);
+	flag_code(v, host2);
+	memcpy(bytes, host + WINDOW_LO, PAGE_SIZE - WINDOW_LO);
+	memcpy(bytes + PAGE_SIZE - WINDOW_LO, host2, WINDOW_HI - PAGE_SIZE + INSN_MAX);
+	return translate_or_flush(v, &c, off, key);
+}
+
+static uint64_t code_linear(struct vcpu *v, uint64_t rip)
+{
+	if ((jit_of(v)->key & KEY_SIZE) == 3)
+		return rip;
+	return (rip + v->cpu.seg[CS].base) & 0xffffffff;
+}
+
+/* What has been translated tells without decoding. */
+static bool overruns(struct vcpu *v, const struct code *c, unsigned off)
+{
+	struct jit_vm *vm = jit_vm(v);
+	uint32_t key = jit_of(v)->key;
+
+	jit_lock(v);
+	bool known = block_find(vm, c->page, PAGE_NONE, off, key), over = block_overruns(vm, c->page, off, key);
+	jit_unlock(v);
+	return over || (!known && code_overruns(v, c, off, key));
+}
+
+/* Block for the instruction at rip; NULL: not in RAM, or too near the limit of CS. May fault, as a fetch. */
+static struct jit_block *find_block(struct vcpu *v, uint64_t rip)
+{
+	uint64_t lin = code_linear(v, rip), page, page2;
+	const uint8_t *host, *host2 = NULL;
+	unsigned off = lin & PAGE_MASK;
+	struct jit_block *b;
+
+	if ((jit_of(v)->key & KEY_SIZE) != 3 && rip + INSN_MAX > v->cpu.seg[CS].limit)
+		return NULL;
+	v->insn_rip = v->cpu.rip = rip;
+	host = code_page(v, lin, &page);
+	if (!host)
+		return NULL;
+	struct code c = { .page = page, .page2 = PAGE_NONE, .bytes = host, .hi = PAGE_SIZE, .end = PAGE_SIZE };
+	bool over = off >= OVERRUN_FROM && overruns(v, &c, off);
+	if (over && !(host2 = code_page(v, code_linear(v, rip + (PAGE_SIZE - off)), &page2)))
+		return NULL;
+	jit_lock(v);
+	stat_inc(v, finds);
+	b = over ? block_in_two(v, page, page2, host, host2, off, jit_of(v)->key)
+		 : block_in_page(v, &c, host, off, jit_of(v)->key);
+	if (b)
+		jump_put(v, rip, lin, b->code_jump);
+	if (b && over)
+		jump_put(v, rip, lin + PAGE_SIZE, b->code_jump);
+	jit_unlock(v);
+	return b;
+}
+
+struct jit_block *slow_block(struct vcpu *v)
+{
+	mmu_update_mode(v);
+	jump_select(v);
+	return find_block(v, v->cpu.rip);
+}
+
+const uint8_t *slow_next(struct vcpu *v)
+{
+	struct jit_vm *vm = jit_vm(v);
+	const uint8_t *code;
+
+	mmu_update_mode(v);
+	jump_select(v);
+	if (unlikely(v->requests || jit_careful(v) || jit_of(v)->one_block))
+		return vm->stub[STUB_LEAVE];
+	v->cpu.int_shadow = 0;
+	code = jump_get(v, v->cpu.rip);
+	if (unlikely(!code)) {
+		struct jit_block *b = find_block(v, v->cpu.rip);
+		if (!b)
+			return vm->stub[STUB_LEAVE];
+		code = b->code_jump;
+	}
+	v->hot[HOT_TMP] = (uintptr_t)code;
+	return vm->stub[STUB_JUMP];
+}
+
+/* The target of a direct exit in the context it was translated in; NULL: not there any more. */
+static struct jit_block *find_linked(struct vcpu *v, const struct jit_block *from, unsigned target,
+				     uint32_t key)
+{
+	uint64_t lin = code_linear(v, v->hot[HOT_RIPBASE]), page, page2 = PAGE_NONE;
+	const uint8_t *host, *host2 = NULL;
+	struct jit_block *b;
+
+	v->insn_rip = v->cpu.rip;
+	host = code_page(v, lin, &page);
+	if (host && from->page2 != PAGE_NONE)
+		host2 = code_page(v, code_linear(v, v->hot[HOT_RIPBASE] + PAGE_SIZE), &page2);
+	if (!host || page != from->page || page2 != from->page2 || jit_of(v)->key != (from->key & ~(uint32_t)KEY_ALONE))
+		return NULL;
+	struct code c = { .page = page, .page2 = PAGE_NONE, .bytes = host, .hi = PAGE_SIZE, .end = PAGE_SIZE };
+	jit_lock(v);
+	b = host2 ? block_in_two(v, page, page2, host, host2, target, key)
+		  : block_in_page(v, &c, host, target, key);
+	jit_unlock(v);
+	return b;
+}
+
+const uint8_t *slow_exit(struct vcpu *v, uint64_t exit, const uint8_t *unused)
+{
+	struct jit_vm *vm = jit_vm(v);
+	struct jit_exit *x = &vm->exits[exit];
+	uint64_t generation = vm->generation;
+	struct jit_block *b = NULL;
+
+	stat_inc(v, exits);
+	flags_in(v);
+	v->cpu.rip = wrap_rip(v, v->hot[HOT_RIPBASE] + x->target);
+	if (!v->requests && !jit_of(v)->one_block)
+		b = find_linked(v, &vm->blocks[x->block], x->target, x->key);
+	if (!b)
+		return slow_next(v);
+	jit_lock(v);
+	bool same = vm->generation == generation;
+	if (same)
+		block_link(vm, x, b);
+	jit_unlock(v);
+	if (!same)
+		return slow_next(v);
+	stat_inc(v, links);
+	v->hot[HOT_TMP] = (uintptr_t)b->code_jump;
+	return vm->stub[STUB_JUMP];
+}
+
+/* A loop has seen HOT_POLL. */
+const uint8_t *slow_poll(struct vcpu *v, uint64_t exit, const uint8_t *unused)
+{
+	stat_inc(v, polls);
+	flags_in(v);
+	v->cpu.rip = wrap_rip(v, v->hot[HOT_RIPBASE] + jit_vm(v)->exits[exit].target);
+	return slow_next(v);
+}
+
+/* A branch went to a RIP that the jump cache does not know. A branch to where
+ * RIP cannot be faults itself (SDM 2A CALL, JMP, RET): it is undone and run again. */
+const uint8_t *slow_lookup(struct vcpu *v, uint64_t rip, const uint8_t *rec)
+{
+	stat_inc(v, lookups);
+	flags_in(v);
+	v->cpu.rip = rip;
+	if (unlikely((jit_of(v)->key & KEY_SIZE) == 3 && (uint64_t)((int64_t)(rip << 16) >> 16) != rip)) {
+		const struct jit_rec *r = &jit_vm(v)->recs[(uintptr_t)rec];
+		v->cpu.gpr[RSP] += (uint64_t)(int64_t)r->undo_rsp;
+		return slow_end(v, (uintptr_t)rec, NULL);
+	}
+	return slow_next(v);
+}
+
+/* A jump cache led to a block that has been dropped. */
+const uint8_t *slow_dead(struct vcpu *v, uint64_t rip, const uint8_t *unused)
+{
+	flags_in(v);
+	jump_forget(v, rip);
+	v->cpu.rip = rip;
+	return slow_next(v);
+}
+
+/* XSTATE_BV says that a component is in its initial state: write that out. */
+const uint8_t *slow_load_vec(struct vcpu *v, uint64_t unused, const uint8_t *resume)
+{
+	struct x86_xsave *x = &v->cpu.xsave;
+	if (jit_vm(v)->avx && !(x->xstate_bv & XFEATURE_AVX) && !(v->cpu.xcr0 & XFEATURE_AVX))
+		memset(x->ymmh, 0, sizeof(x->ymmh));
+	x->xstate_bv |= XFEATURE_SSE | XFEATURE_AVX;
+	return jit_vm(v)->load_vec_retry;
+}

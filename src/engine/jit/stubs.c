@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The stubs between C and translated code, written at the bottom of the code
+ * cache.  Translated code never calls: guest RSP is in RSP, so a stub is jumped
+ * to with arguments in S0 and S1; it spills the guest's registers to v->cpu,
+ * goes to the host's stack, calls a C function (slow.c) which returns where to
+ * go on, and reloads.  Vectors are spilled only if resident (HOT_VEC), and not
+ * reloaded: code that needs them asks (STUB_LOAD_VEC).
+ */
+#include "engine/jit/jit.h"
+
+#define GS_HOT(n) EGS(OFF_HOT(n))
+typedef const uint8_t *slow_fn(struct vcpu *, uint64_t, const uint8_t *);
+
+static bool resident(unsigned reg) { return reg != S0 && reg != S1; }
+
+static void spill_gprs(struct emit *e)
+{
+	for (unsigned r = 0; r < 16; r++)
+		if (resident(r))
+			emit_store(e, 8, EGS(OFF_GPR(r)), r);
+}
+
+static void reload_gprs(struct emit *e)
+{
+	for (unsigned r = 0; r < 16; r++)
+		if (resident(r))
+			emit_load(e, 8, r, EGS(OFF_GPR(r)));
+}
+
+/* {V}MOVAPS xmm, gs:[..] or back; VEXTRACTF128/VINSERTF128 for the high halves. */
+static void move_xmm(struct emit *e, unsigned reg, bool store)
+{
+	emit_rm(e, 4, 1, store ? 0x29 : 0x28, reg, EGS(OFF_CPU(xsave.xmm[0]) + 16 * (int)reg));
+}
+
+static void move_ymmh(struct emit *e, unsigned reg, bool store)
+{
+	struct emem m = EGS(OFF_CPU(xsave.ymmh[0]) + 16 * (int)reg);
+	emit8(e, 0x65);
+	emit8(e, 0xc4);
+	emit8(e, (reg < 8 ? 0xe3 : 0x63));
+	emit8(e, store ? 0x7d : (~reg & 15) << 3 | 5);
+	emit8(e, store ? 0x19 : 0x18);
+	emit_modrm_mem(e, reg, &m);
+	emit8(e, 1);
+}
+
+static void vzeroupper(struct emit *e) { emit_bytes(e, "\xc5\xf8\x77", 3); }
+static void mxcsr(struct emit *e, unsigned ext, int32_t off) { emit_rm(e, 4, 1, 0xae, ext, EGS(off)); }
+
+static void spill_vectors(struct emit *e, bool avx)
+{
+	emit_alu_mem_imm(e, 1, ALU_CMP, GS_HOT(HOT_VEC), 0);
+	uint8_t *skip = emit_jcc(e, CC_E);
+	for (unsigned r = 0; r < 16; r++) {
+		move_xmm(e, r, true);
+		if (avx)
+			move_ymmh(e, r, true);
+	}
+	if (avx)
+		vzeroupper(e);
+	mxcsr(e, 3, OFF_CPU(xsave.mxcsr));
+	mxcsr(e, 2, OFF_HOT(HOT_MXCSR));
+	emit_rm(e, 4, 0, 0x83, ALU_OR, EGS(OFF_CPU(xsave.xstate_bv)));
+	emit8(e, avx ? XFEATURE_SSE | XFEATURE_AVX : XFEATURE_SSE);
+	emit_store_imm32(e, 4, GS_HOT(HOT_VEC), 0);
+	emit_bind(e, skip);
+}
+
+/* Flags from EFLAGS to HOT_FLAGS. Uses S1. */
+static void save_flags(struct emit *e)
+{
+	emit_mov(e, 8, S1, RAX);
+	emit8(e, 0x9f);                              /* lahf */
+	emit_rr(e, 1, 1, 0x90 | CC_O, 0, RAX);       /* seto al */
+	emit_store(e, 2, GS_HOT(HOT_FLAGS), RAX);
+	emit_mov(e, 8, RAX, S1);
+}
+
+static void reload_and_resume(struct emit *e)
+{
+	reload_gprs(e);
+	emit_jmp_mem(e, GS_HOT(HOT_RESUME));
+}
+
+static void call_c(struct emit *e, slow_fn *fn, bool avx)
+{
+	spill_gprs(e);
+	emit_load(e, 8, RSP, GS_HOT(HOT_HOST_RSP));
+	spill_vectors(e, avx);
+	emit_load(e, 8, RDI, GS_HOT(HOT_SELF));
+	emit_mov(e, 8, RSI, S0);
+	emit_mov(e, 8, RDX, S1);
+	emit_mov_imm(e, RAX, (uint64_t)(uintptr_t)fn);
+	emit_call_reg(e, RAX);
+	emit_store(e, 8, GS_HOT(HOT_RESUME), RAX);
+	reload_and_resume(e);
+}
+
+static const unsigned saved[] = { RBX, RBP, R12, R13, R14, R15 };
+
+static void push(struct emit *e, unsigned r) { if (r >= 8) emit8(e, 0x41); emit8(e, 0x50 | (r & 7)); }
+static void pop(struct emit *e, unsigned r) { if (r >= 8) emit8(e, 0x41); emit8(e, 0x58 | (r & 7)); }
+
+/* void enter(const uint8_t *code): returns by STUB_LEAVE. */
+static void stub_enter(struct emit *e)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(saved); i++)
+		push(e, saved[i]);
+	emit_lea(e, 8, RSP, EMEM(RSP, -8));
+	emit_store(e, 8, GS_HOT(HOT_HOST_RSP), RSP);
+	emit_store(e, 8, GS_HOT(HOT_RESUME), RDI);
+	reload_and_resume(e);
+}
+
+static void stub_leave(struct emit *e)
+{
+	emit_load(e, 8, RSP, GS_HOT(HOT_HOST_RSP));
+	emit_lea(e, 8, RSP, EMEM(RSP, 8));
+	for (unsigned i = ARRAY_SIZE(saved); i-- > 0; )
+		pop(e, saved[i]);
+	emit8(e, 0xc3);
+}
+
+/* Guest vectors into the host's registers; returns to S1. Flags are lost. */
+static void stub_load_vec(struct emit *e, struct jit_vm *vm)
+{
+	unsigned need = vm->avx ? XFEATURE_SSE | XFEATURE_AVX : XFEATURE_SSE;
+	emit_load(e, 4, S0, EGS(OFF_CPU(xsave.xstate_bv)));
+	emit_alu_imm(e, 4, ALU_AND, S0, (int)need);
+	emit_alu_imm(e, 4, ALU_CMP, S0, (int)need);
+	uint8_t *init = emit_jcc(e, CC_NE);
+	for (unsigned r = 0; r < 16; r++) {
+		move_xmm(e, r, false);
+		if (vm->avx)
+			move_ymmh(e, r, false);
+	}
+	mxcsr(e, 2, OFF_CPU(xsave.mxcsr));
+	emit_store_imm32(e, 4, GS_HOT(HOT_VEC), 1);
+	emit_jmp_reg(e, S1);
+	emit_bind(e, init);
+	emit_store(e, 8, GS_HOT(HOT_TMP), S1);
+	call_c(e, slow_load_vec, vm->avx);
+}
+
+static void stub_flags_then(struct emit *e, slow_fn *fn, bool avx)
+{
+	save_flags(e);
+	call_c(e, fn, avx);
+}
+
+static void begin(struct jit_vm *vm, struct emit *e, enum jit_stub s)
+{
+	while ((uintptr_t)e->p % 16)
+		emit8(e, 0xcc);
+	vm->stub[s] = emit_here(e);
+}
+
+bool stubs_emit(struct jit_vm *vm, struct error *err)
+{
+	struct emit e = { .p = vm->rw, .end = vm->rw + 16 * KiB, .rx = vm->rx - vm->rw };
+
+	begin(vm, &e, STUB_ENTER), stub_enter(&e);
+	begin(vm, &e, STUB_LEAVE), stub_leave(&e);
+	begin(vm, &e, STUB_SLOW), call_c(&e, slow_insn, vm->avx);
+	begin(vm, &e, STUB_END), call_c(&e, slow_end, vm->avx);
+	begin(vm, &e, STUB_EXIT), stub_flags_then(&e, slow_exit, vm->avx);
+	begin(vm, &e, STUB_POLL), stub_flags_then(&e, slow_poll, vm->avx);
+	begin(vm, &e, STUB_LOOKUP), call_c(&e, slow_lookup, vm->avx);
+	begin(vm, &e, STUB_LEAF), call_c(&e, slow_leaf, vm->avx);
+	begin(vm, &e, STUB_DEAD), call_c(&e, slow_dead, vm->avx);
+	begin(vm, &e, STUB_JUMP);
+	emit_load(&e, 8, S0, EGS(OFF_CPU(rip)));
+	emit_jmp_mem(&e, GS_HOT(HOT_TMP));
+	begin(vm, &e, STUB_LOAD_VEC);
+	const uint8_t *load = emit_here(&e);
+	stub_load_vec(&e, vm);
+	vm->load_vec_retry = emit_here(&e);
+	emit_load(&e, 8, S1, GS_HOT(HOT_TMP));
+	emit_jmp_to(&e, load);
+	if (e.full)
+		return error_set(err, 0, "the translator's stubs outgrew their room");
+	vm->used = vm->start = ALIGN_UP((size_t)(e.p - vm->rw), 64);
+	return true;
+}

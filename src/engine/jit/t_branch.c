@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Templates: branches.  Return addresses on the guest's stack are the guest's.
+ * Whatever leaves the page goes through the jump cache.
+ */
+#include "engine/jit/trans.h"
+
+static bool full_size(const struct trans *t, const struct x86_insn *i)
+{
+	return i->opsize == t->size;
+}
+
+bool t_jmp(struct trans *t, const struct x86_insn *i)
+{
+	if (!full_size(t, i) && t->size != 8 && i->opsize == 2)
+		return false;
+	if (!t->live[t->cur])
+		t->flags = FLAGS_DEAD;
+	trans_goto(t, jump_target(t, t->cur));
+	t->ended = true;
+	return true;
+}
+
+bool t_jcc(struct trans *t, const struct x86_insn *i)
+{
+	if (t->size != 8 && i->opsize == 2)
+		return false;
+	flags_to_native(t);
+	trans_goto_if(t, i->cond, jump_target(t, t->cur));
+	t->s0_next = t->s0_group;
+	if (!live_after(t))
+		t->flags = FLAGS_DEAD;
+	return true;
+}
+
+/* Push the address of the next instruction. */
+static struct slow_path *push_return(struct trans *t, const struct x86_insn *i)
+{
+	struct emit *e = &t->e;
+	struct emem mem;
+	struct slow_path *slow = stack_check(t, RSP, -(int)t->size, t->size, ACC_WRITE, &mem);
+
+	trans_rip(t, S1, t->off[t->cur] + i->len);
+	emit_store(e, t->size, mem, S1);
+	emit_lea(e, t->size, RSP, EMEM(RSP, -(int)t->size));
+	return slow;
+}
+
+bool t_call(struct trans *t, const struct x86_insn *i)
+{
+	if (!stack_ok(t) || !(t->size == 8 || full_size(t, i)))
+		return false;
+	push_return(t, i);
+	trans_goto(t, jump_target(t, t->cur));
+	t->ended = true;
+	return true;
+}
+
+bool t_ret(struct trans *t, const struct x86_insn *i)
+{
+	int drop = (int)t->size + (i->nops ? (int)(uint16_t)i->imm : 0);
+	struct emem mem;
+
+	if (!stack_ok(t) || !(t->size == 8 || full_size(t, i)) || drop > INT16_MAX)
+		return false;
+	stack_check(t, RSP, 0, t->size, ACC_READ, &mem);
+	emit_load(&t->e, t->size, S0, mem);
+	emit_lea(&t->e, t->size, RSP, EMEM(RSP, drop));
+	uint32_t rec = trans_rec(t);
+	t->vm->recs[rec].undo_rsp = (int16_t)-drop;
+	trans_lookup(t, rec);
+	t->ended = true;
+	return true;
+}
+
+/* The target of an indirect branch into S1. false: not done here. */
+static bool target_ok(const struct trans *t, const struct x86_insn *i)
+{
+	if (t->size != 8 && !full_size(t, i))
+		return false;
+	if (i->opsize == 2)
+		return false;
+	return i->o[0].kind == OPK_GPR || (i->o[0].kind == OPK_MEM && access_ok(t, i));
+}
+
+static void load_target(struct trans *t, const struct x86_insn *i, unsigned dst)
+{
+	struct emem mem;
+
+	flags_before_check(t);
+	if (i->o[0].kind == OPK_MEM) {
+		access_check(t, i, ACC_READ, &mem);
+		emit_load(&t->e, t->size, dst, mem);
+	} else if (is_slot_reg(i->o[0].reg)) {
+		emit_load(&t->e, 8, dst, slot_mem(i->o[0].reg));
+	} else {
+		emit_mov(&t->e, t->size, dst, i->o[0].reg);    /* the upper half of ECX may hold anything */
+	}
+}
+
+bool t_jmp_ind(struct trans *t, const struct x86_insn *i)
+{
+	if (!target_ok(t, i))
+		return false;
+	load_target(t, i, S0);
+	trans_lookup(t, trans_rec(t));
+	t->ended = true;
+	return true;
+}
+
+bool t_call_ind(struct trans *t, const struct x86_insn *i)
+{
+	if (!target_ok(t, i) || !stack_ok(t))
+		return false;
+	load_target(t, i, S1);
+	emit_store(&t->e, 8, EGS(OFF_HOT(HOT_TMP)), S1);
+	push_return(t, i);
+	emit_load(&t->e, 8, S0, EGS(OFF_HOT(HOT_TMP)));
+	uint32_t rec = trans_rec(t);
+	t->vm->recs[rec].undo_rsp = (int16_t)t->size;
+	trans_lookup(t, rec);
+	t->ended = true;
+	return true;
+}

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Templates: integer and data instructions. */
+#include "engine/jit/trans.h"
+
+static bool has_high8(const struct x86_insn *i)
+{
+	for (unsigned n = 0; n < i->nops; n++)
+		if (i->o[n].kind == OPK_GPR && i->o[n].reg >= X86_HIGH8)
+			return true;
+	return false;
+}
+
+static const struct x86_operand *mem_operand(const struct x86_insn *i)
+{
+	for (unsigned n = 0; n < i->nops; n++)
+		if (i->o[n].kind == OPK_MEM)
+			return &i->o[n];
+	return NULL;
+}
+
+/* Slot registers among the operands: a mask of 1 (R10), 2 (R11) by access. */
+struct slots { unsigned used, written; };
+
+static struct slots slot_operands(const struct x86_insn *i)
+{
+	struct slots s = { 0, 0 };
+
+	for (unsigned n = 0; n < i->nops; n++) {
+		const struct x86_operand *o = &i->o[n];
+		if (o->kind != OPK_GPR || !is_slot_reg(o->reg))
+			continue;
+		s.used |= 1u << (o->reg - S0);
+		if (o->access & OPA_W)
+			s.written |= 1u << (o->reg - S0);
+	}
+	return s;
+}
+
+/* Registers only: the slot registers visit the host registers of their names. */
+static void copy_registers(struct trans *t, const struct x86_insn *i, struct slots s)
+{
+	struct recode r = { .from = EREG_NONE };
+
+	flags_before_op(t, i);
+	for (unsigned n = 0; n < 2; n++)
+		if (s.used >> n & 1)
+			emit_load(&t->e, 8, S0 + n, slot_mem(S0 + n));
+	emit_insn(t, i, &r);
+	for (unsigned n = 0; n < 2; n++)
+		if (s.written >> n & 1)
+			emit_store(&t->e, 8, slot_mem(S0 + n), S0 + n);
+	flags_after_op(t, i);
+	if (!s.used)
+		t->s0_next = t->s0_group;
+}
+
+static bool copy_memory(struct trans *t, const struct x86_insn *i, const struct x86_operand *m, struct slots s)
+{
+	struct emem mem;
+	struct recode r = { .mem = &mem, .from = s.used == 1 ? S0 : s.used == 2 ? S1 : EREG_NONE, .to = S1 };
+
+	if (!access_ok(t, i) || has_high8(i) || s.used == 3)
+		return false;
+	struct slow_path *slow = access_check(t, i, m->access & OPA_W ? ACC_WRITE : ACC_READ, &mem);
+	flags_before_op(t, i);
+	if (s.used)
+		emit_load(&t->e, 8, S1, slot_mem(r.from));
+	emit_insn(t, i, &r);
+	if (s.written)
+		emit_store(&t->e, 8, slot_mem(r.from), S1);
+	flags_after_op(t, i);
+	trans_resume(t, slow);
+	return true;
+}
+
+bool t_copy(struct trans *t, const struct x86_insn *i)
+{
+	const struct x86_operand *m = mem_operand(i);
+	struct slots s = slot_operands(i);
+
+	if (m)
+		return copy_memory(t, i, m, s);
+	copy_registers(t, i, s);
+	return true;
+}
+
+/* BT and its like address bits beyond their operand when the index is a register. */
+bool t_bit(struct trans *t, const struct x86_insn *i)
+{
+	if (mem_operand(i) && i->o[1].kind != OPK_IMM)
+		return false;
+	return t_copy(t, i);
+}
+
+bool t_nop(struct trans *t, const struct x86_insn *i)
+{
+	if (!live_after(t))
+		t->flags = FLAGS_DEAD;
+	t->s0_next = t->s0_group;
+	if (i->op == OP_PAUSE)
+		emit_bytes(&t->e, "\xf3\x90", 2);
+	return true;
+}
+
+bool t_fence(struct trans *t, const struct x86_insn *i)
+{
+	if (i->modrm < 0xc0)
+		return false;
+	struct recode r = { .from = EREG_NONE };
+	emit_insn(t, i, &r);
+	return true;
+}
+
+bool t_lea(struct trans *t, const struct x86_insn *i)
+{
+	struct emit *e = &t->e;
+	unsigned dst = i->o[0].reg, host = is_slot_reg(dst) ? S0 : dst;
+	struct emem m = { .base = EREG_NONE, .index = EREG_NONE, .scale = i->scale, .disp = (int32_t)i->disp };
+
+	if (i->addrsize == 2 || (t->size == 4 && i->opsize == 8))
+		return false;
+	if (i->base == X86_RIP) {
+		int64_t disp = i->disp + t->off[t->cur] + i->len;
+		if (disp != (int32_t)disp)
+			return false;
+		emit_load(e, 8, S0, EGS(OFF_HOT(HOT_RIPBASE)));
+		m.base = S0;
+		m.disp = (int32_t)disp;
+	} else if (i->base != X86_NO_REG) {
+		m.base = (uint8_t)use_reg(t, i->base, S0);
+	}
+	if (i->index != X86_NO_REG)
+		m.index = (uint8_t)use_reg(t, i->index, S1);
+	if (i->opsize == 2 && is_slot_reg(dst)) {
+		emit_lea(e, 8, S1, m);
+		emit_store(e, 2, slot_mem(dst), S1);
+		return true;
+	}
+	emit_lea(e, i->addrsize == 4 && i->opsize == 8 ? 4 : i->opsize, host, m);
+	if (is_slot_reg(dst))
+		emit_store(e, 8, slot_mem(dst), host);
+	return true;
+}
+
+/* Checked for #DE beforehand, as the host must not trap: what might overflow
+ * goes to the interpreter. Signed: divisors 0 and -1, and dividends of more than
+ * one word. */
+static void divisor_checks(struct trans *t, bool is_signed, unsigned size, uint8_t *bad[2])
+{
+	struct emit *e = &t->e;
+
+	if (!is_signed) {
+		emit_alu(e, size, ALU_CMP, RDX, S1);
+		bad[0] = emit_jcc(e, CC_AE);
+		bad[1] = NULL;
+		return;
+	}
+	emit_lea(e, size, S0, EMEM(S1, 1));
+	emit_alu_imm(e, size, ALU_CMP, S0, 1);
+	bad[0] = emit_jcc(e, CC_BE);
+	emit_mov(e, size, S0, RAX);
+	emit_shift_imm(e, size, SHIFT_SAR, S0, size * 8 - 1);
+	emit_alu(e, size, ALU_CMP, S0, RDX);
+	bad[1] = emit_jcc(e, CC_NE);
+}
+
+bool t_div(struct trans *t, const struct x86_insn *i)
+{
+	const struct x86_operand *m = mem_operand(i);
+	struct emit *e = &t->e;
+	struct slow_path *slow[3] = { NULL };
+	uint8_t *bad[2];
+	struct emem mem;
+
+	if (i->opsize < 4 || !(i->opcode & 1) || !i->has_modrm || (m && !access_ok(t, i)))
+		return false;
+	if (m) {
+		slow[2] = access_check(t, i, ACC_READ, &mem);
+		flags_before_check(t);
+		emit_load(e, i->opsize, S1, mem);
+	} else {
+		flags_before_check(t);
+		unsigned rm = (i->modrm & 7u) | (i->rex & 1u) << 3;
+		if (is_slot_reg(rm))
+			emit_load(e, i->opsize, S1, slot_mem(rm));
+		else
+			emit_mov(e, i->opsize, S1, rm);
+	}
+	t->s0_next = -1;
+	divisor_checks(t, i->op == OP_IDIV, i->opsize, bad);
+	for (unsigned k = 0; k < 2; k++)
+		if (bad[k])
+			slow[k] = trans_slow(t, bad[k]);
+	emit_rr(e, i->opsize, 0, 0xf7, i->op == OP_IDIV ? 7 : 6, S1);
+	flags_after_op(t, i);
+	for (unsigned k = 0; k < 3; k++)
+		if (slow[k])
+			trans_resume(t, slow[k]);
+	return true;
+}
+
+/* --- the stack */
+
+/* The source has a memory operand of its own. */
+static bool push_memory(struct trans *t, const struct x86_insn *i)
+{
+	struct emit *e = &t->e;
+	struct slow_path *load, *store;
+	struct emem mem;
+
+	if (!access_ok(t, i))
+		return false;
+	load = access_check(t, i, ACC_READ, &mem);
+	emit_load(e, t->size, S1, mem);
+	emit_store(e, 8, EGS(OFF_HOT(HOT_TMP)), S1);
+	store = stack_check(t, RSP, -(int)t->size, t->size, ACC_WRITE, &mem);
+	emit_load(e, 8, S1, EGS(OFF_HOT(HOT_TMP)));
+	emit_store(e, t->size, mem, S1);
+	emit_lea(e, t->size, RSP, EMEM(RSP, -(int)t->size));
+	flags_after_op(t, i);
+	trans_resume(t, load);
+	trans_resume(t, store);
+	return true;
+}
+
+bool t_push(struct trans *t, const struct x86_insn *i)
+{
+	const struct x86_operand *o = &i->o[0];
+	struct emit *e = &t->e;
+	unsigned size = t->size;
+	struct emem mem;
+
+	if (!stack_ok(t) || i->opsize != size)
+		return false;
+	if (o->kind == OPK_MEM)
+		return push_memory(t, i);
+	if (o->kind != OPK_GPR && o->kind != OPK_IMM)
+		return false;
+	struct slow_path *slow = stack_check(t, RSP, -(int)size, size, ACC_WRITE, &mem);
+	if (o->kind == OPK_IMM)
+		emit_store_imm32(e, size, mem, (int32_t)i->imm);
+	else
+		emit_store(e, size, mem, use_reg(t, o->reg, S1));
+	emit_lea(e, size, RSP, EMEM(RSP, -(int)size));
+	flags_after_op(t, i);
+	trans_resume(t, slow);
+	return true;
+}
+
+bool t_pop(struct trans *t, const struct x86_insn *i)
+{
+	const struct x86_operand *o = &i->o[0];
+	struct emit *e = &t->e;
+	unsigned size = t->size;
+	struct emem mem;
+
+	if (!stack_ok(t) || i->opsize != size || o->kind != OPK_GPR)
+		return false;
+	struct slow_path *slow = stack_check(t, RSP, 0, size, ACC_READ, &mem);
+	if (is_slot_reg(o->reg)) {
+		emit_load(e, size, S1, mem);
+		emit_store(e, 8, slot_mem(o->reg), S1);
+	} else {
+		emit_load(e, size, o->reg, mem);
+	}
+	if (o->reg != RSP)
+		emit_lea(e, size, RSP, EMEM(RSP, (int)size));
+	flags_after_op(t, i);
+	trans_resume(t, slow);
+	return true;
+}
+
+bool t_leave(struct trans *t, const struct x86_insn *i)
+{
+	struct emit *e = &t->e;
+	unsigned size = t->size;
+	struct emem mem;
+
+	if (!stack_ok(t) || i->opsize != size)
+		return false;
+	struct slow_path *slow = stack_check(t, RBP, 0, size, ACC_READ, &mem);
+	emit_load(e, size, S1, mem);
+	emit_lea(e, size, RSP, EMEM(RBP, (int)size));
+	emit_mov(e, 8, RBP, S1);
+	flags_after_op(t, i);
+	trans_resume(t, slow);
+	return true;
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A block being translated.  Templates are bool functions: true, the
+ * instruction has been written; false, nothing has, and the interpreter gets it.
+ */
+#ifndef ENGINE_JIT_TRANS_H
+#define ENGINE_JIT_TRANS_H
+
+#include "engine/jit/jit.h"
+
+/* Where the guest's status flags are between two instructions. */
+enum flags_at { FLAGS_DEAD, FLAGS_NATIVE, FLAGS_SLOT };
+
+/* Out-of-line code that hands an instruction to the interpreter. */
+struct slow_path {
+	uint8_t *from;                /* a jump to here */
+	uint32_t rec;
+	const uint8_t *resume;        /* NULL: never comes back (ends the block) */
+	bool restore_flags, load_vec; /* state at `resume` */
+};
+
+/* Out-of-line end of an unlinked exit, of a loop that polls, or of a group check. */
+struct exit_path {
+	uint8_t *from;
+	uint32_t exit;
+	bool poll;
+	bool alone;                   /* a failed group check: `from` jumps here for good */
+	bool restore_flags;
+};
+
+/* Accesses that share one check; see group.c. */
+struct group {
+	uint8_t base, index, scale;   /* EREG_NONE: none; X86_RIP */
+	uint8_t acc, align;
+	uint16_t version[2];          /* of base and index */
+	unsigned members;
+	int lo, hi, aligned;          /* displacements: range, and one that is aligned */
+	int slot;                     /* word of HOT_GROUP, -1: not worth it */
+	bool checked;
+};
+enum { GROUPS_MAX = 32, GROUP_RANGE = 512 };
+
+struct trans {
+	struct emit e;
+	struct vcpu *v;
+	struct jit_vm *vm;
+	struct jit_block *b;
+	uint32_t key;
+	unsigned size;                /* code size: 2, 4, 8 */
+	const struct code *code;
+	struct x86_insn *insns;
+	unsigned n, cur;
+	uint16_t off[BLOCK_MAX + 1];
+	uint16_t live[BLOCK_MAX + 1]; /* flags needed before each instruction */
+	enum flags_at flags;
+	bool vec;                     /* vectors are known to be resident */
+	bool shadow;                  /* the next instruction is in the shadow of STI */
+	bool ended;                   /* the last instruction left no way out below */
+	unsigned nslow, nexits;
+	int8_t group_mem[BLOCK_MAX];  /* group of the memory operand, of the implicit stack access */
+	int8_t group_stack[BLOCK_MAX];
+	int16_t rsp[BLOCK_MAX + 1];   /* RSP relative to the block's start, as far as known */
+	int s0_group, s0_next;        /* whose host base is in S0, before and after this instruction */
+	unsigned ngroups;
+	struct group groups[GROUPS_MAX];
+	struct slow_path slow[BLOCK_MAX * 3];
+	struct exit_path exits[BLOCK_MAX * 3];
+};
+
+static inline unsigned live_after(const struct trans *t) { return t->live[t->cur + 1]; }
+static inline bool is_slot_reg(unsigned reg) { return reg == S0 || reg == S1; }
+
+/* translate.c */
+bool trans_has_template(const struct x86_insn *i);
+uint32_t trans_rec(struct trans *t);                          /* of the current instruction */
+struct slow_path *trans_slow(struct trans *t, uint8_t *from); /* resume is set by trans_resume */
+/* Continue here after it; s may be NULL. */
+void trans_resume(struct trans *t, struct slow_path *s);
+void flags_to_slot(struct trans *t);
+void flags_to_native(struct trans *t);
+/* EFLAGS may be lost now (an inline TLB check): what the current instruction and
+ * those after it still need is put away. */
+void flags_before_check(struct trans *t);
+/* EFLAGS are the guest's again if the operation reads or keeps some. */
+void flags_before_op(struct trans *t, const struct x86_insn *i);
+void flags_after_op(struct trans *t, const struct x86_insn *i);
+
+/* live.c */
+unsigned insn_reads(const struct x86_insn *i);
+unsigned insn_writes(const struct x86_insn *i);     /* surely overwritten */
+unsigned insn_changes(const struct x86_insn *i);    /* perhaps */
+void trans_liveness(struct trans *t);
+/* Flags needed at a page offset; looks ahead, and extends the block's range. */
+unsigned live_at(struct trans *t, int64_t target);
+/* Page offset (perhaps outside the page) that instruction k jumps to. */
+int64_t jump_target(const struct trans *t, unsigned k);
+
+/* access.c: the TLB check of a memory operand. Loses EFLAGS. Afterwards *mem is
+ * the operand in the host's memory; it uses S0, and S1 is free. Where the check
+ * fails the interpreter runs the instruction (the slow path is returned; NULL:
+ * a group's check covers it, EFLAGS may be intact). */
+enum { ACC_READ = 1, ACC_WRITE = 2 };
+bool access_ok(const struct trans *t, const struct x86_insn *i);
+struct slow_path *access_check(struct trans *t, const struct x86_insn *i, unsigned acc, struct emem *mem);
+/* The same for `size` bytes at guest base + disp (RSP or RBP, the stack segment). */
+bool stack_ok(const struct trans *t);
+/* The comparison alone: S0, S1 are the first and last byte; S0 becomes the addend.
+ * The jump is taken on a miss. */
+uint8_t *tlb_compare(struct trans *t, unsigned align, unsigned acc);
+struct slow_path *stack_check(struct trans *t, unsigned base, int disp, unsigned size, unsigned acc,
+			      struct emem *mem);
+/* group.c: find the groups of a block. */
+void trans_groups(struct trans *t);
+/* The operand, if a group covers it (-1: none); disp is relative to the base now. */
+bool group_access(struct trans *t, int group, int disp, struct emem *mem);
+/* C code has run: nothing that was checked holds any more. */
+void groups_forget(struct trans *t);
+bool groups_live(const struct trans *t);
+/* A jump out of the block for a failed group check. */
+void trans_alone(struct trans *t, uint8_t *from);
+/* A guest register's value in a host register: itself, or `scratch` loaded from its slot. */
+unsigned use_reg(struct trans *t, unsigned reg, unsigned scratch);
+static inline struct emem slot_mem(unsigned reg) { return EGS(OFF_GPR(reg)); }
+
+/* copy.c: write the instruction again with other operands. */
+struct recode {
+	const struct emem *mem;       /* instead of its memory operand */
+	unsigned from, to;            /* general register `from` is in `to` (EREG_NONE: none) */
+	bool reg_is_vec, rm_is_vec;   /* the ModRM fields that name no general register */
+};
+void emit_insn(struct trans *t, const struct x86_insn *i, const struct recode *r);
+
+/* Templates. */
+bool t_copy(struct trans *t, const struct x86_insn *i);
+bool t_lea(struct trans *t, const struct x86_insn *i);
+bool t_nop(struct trans *t, const struct x86_insn *i);
+bool t_div(struct trans *t, const struct x86_insn *i);
+bool t_push(struct trans *t, const struct x86_insn *i);
+bool t_pop(struct trans *t, const struct x86_insn *i);
+bool t_leave(struct trans *t, const struct x86_insn *i);
+bool t_jmp(struct trans *t, const struct x86_insn *i);
+bool t_jcc(struct trans *t, const struct x86_insn *i);
+bool t_call(struct trans *t, const struct x86_insn *i);
+bool t_ret(struct trans *t, const struct x86_insn *i);
+bool t_jmp_ind(struct trans *t, const struct x86_insn *i);
+bool t_call_ind(struct trans *t, const struct x86_insn *i);
+bool t_vec(struct trans *t, const struct x86_insn *i);
+bool t_bit(struct trans *t, const struct x86_insn *i);
+bool t_fence(struct trans *t, const struct x86_insn *i);
+bool t_rep(struct trans *t, const struct x86_insn *i);
+bool t_cli(struct trans *t, const struct x86_insn *i);
+bool t_sti(struct trans *t, const struct x86_insn *i);
+void trans_end_shadow(struct trans *t);
+bool t_swapgs(struct trans *t, const struct x86_insn *i);
+bool t_pushf(struct trans *t, const struct x86_insn *i);
+bool t_mov_from_sreg(struct trans *t, const struct x86_insn *i);
+bool t_rdtsc(struct trans *t, const struct x86_insn *i);
+
+/* Leave the block for the instruction at a page offset (may be outside the page). */
+void trans_goto(struct trans *t, int64_t target);
+void trans_goto_if(struct trans *t, unsigned cc, int64_t target);
+/* S0 is the RIP to go to. `rec`: the branch. */
+void trans_lookup(struct trans *t, uint32_t rec);
+/* RIP of a page offset into a register. */
+void trans_rip(struct trans *t, unsigned reg, int64_t off);
+
+#endif

@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Building a block: decode up to its end, find out which flags live, write each
+ * instruction by its template (or hand it to the interpreter), then the
+ * out-of-line parts.  A block follows the fall-through of conditional branches
+ * and ends at any other branch, at what may change the mode, at its page's end.
+ *
+ * requires everywhere: vm->lock
+ */
+#include "engine/jit/trans.h"
+
+typedef bool template_fn(struct trans *t, const struct x86_insn *i);
+
+static template_fn *const templates[OP_COUNT] = {
+	[OP_ADD] = t_copy, [OP_ADC] = t_copy, [OP_SUB] = t_copy, [OP_SBB] = t_copy,
+	[OP_AND] = t_copy, [OP_OR] = t_copy, [OP_XOR] = t_copy, [OP_CMP] = t_copy,
+	[OP_TEST] = t_copy, [OP_INC] = t_copy, [OP_DEC] = t_copy, [OP_NEG] = t_copy,
+	[OP_NOT] = t_copy, [OP_MUL] = t_copy, [OP_IMUL1] = t_copy, [OP_IMUL2] = t_copy,
+	[OP_DIV] = t_div, [OP_IDIV] = t_div,
+	[OP_ROL] = t_copy, [OP_ROR] = t_copy, [OP_RCL] = t_copy, [OP_RCR] = t_copy,
+	[OP_SHL] = t_copy, [OP_SHR] = t_copy, [OP_SAR] = t_copy, [OP_SHLD] = t_copy,
+	[OP_SHRD] = t_copy, [OP_BT] = t_bit, [OP_BTS] = t_bit, [OP_BTR] = t_bit, [OP_BTC] = t_bit,
+	[OP_BSF] = t_copy, [OP_BSR] = t_copy, [OP_TZCNT] = t_copy, [OP_LZCNT] = t_copy,
+	[OP_POPCNT] = t_copy, [OP_ANDN] = t_copy, [OP_BLSI] = t_copy, [OP_BLSMSK] = t_copy,
+	[OP_BLSR] = t_copy, [OP_BEXTR] = t_copy, [OP_BZHI] = t_copy, [OP_MULX] = t_copy,
+	[OP_PDEP] = t_copy, [OP_PEXT] = t_copy, [OP_RORX] = t_copy, [OP_SARX] = t_copy,
+	[OP_SHLX] = t_copy, [OP_SHRX] = t_copy, [OP_ADCX] = t_copy, [OP_ADOX] = t_copy,
+	[OP_CRC32] = t_copy, [OP_MOV] = t_copy, [OP_MOVZX] = t_copy, [OP_MOVSX] = t_copy,
+	[OP_MOVBE] = t_copy, [OP_LEA] = t_lea, [OP_XCHG] = t_copy, [OP_BSWAP] = t_copy,
+	[OP_CMPXCHG] = t_copy, [OP_CMPXCHG8B] = t_copy, [OP_CMPXCHG16B] = t_copy,
+	[OP_XADD] = t_copy, [OP_CMOVCC] = t_copy, [OP_SETCC] = t_copy, [OP_CBW] = t_copy,
+	[OP_CWD] = t_copy, [OP_MOVNTI] = t_copy, [OP_LAHF] = t_copy, [OP_SAHF] = t_copy,
+	[OP_CLC] = t_copy, [OP_STC] = t_copy, [OP_CMC] = t_copy,
+	[OP_PUSH] = t_push, [OP_POP] = t_pop, [OP_LEAVE] = t_leave,
+	[OP_JMP] = t_jmp, [OP_JCC] = t_jcc, [OP_CALL] = t_call, [OP_RET] = t_ret,
+	[OP_JMP_IND] = t_jmp_ind, [OP_CALL_IND] = t_call_ind,
+	[OP_NOP] = t_nop, [OP_PAUSE] = t_nop, [OP_FENCE] = t_fence, [OP_CLFLUSH] = NULL,
+	[OP_STOS] = t_rep, [OP_MOVS] = t_rep, [OP_CLI] = t_cli, [OP_STI] = t_sti, [OP_SWAPGS] = t_swapgs, [OP_PUSHF] = t_pushf,
+	[OP_MOV_SREG_STORE] = t_mov_from_sreg, [OP_RDTSC] = t_rdtsc,
+	[OP_VEC] = t_vec, [OP_VEC_FLAGS] = t_vec, [OP_VZEROUPPER] = t_vec, [OP_VZEROALL] = t_vec,
+};
+
+/* --- pieces the templates use */
+
+bool trans_has_template(const struct x86_insn *i) { return templates[i->op]; }
+
+uint32_t trans_rec(struct trans *t)
+{
+	struct jit_vm *vm = t->vm;
+	const struct x86_insn *i = &t->insns[t->cur];
+	struct jit_rec *r = &vm->recs[vm->nrecs];
+
+	if (vm->nrecs + 1 >= REC_MAX)
+		t->e.full = true;
+	memcpy(r->bytes, i->bytes, sizeof(r->bytes));
+	r->len = i->len;
+	r->off = t->off[t->cur];
+	r->key = (uint16_t)t->key;
+	r->undo_rsp = 0;
+	return t->e.full ? 0 : vm->nrecs++;
+}
+
+struct slow_path *trans_slow(struct trans *t, uint8_t *from)
+{
+	struct slow_path *s = &t->slow[t->nslow];
+
+	if (t->nslow + 1 < ARRAY_SIZE(t->slow))
+		t->nslow++;
+	*s = (struct slow_path) { .from = from, .rec = trans_rec(t) };
+	return s;
+}
+
+void trans_resume(struct trans *t, struct slow_path *s)
+{
+	if (!s || groups_live(t))
+		return;
+	s->resume = emit_here(&t->e);
+	s->restore_flags = t->flags == FLAGS_NATIVE;
+	s->load_vec = t->vec;
+}
+
+/* EFLAGS to HOT_FLAGS; uses S1. */
+static void save_flags(struct emit *e)
+{
+	emit_mov(e, 8, S1, RAX);
+	emit8(e, 0x9f);                              /* lahf */
+	emit_rr(e, 1, 1, 0x90 | CC_O, 0, RAX);       /* seto al */
+	emit_store(e, 2, EGS(OFF_HOT(HOT_FLAGS)), RAX);
+	emit_mov(e, 8, RAX, S1);
+}
+
+static void restore_flags(struct emit *e)
+{
+	emit_mov(e, 8, S1, RAX);
+	emit_load(e, 2, RAX, EGS(OFF_HOT(HOT_FLAGS)));
+	emit_alu_imm(e, 1, ALU_ADD, RAX, 0x7f);      /* OF := AL */
+	emit8(e, 0x9e);                              /* sahf */
+	emit_mov(e, 8, RAX, S1);
+}
+
+void flags_to_slot(struct trans *t)
+{
+	if (t->flags == FLAGS_NATIVE) {
+		save_flags(&t->e);
+		t->flags = FLAGS_SLOT;
+	}
+}
+
+void flags_to_native(struct trans *t)
+{
+	if (t->flags == FLAGS_SLOT) {
+		restore_flags(&t->e);
+		t->flags = FLAGS_NATIVE;
+	}
+}
+
+void flags_before_check(struct trans *t)
+{
+	if (!t->live[t->cur])
+		t->flags = FLAGS_DEAD;
+	else
+		flags_to_slot(t);
+}
+
+void flags_before_op(struct trans *t, const struct x86_insn *i)
+{
+	bool partly = insn_changes(i) && live_after(t) & ~insn_writes(i);
+
+	if (insn_reads(i) || partly)
+		flags_to_native(t);
+}
+
+void flags_after_op(struct trans *t, const struct x86_insn *i)
+{
+	if (!live_after(t))
+		t->flags = FLAGS_DEAD;
+	else if (insn_changes(i))
+		t->flags = FLAGS_NATIVE;
+}
+
+/* Ends a block besides branches: may change what the block was made for. */
+static bool ends_block(const struct x86_insn *i, uint32_t key)
+{
+	switch (i->op) {
+	case OP_STI:
+		return !(key & KEY_KERNEL);
+	case OP_JCC:
+	case OP_PUSHF: case OP_CLI: case OP_IN: case OP_RDMSR: case OP_RDTSC: case OP_RDTSCP:
+	case OP_RDPMC: case OP_RDPID: case OP_CPUID: case OP_RDFSBASE: case OP_RDGSBASE:
+	case OP_MOV_FROM_CR: case OP_MOV_FROM_DR: case OP_SMSW: case OP_SGDT: case OP_SIDT:
+	case OP_SLDT: case OP_STR: case OP_VERR: case OP_VERW: case OP_LAR: case OP_LSL:
+	case OP_XGETBV: case OP_RDRAND: case OP_RDSEED: case OP_FXSAVE: case OP_XSAVE:
+	case OP_XSAVEOPT: case OP_XSAVEC: case OP_WRFSBASE: case OP_WRGSBASE: case OP_SWAPGS:
+		return false;
+	case OP_LDMXCSR:
+		return true;
+	}
+	return x86_op_info[i->op].props & (OPP_BRANCH | OPP_SYSTEM);
+}
+
+/* --- leaving the block */
+
+static struct exit_path *new_exit(struct trans *t, int64_t target)
+{
+	struct jit_vm *vm = t->vm;
+	struct exit_path *p = &t->exits[t->nexits];
+
+	if (vm->nexits + 1 >= EXIT_MAX || t->nexits + 2 >= ARRAY_SIZE(t->exits)) {
+		t->e.full = true;
+		return p;
+	}
+	t->nexits++;
+	*p = (struct exit_path) { .exit = vm->nexits++ };
+	vm->exits[p->exit] = (struct jit_exit) { .block = (uint32_t)(t->b - vm->blocks),
+						 .target = (uint16_t)target,
+						 .key = (uint16_t)(t->key & ~(uint32_t)KEY_ALONE) };
+	t->b->nexits++;
+	return p;
+}
+
+void trans_alone(struct trans *t, uint8_t *from)
+{
+	struct exit_path *p = new_exit(t, t->off[t->cur]);
+
+	p->from = from;
+	p->alone = true;
+	p->restore_flags = t->flags == FLAGS_SLOT;
+	t->vm->exits[p->exit].key |= KEY_ALONE;
+}
+
+/* Leave a loop if asked to; keeps flags that live at its head. */
+static void emit_poll(struct trans *t, int64_t target, unsigned live)
+{
+	struct emit *e = &t->e;
+	struct exit_path *p = new_exit(t, target);
+
+	p->poll = true;
+	if (!live) {
+		emit_alu_mem_imm(e, 4, ALU_CMP, EGS(OFF_HOT(HOT_POLL)), 0);
+		p->from = emit_jcc(e, CC_NE);
+		return;
+	}
+	emit_mov(e, 8, S0, RCX);
+	emit_load(e, 4, RCX, EGS(OFF_HOT(HOT_POLL)));
+	emit8(e, 0xe3);                              /* jrcxz over the next two */
+	emit8(e, 3 + 5);
+	emit_mov(e, 8, RCX, S0);
+	p->from = emit_jmp(e);
+	emit_mov(e, 8, RCX, S0);
+}
+
+/* S0 is the RIP to go to. Uses S1. */
+void trans_lookup(struct trans *t, uint32_t rec)
+{
+	struct emit *e = &t->e;
+
+	flags_to_slot(t);
+	emit_rr(e, 4, 0, 0x69, S1, S0);              /* imul S1d, S0d, JC_FACTOR */
+	emit32(e, JC_FACTOR);
+	emit_shift_imm(e, 4, SHIFT_SHR, S1, JC_SHIFT);
+	emit_alu_imm(e, 4, ALU_AND, S1, JC_MASK);
+	emit_alu_load(e, 8, ALU_ADD, S1, EGS(OFF_HOT(HOT_JC)));
+	emit_alu_load(e, 8, ALU_CMP, S0, EMEM(S1, offsetof(struct jump_entry, rip)));
+	uint8_t *miss = emit_jcc(e, CC_NE);
+	emit_jmp_mem(e, EMEM(S1, offsetof(struct jump_entry, code)));
+	emit_bind(e, miss);
+	emit_mov_imm(e, S1, rec);
+	emit_jmp_to(e, t->vm->stub[STUB_LOOKUP]);
+}
+
+/* RIP of a page offset into a register. */
+void trans_rip(struct trans *t, unsigned reg, int64_t off)
+{
+	emit_load(&t->e, 8, reg, EGS(OFF_HOT(HOT_RIPBASE)));
+	emit_lea(&t->e, t->size == 8 ? 8 : 4, reg, EMEM(reg, off));
+}
+
+/* Can an exit to there be linked? Not from one page to code that runs over into
+ * the next: such code holds only while two mappings do, which the jump cache knows. */
+static bool in_reach(const struct trans *t, int64_t target)
+{
+	const struct code *c = t->code;
+
+	if (target < c->lo || target >= c->hi)
+		return false;
+	return c->page2 != PAGE_NONE || target < OVERRUN_FROM ||
+	       !code_overruns(t->v, c, (unsigned)target, t->key);
+}
+
+void trans_goto(struct trans *t, int64_t target)
+{
+	struct emit *e = &t->e;
+
+	if (!in_reach(t, target)) {
+		flags_to_slot(t);
+		trans_rip(t, S0, target);
+		trans_lookup(t, trans_rec(t));
+		return;
+	}
+	unsigned live = live_at(t, target);
+	if (live)
+		flags_to_native(t);
+	if (target <= t->off[t->cur])
+		emit_poll(t, target, live);
+	struct exit_path *p = new_exit(t, target);
+	emit_align_patch(e, 1);
+	p->from = emit_jmp(e);
+	t->vm->exits[p->exit].patch = p->from;
+}
+
+/* The taken side of a conditional branch; EFLAGS are the guest's. */
+void trans_goto_if(struct trans *t, unsigned cc, int64_t target)
+{
+	struct emit *e = &t->e;
+	enum flags_at flags = t->flags;
+
+	if (in_reach(t, target) && target > t->off[t->cur]) {
+		struct exit_path *p = new_exit(t, target);
+		emit_align_patch(e, 2);
+		p->from = emit_jcc(e, cc);
+		t->vm->exits[p->exit].patch = p->from;
+		return;
+	}
+	uint8_t *over = emit_jcc(e, cc ^ 1);
+	trans_goto(t, target);
+	emit_bind(e, over);
+	t->flags = flags;
+}
+
+/* --- the parts of a block */
+
+static void fallback(struct trans *t, const struct x86_insn *i)
+{
+	struct emit *e = &t->e;
+
+	if (t->live[t->cur])
+		flags_to_slot(t);
+	emit_mov_imm(e, S0, trans_rec(t));
+	if (ends_block(i, t->key) || i->op == OP_STI) {
+		emit_jmp_to(e, t->vm->stub[STUB_END]);
+		t->ended = true;
+		return;
+	}
+	emit_bytes(e, "\x4c\x8d\x1d\x05\0\0\0", 7);  /* lea S1, [rip + 5] */
+	emit_jmp_to(e, t->vm->stub[STUB_SLOW]);
+	t->flags = live_after(t) ? FLAGS_SLOT : FLAGS_DEAD;
+	t->vec = false;
+	groups_forget(t);
+	stat_inc(t->v, insns_fallback);
+}
+
+/* Where code arrives with S0 = RIP. */
+static void emit_head(struct trans *t)
+{
+	struct emit *e = &t->e;
+
+	while ((uintptr_t)e->p % 16)
+		emit8(e, 0xcc);
+	t->b->code_jump = emit_here(e);
+	emit_lea(e, t->size == 8 ? 8 : 4, S0, EMEM(S0, -(int)t->off[0]));
+	emit_store(e, 8, EGS(OFF_HOT(HOT_RIPBASE)), S0);
+	if (t->live[0])
+		restore_flags(e);
+	t->b->code = emit_here(e);
+	t->flags = t->live[0] ? FLAGS_NATIVE : FLAGS_DEAD;
+}
+
+static void emit_slow(struct trans *t, struct slow_path *s)
+{
+	struct emit *e = &t->e;
+
+	emit_bind(e, s->from);
+	emit_mov_imm(e, S0, s->rec);
+	if (!s->resume) {
+		emit_jmp_to(e, t->vm->stub[STUB_END]);
+		return;
+	}
+	bool tail = s->restore_flags || s->load_vec;
+	emit_bytes(e, "\x4c\x8d\x1d", 3);            /* lea S1, [rip + d] */
+	emit32(e, tail ? 5 : (uint32_t)(s->resume - (emit_here(e) + 4)));
+	emit_jmp_to(e, t->vm->stub[STUB_SLOW]);
+	if (s->load_vec) {
+		emit_bytes(e, "\x4c\x8d\x1d\x05\0\0\0", 7);
+		emit_jmp_to(e, t->vm->stub[STUB_LOAD_VEC]);
+	}
+	if (s->restore_flags)
+		restore_flags(e);
+	if (tail)
+		emit_jmp_to(e, s->resume);
+}
+
+static void emit_exit(struct trans *t, struct exit_path *p)
+{
+	struct emit *e = &t->e;
+
+	if (p->alone) {
+		emit_bind(e, p->from);
+		if (p->restore_flags)
+			restore_flags(e);
+		emit_align_patch(e, 1);
+		t->vm->exits[p->exit].patch = p->from = emit_jmp(e);
+	}
+	t->vm->exits[p->exit].stub = emit_here(e);
+	emit_bind(e, p->from);
+	emit_mov_imm(e, S0, p->exit);
+	emit_jmp_to(e, t->vm->stub[p->poll ? STUB_POLL : STUB_EXIT]);
+}
+
+/* For the record of what cannot be decoded: UD2, or 15 prefixes (#GP). */
+static void stand_in(struct x86_insn *i, enum x86_decode_status st)
+{
+	memset(i, 0, sizeof(*i));
+	i->op = OP_UD;
+	i->len = st == X86_UD ? 2 : 15;
+	memcpy(i->bytes, "\x0f\x0b", 2);
+	if (st != X86_UD)
+		memset(i->bytes, 0x66, 15);
+}
+
+bool code_overruns(const struct vcpu *v, const struct code *code, unsigned off, uint32_t key)
+{
+	struct x86_insn i;
+
+	for (unsigned n = 0; n < BLOCK_MAX && off < code->end; n++) {
+		enum x86_decode_status st = x86_decode(v->model, 1u << (key & KEY_SIZE), key & KEY_REAL,
+						       code->bytes + (off - code->lo), code->end - off, &i);
+		if (st != X86_OK)
+			return st == X86_MORE;
+		if (ends_block(&i, key))
+			return false;
+		off += i.len;
+	}
+	return off == code->end;
+}
+
+static void decode_block(struct trans *t)
+{
+	const struct code *c = t->code;
+	unsigned off = t->b->off;
+
+	while (t->n < BLOCK_MAX && off < c->hi) {
+		struct x86_insn *i = &t->insns[t->n];
+		enum x86_decode_status st = x86_decode(t->v->model, t->size, t->key & KEY_REAL,
+						       c->bytes + (off - c->lo), c->end - off, i);
+		if (st == X86_MORE || (st != X86_OK && t->n))
+			break;
+		t->off[t->n++] = (uint16_t)off;
+		off += st == X86_OK ? i->len : 1;
+		if (st != X86_OK) {
+			stand_in(i, st);
+			break;
+		}
+		if (ends_block(i, t->key))
+			break;
+	}
+	t->off[t->n] = (uint16_t)off;
+	t->b->lo = t->b->off;
+	t->b->hi = (uint16_t)off;
+}
+
+static void emit_block(struct trans *t)
+{
+	emit_head(t);
+	for (t->cur = 0; t->cur < t->n; t->cur++) {
+		const struct x86_insn *i = &t->insns[t->cur];
+		template_fn *fn = t->size == 2 ? NULL : templates[i->op];
+		/* a branch has no code after it; nothing is delivered inside it */
+		if (t->shadow && x86_op_info[i->op].props & OPP_BRANCH)
+			trans_end_shadow(t);
+		bool shadow = t->shadow;
+		t->s0_next = -1;
+		if (!fn || !fn(t, i))
+			fallback(t, i);
+		if (shadow && !t->ended)
+			trans_end_shadow(t);
+		t->s0_group = t->s0_next;
+	}
+	t->cur = t->n - 1;
+	if (!t->ended) {
+		if (!t->live[t->n])
+			t->flags = FLAGS_DEAD;
+		trans_goto(t, t->off[t->n]);
+	}
+	for (unsigned k = 0; k < t->nslow; k++)
+		emit_slow(t, &t->slow[k]);
+	for (unsigned k = 0; k < t->nexits; k++)
+		emit_exit(t, &t->exits[k]);
+}
+
+enum { BLOCK_ROOM = 64 * 1024 };        /* more than any block takes */
+
+struct jit_block *translate(struct vcpu *v, const struct code *code, unsigned off, uint32_t key)
+{
+	struct jit_vm *vm = jit_vm(v);
+	uint8_t *p = vm->rw + vm->used;
+	struct trans t;
+
+	if (vm->nblocks >= BLOCKS_MAX || vm->used + BLOCK_ROOM > vm->size)
+		return NULL;
+	memset(&t, 0, offsetof(struct trans, slow));
+	struct jit_block *b = &vm->blocks[vm->nblocks];
+	*b = (struct jit_block) { .page = code->page, .page2 = code->page2, .off = (uint16_t)off, .key = key,
+				  .exits = vm->nexits };
+	t.e = (struct emit) { .p = p, .end = p + BLOCK_ROOM, .rx = vm->rx - vm->rw };
+	t.v = v;
+	t.vm = vm;
+	t.b = b;
+	t.key = key;
+	t.size = 1u << (key & KEY_SIZE);
+	t.code = code;
+	t.insns = jit_of(v)->insns;
+	decode_block(&t);
+	trans_liveness(&t);
+	trans_groups(&t);
+	emit_block(&t);
+	if (t.e.full)
+		return NULL;
+	trace4(jit_block, code->page + off, v->cpu.rip, b->code, t.e.p - p);
+	stat_inc(v, blocks);
+	b->count = (uint16_t)t.n;
+	jit_of(v)->stats[STAT_insns] += t.n;
+	jit_of(v)->stats[STAT_code_bytes] += (uint64_t)(t.e.p - p);
+	vm->used = (size_t)(t.e.p - vm->rw);
+	vm->nblocks++;
+	block_add(vm, b);
+	return b;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Engine `kvm`: the CPU's own virtualization through /dev/kvm (Linux:
+ * Documentation/virt/kvm/api.rst).  Local APICs are the kernel's (split
+ * irqchip); I/O APIC, 8259 and 8254 stay the board's own devices, so that no
+ * second copy of their state exists.
+ */
+#ifndef ENGINE_KVM_KVM_H
+#define ENGINE_KVM_KVM_H
+
+#include <linux/kvm.h>
+#include "engine/engine.h"
+
+enum { KVM_MAX_SLOTS = 64, KVM_IOAPIC_PINS = 24 };
+
+struct kvm_slot { uint64_t gpa, size, host; bool readonly, used; };
+
+#define KVM_EXITS(X) X(pio) X(mmio) X(interrupt_window) X(signal) X(eoi) X(halt) X(other)
+
+struct kvm_vm {
+	int dev, fd;
+	size_t run_size;
+	bool tsc_scaling, loses_xsetbv;
+	uint32_t host_tsc_khz;
+	pthread_mutex_t lock;             /* slots, routes */
+	struct kvm_slot slot[KVM_MAX_SLOTS];
+	struct kvm_irq_routing_entry route[KVM_IOAPIC_PINS];
+	struct machine *machine;
+};
+
+struct kvm_vcpu {
+	int fd;
+	struct kvm_run *run;
+	struct kvm_vm *vm;
+	bool debugging;
+#define X(name) uint64_t exits_##name;
+	KVM_EXITS(X)
+#undef X
+};
+
+static inline struct kvm_vcpu *kvm_of(struct vcpu *v) { return v->engine_data; }
+
+/* ioctl that goes on after EINTR; -1 with errno. */
+int kvm_ioctl(int fd, unsigned long request, void *arg);
+
+/* kvm/probe.c: the steps until a vCPU has run real, protected and long mode. */
+bool kvm_probe(struct error *err);
+int kvm_open_device(struct error *err);
+/* QEMU's emulated AMD-V does not intercept XSETBV: its KVM never learns the guest's
+ * XCR0 and puts the old one back at the next entry. */
+bool kvm_loses_xsetbv(int dev);
+/* kvm/slots.c: make KVM's memory slots equal to the machine's view. */
+void kvm_slots_update(void *vm);
+/* kvm/irq.c */
+void kvm_interrupt(struct machine *m, uint64_t addr, uint32_t data);
+void kvm_route(struct machine *m, unsigned pin, uint64_t addr, uint32_t data, bool masked);
+/* kvm/cpuid.c */
+bool kvm_set_cpuid(struct vcpu *v, struct error *err);
+bool kvm_model_ok(struct kvm_vm *k, const struct x86_model *m, struct error *err);
+/* kvm/state.c: the vCPU's own thread, or with the vCPU out of run(). */
+bool kvm_state_get(struct vcpu *v, struct error *err);
+bool kvm_state_set(struct vcpu *v, struct error *err);
+
+#endif

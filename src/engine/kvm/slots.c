@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Memory slots: what the machine's view shows as RAM or ROM, page-aligned. A view
+ * changes rarely, so slots that differ are deleted and made again; a vCPU that
+ * touches one in between exits and is served through memory_read/write.
+ */
+#include "engine/kvm/kvm.h"
+
+#include <errno.h>
+
+#include "base/log.h"
+#include "machine/machine.h"
+
+static bool same(const struct kvm_slot *a, const struct kvm_slot *b)
+{
+	return a->gpa == b->gpa && a->size == b->size && a->host == b->host && a->readonly == b->readonly;
+}
+
+static void tell(struct kvm_vm *k, unsigned n, const struct kvm_slot *s, bool gone)
+{
+	struct kvm_userspace_memory_region r = {
+		.slot = n, .flags = s->readonly ? KVM_MEM_READONLY : 0, .guest_phys_addr = s->gpa,
+		.memory_size = gone ? 0 : s->size, .userspace_addr = s->host,
+	};
+	if (kvm_ioctl(k->fd, KVM_SET_USER_MEMORY_REGION, &r))
+		log_error("KVM does not take memory slot %u at 0x%llx: %s", n,
+			  (unsigned long long)s->gpa, strerror(errno));
+}
+
+static unsigned wanted(struct memory *mem, struct kvm_slot *out)
+{
+	const struct mem_view *v = memory_view(mem);
+	unsigned n = 0;
+	for (unsigned i = 0; i < v->count && n < KVM_MAX_SLOTS; i++) {
+		const struct mem_range *r = &v->ranges[i];
+		uint64_t start = ALIGN_UP(r->start, PAGE_SIZE), end = ALIGN_DOWN(r->last + 1, PAGE_SIZE);
+		if (!r->ram || start >= end)
+			continue;
+		out[n++] = (struct kvm_slot){
+			.gpa = start, .size = end - start, .readonly = r->readonly, .used = true,
+			.host = (uintptr_t)r->ram->host + r->ram_offset + (start - r->start),
+		};
+	}
+	return n;
+}
+
+static bool find(const struct kvm_slot *list, unsigned n, const struct kvm_slot *s)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (list[i].used && same(&list[i], s))
+			return true;
+	return false;
+}
+
+void kvm_slots_update(void *vm)
+{
+	struct kvm_vm *k = vm;
+	struct kvm_slot want[KVM_MAX_SLOTS];
+	pthread_mutex_lock(&k->lock);
+	unsigned n = wanted(k->machine->memory, want);
+	for (unsigned i = 0; i < KVM_MAX_SLOTS; i++)
+		if (k->slot[i].used && !find(want, n, &k->slot[i])) {
+			tell(k, i, &k->slot[i], true);
+			k->slot[i].used = false;
+		}
+	for (unsigned w = 0, i = 0; w < n; w++) {
+		if (find(k->slot, KVM_MAX_SLOTS, &want[w]))
+			continue;
+		while (i < KVM_MAX_SLOTS && k->slot[i].used)
+			i++;
+		if (i == KVM_MAX_SLOTS)
+			break;
+		k->slot[i] = want[w];
+		tell(k, i, &want[w], false);
+	}
+	pthread_mutex_unlock(&k->lock);
+}

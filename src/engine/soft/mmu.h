@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The software MMU shared by the interpreter and the translator: page walk
+ * (SDM 3A ch. 4), a TLB for each address space, and guest-linear access.
+ * A fault unwinds: the functions that "may fault" set up the exception in
+ * v->cpu.event and siglongjmp to v->unwind; they do that before they change
+ * anything.  All functions are called on the vCPU's own thread, or while it is
+ * stopped.
+ *
+ *   tlb.c     entries and flushes       walk.c   page walk
+ *   access.c  loads, stores, blocks     watch.c  watched data
+ * All but watch.c are compiled for general registers only, so that translations
+ * need not save vectors around a plain miss.
+ */
+#ifndef ENGINE_SOFT_MMU_H
+#define ENGINE_SOFT_MMU_H
+
+#include "engine/engine.h"
+
+enum mmu_access { MMU_READ, MMU_WRITE, MMU_EXEC };
+
+/*
+ * One TLB entry, 32 bytes, found by bits 12.. of the linear address. Each tag is
+ * the linear address of the page, or TLB_NONE where that access needs the slow
+ * path (no permission, MMIO, page flags, ROM, watched, not accessed/dirty yet).
+ * host address = linear + addend.
+ */
+struct tlb_entry {
+	uint64_t read, write, exec;
+	int64_t addend;
+};
+#define TLB_NONE UINT64_MAX
+#define TLB_NOTED 1ull
+
+/* User and supervisor accesses have tables of their own: U/S, SMEP and SMAP are
+ * decided when an entry is made. MMU_SUPER_AC: explicit accesses at CPL < 3 while
+ * CR4.SMAP and EFLAGS.AC are set. MMU_USER_AC: CPL 3 with alignment checking on;
+ * its table stays empty, so every access comes where it is checked. */
+enum { MMU_SUPER, MMU_USER, MMU_SUPER_AC, MMU_USER_AC, MMU_MODES };
+
+/* The tables of one address space (PCID); how many are kept per vCPU. The JIT
+ * addresses the tables inline: geometry may change only together with it. */
+enum { TLB_BITS = 11, TLB_SIZE = 1 << TLB_BITS, MMU_SPACES = 6, TLB_LOG = 4096 };
+/* The entry for stores is this far behind the one for loads. */
+enum { TLB_STORES = MMU_MODES * TLB_SIZE };
+static inline unsigned tlb_index(uint64_t lin) { return lin >> 12 & (TLB_SIZE - 1); }
+
+struct tlb_space {
+	/* For loads and fetches, by mode; then for stores: apart, so that copies
+	 * between aliasing addresses do not throw each other out. */
+	struct tlb_entry tlb[2 * MMU_MODES][TLB_SIZE];
+	/* Which entries were made since the last flush, so that a flush costs
+	 * what the fills did: [0] non-global, [1] global; over TLB_LOG: all. */
+	unsigned logged[2];
+	uint16_t log[2][TLB_LOG];     /* index into tlb[0] */
+	uint64_t large[16];          /* filter: 2 MiB regions (hashed) mapped by large pages */
+	bool huge;                   /* 1 GiB pages are mapped */
+	uint16_t pcid;
+	uint64_t used;               /* for replacement */
+	uint64_t code_version;       /* as below, for the non-global pages of this space */
+	uint8_t global[MMU_MODES][TLB_SIZE];  /* of the entries for loads and fetches */
+};
+
+/* The piece of RAM that page tables were last seen in. */
+struct mmu_ram {
+	uint64_t start, size;
+	uint8_t *host;
+	struct ram_slot *slot;
+	uint64_t slot_offset;        /* of start */
+	bool readonly;
+};
+
+/* The bytes that stores replaced, so that they can be put back: verify mode. */
+enum { UNDO_STORES = 1 << 16, UNDO_BYTES = 1 << 20 };
+struct undo_log {
+	unsigned n, bytes;
+	bool full;
+	struct { uint8_t *host; uint32_t size, at; } store[UNDO_STORES];
+	uint8_t old[UNDO_BYTES];
+};
+static inline void undo_note(struct undo_log *u, uint8_t *host, unsigned size)
+{
+	if (likely(!u))
+		return;
+	if (u->n == UNDO_STORES || u->bytes + size > UNDO_BYTES) {
+		u->full = true;
+		return;
+	}
+	memcpy(u->old + u->bytes, host, size);
+	if (u->n && u->store[u->n - 1].host + u->store[u->n - 1].size == host) {
+		u->store[u->n - 1].size += size;
+	} else {
+		u->store[u->n].host = host;
+		u->store[u->n].size = size;
+		u->store[u->n++].at = u->bytes;
+	}
+	u->bytes += size;
+}
+
+struct soft_mmu {
+	struct undo_log *undo;               /* not NULL: stores are noted; no entry's write tag
+					      * matches, those that could have TLB_NOTED set */
+	struct tlb_entry *data, *code;       /* tables for explicit accesses and fetches now */
+	unsigned mode;                       /* MMU_*: of explicit data accesses now */
+	struct tlb_space *space;             /* of the current PCID */
+	struct tlb_space *spaces[MMU_SPACES];/* made at first use */
+	/* What depends on mappings of code (jump caches) holds while this stands. It
+	 * goes up with each flush of global entries, but for a single page only if
+	 * its bit (bits 12..23 of the linear address) is set in the filter. */
+	uint64_t code_version;
+	uint64_t code_filter[64];
+	struct mmu_ram ram[2];
+	unsigned ram_next;
+	uint64_t generation;                 /* of the memory's view when ram[] was filled */
+	uint64_t phys_reserved;              /* physical address bits the model lacks */
+	uint64_t clock;                      /* of space replacement */
+	uint64_t slow, walks;                /* counters */
+	uint64_t flushes;                    /* grows with every flush, of a page too, and switch of space */
+};
+
+/* Choose the tables for data and code, from CPL, CR4.SMAP, EFLAGS.AC. Called by
+ * the engines after each system instruction and delivered event. */
+void mmu_update_mode(struct vcpu *v);
+
+/* --- guest-linear access; may fault. `mode`: v->mmu->mode for explicit accesses;
+ * implicit ones (descriptor tables, TSS, stacks of interrupts) pass MMU_SUPER. */
+uint64_t mmu_load(struct vcpu *v, uint64_t lin, unsigned size, unsigned mode);
+void mmu_store(struct vcpu *v, uint64_t lin, uint64_t value, unsigned size, unsigned mode);
+void mmu_read(struct vcpu *v, uint64_t lin, void *buf, unsigned n, unsigned mode);
+void mmu_write(struct vcpu *v, uint64_t lin, const void *buf, unsigned n, unsigned mode);
+/* Check that n <= 4096 bytes could be written (or read), faulting now if not;
+ * nothing but accessed and dirty bits changes. */
+void mmu_probe(struct vcpu *v, uint64_t lin, unsigned n, enum mmu_access acc, unsigned mode);
+/* #AC where it is on (all of these do this for 2, 4, 8 and 10 bytes). */
+void mmu_check_alignment(struct vcpu *v, uint64_t lin, unsigned align, unsigned mode);
+/* Host pointer for a locked read-modify-write within one page of RAM (dirty and
+ * code marking done for it), or NULL: MMIO, watched or page-crossing: use the
+ * exclusive section. Write permission is checked. */
+void *mmu_rmw_pointer(struct vcpu *v, uint64_t lin, unsigned size, unsigned mode);
+/* Host pointer to lin if loads (stores) anywhere in its page need no help, else
+ * NULL. May fault. For string instructions and the like. */
+uint8_t *mmu_page_pointer(struct vcpu *v, uint64_t lin, enum mmu_access acc, unsigned mode);
+/* Code fetch: copies up to n bytes from lin within one page; returns how many;
+ * *gpa is that of the first byte. May fault as an instruction fetch. */
+unsigned mmu_fetch(struct vcpu *v, uint64_t lin, void *buf, unsigned n, uint64_t *gpa);
+
+/* Translate for an access, faulting if it is not allowed; enters the TLB where
+ * possible. Returns the guest-physical address (A20 applied). */
+uint64_t mmu_translate(struct vcpu *v, uint64_t lin, enum mmu_access acc, unsigned mode);
+/* Translate without faulting or touching A/D bits: for gdb, and for the host
+ * side. false if not mapped. */
+bool mmu_translate_debug(struct vcpu *v, uint64_t lin, uint64_t *gpa);
+
+/* --- flushes of this vCPU's TLB */
+void mmu_flush_all(struct vcpu *v);                     /* CR0/CR4/EFER changes, INVPCID 2, REQ_TLB,
+                                                         * IA32_APIC_BASE, DR7, A20 */
+void mmu_flush_nonglobal(struct vcpu *v);               /* of the current space */
+void mmu_flush_page(struct vcpu *v, uint64_t lin);      /* INVLPG: all spaces, global too */
+void mmu_flush_pcid(struct vcpu *v, unsigned pcid);     /* INVPCID 1 */
+/* MOV CR3: stores it (without bit 63) and switches or flushes as PCIDE and bit 63
+ * say; PDPTEs are the caller's. */
+void mmu_set_cr3(struct vcpu *v, uint64_t cr3);
+/* No store-capable entries for these RAM pages on THIS vCPU any more. */
+void mmu_drop_writable(struct vcpu *v, struct ram_slot *slot, uint64_t first, uint64_t count);
+
+bool mmu_create(struct vcpu *v, struct error *err);
+void mmu_destroy(struct vcpu *v);
+
+#endif

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Definitions: entries of lists from their option form, defaults, and the
+ * checks that can be made without opening anything.
+ */
+#include "instance/definition.h"
+#include "instance/engines.h"
+#include "net/user.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/random.h>
+
+enum { MAX_DISKS = 16, MAX_NETS = 4, MAX_PUBLISH = 64, MAX_SHARES = 8, MAX_VCPUS = 64 };
+#define MIN_MEMORY (16 * MiB)
+#define MAX_MEMORY (128 * GiB)
+
+/* Cut the next comma-separated field off *s; ",," is a comma in it. */
+static char *next_field(const char **s)
+{
+	if (!*s)
+		return NULL;
+	char *out = xmalloc(strlen(*s) + 1), *o = out;
+	const char *p = *s;
+	while (*p && (*p != ',' || p[1] == ',')) {
+		p += *p == ',';
+		*o++ = *p++;
+	}
+	*o = 0;
+	*s = *p ? p + 1 : NULL;
+	return out;
+}
+
+static const char *after(const char *field, const char *key)
+{
+	size_t n = strlen(key);
+	return strncmp(field, key, n) ? NULL : field + n;
+}
+
+#define APPEND(d, list, count, most, what) \
+	((d)->count >= (most) ? error_null(err, 0, "at most %d %s can be given", most, what) : \
+	 ((d)->list = xrealloc((d)->list, ((d)->count + 1) * sizeof(*(d)->list)), \
+	  memset(&(d)->list[(d)->count], 0, sizeof(*(d)->list)), (void *)&(d)->list[(d)->count++]))
+
+bool definition_add_disk(struct definition *d, const char *text, struct error *err)
+{
+	struct def_disk *disk = APPEND(d, disks, ndisks, MAX_DISKS, "disks");
+	if (!disk)
+		return false;
+	disk->file = next_field(&text);
+	if (!*disk->file)
+		return error_set(err, 0, "a disk needs a file: --disk FILE[,readonly][,format=raw|qcow2]");
+	for (char *f; (f = next_field(&text)); free(f)) {
+		const char *format = after(f, "format="), *bus = after(f, "bus=");
+		if (!strcmp(f, "readonly")) {
+			disk->readonly = true;
+		} else if (format) {
+			free(disk->format);
+			disk->format = xstrdup(format);
+		} else if (bus) {
+			free(disk->bus);
+			disk->bus = xstrdup(bus);
+		} else {
+			error_set(err, 0, "disk option '%s' is not known: use readonly, format=raw|qcow2 or bus=virtio|ahci", f);
+			free(f);
+			return false;
+		}
+	}
+	return true;
+}
+
+bool definition_add_cdrom(struct definition *d, const char *file, struct error *err)
+{
+	struct def_disk *disk = APPEND(d, disks, ndisks, MAX_DISKS, "disks");
+	if (!disk)
+		return false;
+	*disk = (struct def_disk){ .file = xstrdup(file), .readonly = true, .bus = xstrdup("ahci"),
+				   .cdrom = true };
+	return true;
+}
+
+bool definition_add_net(struct definition *d, const char *text, struct error *err)
+{
+	struct def_net *net = APPEND(d, nets, nnets, MAX_NETS, "network interfaces");
+	if (!net)
+		return false;
+	net->name = next_field(&text);
+	for (char *f; (f = next_field(&text)); free(f)) {
+		const char *mac = after(f, "mac=");
+		if (!mac) {
+			error_set(err, 0, "network option '%s' is not known: use mac=xx:xx:xx:xx:xx:xx", f);
+			free(f);
+			return false;
+		}
+		free(net->mac);
+		net->mac = xstrdup(mac);
+	}
+	return true;
+}
+
+/* HOSTDIR:TAG[,readonly]: the tag begins after the last colon. */
+bool definition_add_share(struct definition *d, const char *text, struct error *err)
+{
+	struct def_share *share = APPEND(d, shares, nshares, MAX_SHARES, "shares");
+	if (!share)
+		return false;
+	share->dir = next_field(&text);
+	char *colon = strrchr(share->dir, ':');
+	if (!colon || colon == share->dir || !colon[1])
+		return error_set(err, 0, "share '%s' has no tag: --share HOSTDIR:TAG[,readonly]", share->dir);
+	*colon = 0;
+	share->tag = xstrdup(colon + 1);
+	for (char *f; (f = next_field(&text)); free(f)) {
+		if (strcmp(f, "readonly")) {
+			error_set(err, 0, "share option '%s' is not known: use readonly", f);
+			free(f);
+			return false;
+		}
+		share->readonly = true;
+	}
+	return true;
+}
+
+bool definition_add_publish(struct definition *d, const char *text, struct error *err)
+{
+	struct publish p;
+	if (!publish_parse(text, &p, err))
+		return false;
+	char **entry = APPEND(d, publish, npublish, MAX_PUBLISH, "published ports");
+	if (!entry)
+		return false;
+	*entry = xstrdup(text);
+	return true;
+}
+
+bool mac_parse(const char *text, uint8_t mac[6])
+{
+	unsigned b[6];
+	char end;
+	if (strlen(text) != 17 || sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &b[0], &b[1], &b[2],
+					 &b[3], &b[4], &b[5], &end) != 6)
+		return false;
+	for (unsigned i = 0; i < 6; i++)
+		mac[i] = (uint8_t)b[i];
+	return !(mac[0] & 1);      /* a group address cannot be a card's own */
+}
+
+bool instance_name_ok(const char *name, struct error *err)
+{
+	size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
+	if (n == strlen(name) && n >= 1 && n <= 63 && isalnum((unsigned char)name[0]))
+		return true;
+	return error_set(err, 0, "'%s' cannot be a name: use letters, digits, '-', '_' and '.', "
+			 "beginning with a letter or digit, at most 63", name);
+}
+
+uint64_t definition_memory(const struct definition *d)
+{
+	uint64_t bytes = 0;
+	parse_size(d->memory, &bytes);
+	return bytes;
+}
+
+static bool one_of(const char *value, const char *what, const char *const *words, struct error *err)
+{
+	char list[160] = "";
+	for (const char *const *w = words; *w; w++) {
+		if (!strcmp(value, *w))
+			return true;
+		size_t n = strlen(list);
+		snprintf(list + n, sizeof(list) - n, "%s%s", n ? ", " : "", *w);
+	}
+	return error_set(err, 0, "%s '%s' is not known: use one of %s", what, value, list);
+}
+#define ONE_OF(value, what, ...) one_of(value, what, (const char *const[]){ __VA_ARGS__, NULL }, err)
+
+static void set_default(char **field, const char *value)
+{
+	if (!*field)
+		*field = xstrdup(value);
+}
+
+static void make_uuid(char **field)
+{
+	uint8_t b[16];
+	if (*field || getrandom(b, sizeof(b), 0) != sizeof(b))
+		return;
+	b[6] = (uint8_t)((b[6] & 15) | 0x40);      /* RFC 4122 4.4: version 4 */
+	b[8] = (uint8_t)((b[8] & 63) | 0x80);
+	*field = xasprintf("%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+			   b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10],
+			   b[11], b[12], b[13], b[14], b[15]);
+}
+
+static bool check_memory(const struct definition *d, struct error *err)
+{
+	uint64_t bytes;
+	if (!parse_size(d->memory, &bytes))
+		return error_set(err, 0, "memory size '%s' is not a size: write 512M or 2G", d->memory);
+	if (bytes % 4096 || bytes < MIN_MEMORY || bytes > MAX_MEMORY)
+		return error_set(err, 0, "memory size '%s' is out of range: from 16M to 128G in steps of 4K", d->memory);
+	uint64_t host = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	if (bytes > host)
+		return error_set(err, 0, "memory size '%s' is more than this host has (%llu MiB)",
+				 d->memory, (unsigned long long)(host / MiB));
+	return true;
+}
+
+static bool check_cpus(struct definition *d, struct error *err)
+{
+	if (!d->vcpus)
+		d->vcpus = d->cpus ? d->cpus : 1;
+	if (!d->cpus)
+		d->cpus = d->vcpus;
+	if (d->vcpus > MAX_VCPUS)
+		return error_set(err, 0, "%u vCPUs are too many: a machine has at most %d", d->vcpus, MAX_VCPUS);
+	return true;
+}
+
+static bool check_disks(struct definition *d, struct error *err)
+{
+	for (unsigned i = 0; i < d->ndisks; i++) {
+		set_default(&d->disks[i].format, "raw");
+		set_default(&d->disks[i].bus, "virtio");
+		d->disks[i].readonly |= d->disks[i].cdrom;
+		if (!ONE_OF(d->disks[i].format, "disk format", "raw", "qcow2") ||
+		    !ONE_OF(d->disks[i].bus, "disk bus", "virtio", "ahci"))
+			return false;
+	}
+	return true;
+}
+
+/* A missing address is made from the UUID, so that it stays with the instance;
+ * 02: locally administered. */
+static void make_mac(struct def_net *net, const char *uuid, unsigned index)
+{
+	unsigned b[4] = { 0 };
+	if (net->mac || sscanf(uuid, "%2x%2x%2x%2x", &b[0], &b[1], &b[2], &b[3]) != 4)
+		return;
+	net->mac = xasprintf("02:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], index);
+}
+
+static bool check_nets(struct definition *d, struct error *err)
+{
+	unsigned user = 0;
+	for (unsigned i = 0; i < d->nnets; i++) {
+		struct def_net *net = &d->nets[i];
+		uint8_t mac[6];
+		if (!ONE_OF(net->name, "network", "user", "none"))
+			return false;
+		make_mac(net, d->uuid, i);
+		if (!mac_parse(net->mac, mac))
+			return error_set(err, 0, "MAC address '%s' is not valid: write six hexadecimal "
+					 "bytes, the first even, as in 02:00:00:00:00:01", net->mac);
+		user += !strcmp(net->name, "user");
+	}
+	for (unsigned i = 0; i < d->npublish; i++) {
+		struct publish p;
+		if (!publish_parse(d->publish[i], &p, err))
+			return false;
+	}
+	if (d->npublish && !user)
+		return error_set(err, 0, "--publish needs the user network: add --net user");
+	return true;
+}
+
+static bool check_serial(const char *s, struct error *err)
+{
+	if (!strcmp(s, "stdio") || !strcmp(s, "none"))
+		return true;
+	if ((!strncmp(s, "file:", 5) || !strncmp(s, "unix:", 5)) && s[5])
+		return true;
+	return error_set(err, 0, "serial '%s' is not known: use stdio, none, file:PATH or unix:PATH", s);
+}
+
+static bool check_shares(const struct definition *d, struct error *err)
+{
+	for (unsigned i = 0; i < d->nshares; i++)
+		if (strlen(d->shares[i].tag) > 31)
+			return error_set(err, 0, "share tag '%s' is too long: at most 31 bytes", d->shares[i].tag);
+	return true;
+}
+
+static bool check_uuid(const char *s, struct error *err)
+{
+	size_t n = strlen(s);
+	for (size_t i = 0; i < n; i++)
+		if (i == 8 || i == 13 || i == 18 || i == 23 ? s[i] != '-' : !isxdigit((unsigned char)s[i]))
+			n = 0;
+	return n == 36 || error_set(err, 0, "'%s' is not a UUID", s);
+}
+
+static bool check_rest(struct definition *d, struct error *err)
+{
+	if (d->vsock == 1 || d->vsock == 2 || d->vsock == UINT32_MAX)
+		return error_set(err, 0, "vsock CID %u is reserved: use 3 or more", d->vsock);
+	if (d->name && !instance_name_ok(d->name, err))
+		return false;
+	return ONE_OF(d->board, "board", "pc") && check_uuid(d->uuid, err) &&
+		ONE_OF(d->on_reboot, "--on-reboot value", "restart", "exit") &&
+		ONE_OF(d->display, "display", "none", "headless") &&
+		ONE_OF(d->clock, "--clock value", "host", "continue") &&
+		ONE_OF(d->jail, "--jail value", "auto", "require", "none") &&
+		check_serial(d->serial, err) && check_shares(d, err);
+}
+
+/* A kernel is started by the monitor; a disk by firmware. */
+static bool check_firmware(struct definition *d, struct error *err)
+{
+	set_default(&d->firmware, d->kernel ? "none" : "bios");
+	if (d->firmware[0] != '/' && !ONE_OF(d->firmware, "firmware", "none", "bios", "uefi"))
+		return false;
+	if (strcmp(d->firmware, "none") && d->kernel)
+		return error_set(err, 0, "--firmware starts disks, --kernel starts a kernel: "
+				 "give one of them");
+	return true;
+}
+
+bool definition_resolve(struct definition *d, char why[160], struct error *err)
+{
+	d->version = DEFINITION_VERSION;
+	make_uuid(&d->uuid);
+	set_default(&d->uuid, "00000000-0000-4000-8000-000000000000");
+	set_default(&d->board, "pc");
+	set_default(&d->memory, "1G");
+	set_default(&d->serial, "stdio");
+	set_default(&d->on_reboot, "restart");
+	set_default(&d->clock, "host");
+	set_default(&d->display, "none");
+	set_default(&d->jail, "auto");
+	set_default(&d->engine, "auto");
+	if (!check_memory(d, err) || !check_cpus(d, err) || !check_disks(d, err) ||
+	    !check_nets(d, err) || !check_rest(d, err) || !check_firmware(d, err))
+		return false;
+	if (!d->kernel && (d->initrd || d->append))
+		return error_set(err, 0, "--initrd and --append need a kernel: add --kernel FILE");
+	return engine_resolve(d, why, err);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The definition of an instance: what a user asked for, as it stands in
+ * definition.yaml, in `-f FILE` and in the options of `run`.  Strings are
+ * owned; NULL or 0 means "not said", and definition_resolve() decides.
+ */
+#ifndef INSTANCE_DEFINITION_H
+#define INSTANCE_DEFINITION_H
+
+#include "base/error.h"
+#include "base/util.h"
+
+enum { DEFINITION_VERSION = 1 };
+
+struct def_disk { char *file; bool readonly; char *format; char *bus; /* virtio|ahci */ bool cdrom; };
+struct def_net { char *name; char *mac; };
+struct def_share { char *dir; char *tag; bool readonly; };
+
+struct definition {
+	unsigned version;
+	char *name;
+	char *board;              /* pc */
+	char *engine;             /* auto|kvm|jit|interp[,option...] */
+	char *cpu;
+	unsigned cpus, vcpus;
+	char *memory;             /* "512M" */
+	char *firmware;           /* none|bios|uefi|/path/of/a/rom */
+	char *display;            /* none|headless */
+	char *kernel, *initrd, *append;
+	struct def_disk *disks; unsigned ndisks;
+	struct def_net *nets; unsigned nnets;
+	char **publish; unsigned npublish;
+	char *serial;             /* stdio|file:PATH|unix:PATH|none */
+	struct def_share *shares; unsigned nshares;
+	unsigned vsock;           /* CID, 0: none */
+	char *on_reboot;          /* restart|exit */
+	char *clock;              /* host|continue */
+	char *gdb;                /* [ADDR:]PORT */
+	char *jail;               /* auto|require|none */
+	char *trace;              /* names of tracepoints */
+	bool debug_exit, test_device;
+	char *uuid;
+};
+
+void definition_free(struct definition *d);
+struct definition *definition_copy(const struct definition *d);
+
+/* Append an entry of lists; strings are copied. */
+bool definition_add_disk(struct definition *d, const char *text, struct error *err);
+bool definition_add_cdrom(struct definition *d, const char *file, struct error *err);
+bool definition_add_net(struct definition *d, const char *text, struct error *err);
+bool definition_add_share(struct definition *d, const char *text, struct error *err);
+bool definition_add_publish(struct definition *d, const char *text, struct error *err);
+
+/* Fill what was not said (name excepted) and check every value: afterwards a
+ * machine_config can be made of it.  `why` says how the engine was chosen. */
+bool definition_resolve(struct definition *d, char why[160], struct error *err);
+bool instance_name_ok(const char *name, struct error *err);
+uint64_t definition_memory(const struct definition *d);   /* bytes; resolved */
+bool mac_parse(const char *text, uint8_t mac[6]);
+
+/* YAML with a schema (definition_yaml.c); relative paths in a file count from
+ * the file's own directory. */
+struct definition *definition_load(const char *path, struct error *err);
+struct definition *definition_parse(const char *text, size_t size, const char *what,
+				    struct error *err);
+char *definition_to_yaml(const struct definition *d, struct error *err);
+struct json_t *definition_to_json(const struct definition *d);
+
+#endif

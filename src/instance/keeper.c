@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The keeper's process: see keeper.h.  It is single-threaded; children are
+ * forked before its loop runs.  Signals come through a signalfd: SIGTERM and
+ * SIGINT kill the machine, SIGCHLD reaps.
+ */
+#include "instance/keeper.h"
+#include "instance/console.h"
+#include "instance/helpers.h"
+#include "instance/machine_process.h"
+#include "machine/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum { STATUS_KILLED = 128 + SIGKILL };
+
+struct keeper {
+	struct instance *instance;
+	const struct definition *definition;
+	const struct keeper_options *options;
+	struct loop *loop;
+	struct opened opened;
+	struct helpers helpers;
+	struct machine_process machine;
+	struct console *console;
+	struct jail jail;
+	int report, leash, primary, signals, log;
+	struct loop_fd *leash_watch;
+	int wait_status;
+	bool killed, have_end;
+	struct machine_report last;
+};
+
+static void report(struct keeper *k, int word, int status, const char *text)
+{
+	struct keeper_report r = { .word = word, .status = status };
+	snprintf(r.text, sizeof(r.text), "%s", text);
+	fd_write_full(k->report, &r, sizeof(r));
+}
+
+static void to_null(int fd)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	dup2(null, fd);
+	close(null);
+}
+
+/* ---- events ---- */
+
+static void kill_machine(struct keeper *k)
+{
+	k->killed = true;
+	kill(k->machine.pid, SIGKILL);
+}
+
+static void reap(struct keeper *k)
+{
+	int status;
+	for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0; ) {
+		if (pid == k->machine.pid) {
+			k->wait_status = status;
+			loop_stop(k->loop);
+		}
+		for (unsigned i = 0; i < k->helpers.count; i++)
+			if (k->helpers.list[i].pid == pid)
+				k->helpers.list[i].pid = 0;
+	}
+}
+
+static void signal_ready(void *opaque, int events)
+{
+	struct keeper *k = opaque;
+	struct signalfd_siginfo info;
+	if (read(k->signals, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGCHLD)
+		reap(k);
+	else
+		kill_machine(k);
+}
+
+/* The foreground process wrote 'd' (detached) or is gone. */
+static void leash_ready(void *opaque, int events)
+{
+	struct keeper *k = opaque;
+	char c = 0;
+	ssize_t n = read(k->leash, &c, 1);
+	if (n == 1 && c == 'd')
+		to_null(STDERR_FILENO);
+	else
+		kill_machine(k);
+	loop_fd_del(k->leash_watch);
+	close(k->leash);
+}
+
+static void machine_reported(void *opaque, int events)
+{
+	struct keeper *k = opaque;
+	struct machine_report r;
+	if (read(k->machine.report, &r, sizeof(r)) == sizeof(r) && r.word == MACHINE_ENDED) {
+		k->last = r;
+		k->have_end = true;
+	}
+}
+
+/* ---- start ---- */
+
+static bool machine_ready(struct keeper *k, struct error *err)
+{
+	struct machine_report r;
+	if (!fd_read_full(k->machine.report, &r, sizeof(r)))
+		return error_set(err, 0, "the machine process died while starting; its log is in %s/log",
+				 k->instance->name);
+	if (r.word == MACHINE_FAILED)
+		return error_set(err, 0, "%s", r.text);
+	k->jail.granted = r.jail_granted;
+	snprintf(k->jail.missing, sizeof(k->jail.missing), "%.199s", r.text);
+	return true;
+}
+
+static bool write_facts(struct keeper *k, struct error *err)
+{
+	char jail[200];
+	jail_describe(&k->jail, jail);
+	json_t *o = json_pack("{s:i, s:i, s:s, s:s, s:s, s:I}", "keeper", (int)getpid(),
+			      "machine", (int)k->machine.pid, "engine", k->definition->engine,
+			      "jail", jail, "jail-missing", k->jail.missing,
+			      "started", (json_int_t)time(NULL));
+	char *text = json_dumps(o, JSON_INDENT(2));
+	bool ok = text && instance_write(k->instance, "run.json", text, err);
+	free(text);
+	json_decref(o);
+	return ok;
+}
+
+static bool start_children(struct keeper *k, struct error *err)
+{
+	k->log = openat(k->instance->dir, "log", O_WRONLY | O_CREAT | O_APPEND | O_TRUNC | O_CLOEXEC, 0600);
+	jail_mode_parse(k->definition->jail, &k->jail.mode);
+	k->jail.role = JAIL_MACHINE;
+	return opened_make(&k->opened, k->instance, k->definition, k->options->state_fd, err) &&
+		helpers_start(&k->helpers, &k->opened, k->definition, k->jail.mode, err) &&
+		machine_process_start(&k->machine, &k->opened, &k->jail, k->definition->trace, k->log, err) &&
+		machine_ready(k, err);
+}
+
+static bool start_loop(struct keeper *k, struct error *err)
+{
+	struct opened *o = &k->opened;
+	opened_close_machine(o);
+	k->loop = loop_new(err);
+	if (!k->loop)
+		return false;
+	k->console = console_new(k->loop, o->serial_host, o->console_log, o->serial_file);
+	if (o->serial_listen >= 0)
+		console_listen(k->console, o->serial_listen);
+	int listen_fd = instance_listen(k->instance, "console.sock", err);
+	if (listen_fd < 0)
+		return false;
+	console_listen(k->console, listen_fd);
+	if (k->primary >= 0)
+		console_attach(k->console, k->primary, true);
+	loop_fd_add(k->loop, k->signals, LOOP_READ, signal_ready, k);
+	loop_fd_add(k->loop, k->machine.report, LOOP_READ, machine_reported, k);
+	return true;
+}
+
+/* ---- end ---- */
+
+static int end_status(const struct keeper *k, char text[480])
+{
+	text[0] = 0;
+	if (!k->have_end && k->killed) {
+		snprintf(text, 480, "killed");
+		return STATUS_KILLED;
+	}
+	if (!k->have_end) {
+		snprintf(text, 480, "the machine process died (%s %d)",
+			 WIFSIGNALED(k->wait_status) ? strsignal(WTERMSIG(k->wait_status)) : "status",
+			 WIFSIGNALED(k->wait_status) ? WTERMSIG(k->wait_status) : WEXITSTATUS(k->wait_status));
+		return 1;
+	}
+	switch (k->last.end) {
+	case END_POWEROFF: case END_RESET: case END_SUSPENDED:
+		return 0;
+	case END_DEBUG_EXIT:
+		return k->last.status & 0xff;
+	case END_KILLED:
+		snprintf(text, 480, "killed");
+		return STATUS_KILLED;
+	case END_SHUTDOWN_FAULT:
+		snprintf(text, 480, "the guest shut down by a triple fault");
+		return 1;
+	default:
+		snprintf(text, 480, "%s", k->last.text[0] ? k->last.text : "the machine failed");
+		return 1;
+	}
+}
+
+static void clean_up(struct keeper *k)
+{
+	static const char *const files[] = { "control.sock", "console.sock", "run.json", "vsock/sock" };
+	helpers_kill(&k->helpers);
+	for (unsigned i = 0; i < ARRAY_SIZE(files); i++)
+		unlinkat(k->instance->dir, files[i], 0);
+	unlinkat(k->instance->dir, "vsock", AT_REMOVEDIR);
+	if (k->options->remove)
+		instance_remove(k->instance, NULL);
+}
+
+static NORETURN void fail(struct keeper *k, const struct error *err)
+{
+	if (k->machine.pid > 0)
+		kill(k->machine.pid, SIGKILL);
+	if (k->opened.config.name)      /* the lock is ours */
+		clean_up(k);
+	report(k, KEEPER_FAILED, 1, err->text);
+	_exit(1);
+}
+
+static void take_signals(struct keeper *k)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	k->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static NORETURN void keeper_main(struct keeper *k)
+{
+	struct error err = { 0 };
+	char text[480];
+	prctl(PR_SET_NAME, "abyme-keeper");
+	setsid();
+	to_null(STDIN_FILENO);
+	to_null(STDOUT_FILENO);
+	if (!k->options->foreground)
+		to_null(STDERR_FILENO);
+	take_signals(k);
+	if (!instance_lock(k->instance, &err) || !start_children(k, &err) || !start_loop(k, &err) ||
+	    !write_facts(k, &err))
+		fail(k, &err);
+	if (k->leash >= 0)
+		k->leash_watch = loop_fd_add(k->loop, k->leash, LOOP_READ, leash_ready, k);
+	report(k, KEEPER_READY, 0, k->jail.missing);
+	loop_run(k->loop);
+	machine_reported(k, 0);
+	console_drain(k->console);
+	int status = end_status(k, text);
+	clean_up(k);
+	report(k, KEEPER_ENDED, status, text);
+	console_free(k->console);
+	_exit(status);
+}
+
+/* ---- the starter's side ---- */
+
+struct channels { int report[2], leash[2], console[2]; };
+
+static bool make_channels(struct channels *c, bool foreground, struct error *err)
+{
+	*c = (struct channels){ { -1, -1 }, { -1, -1 }, { -1, -1 } };
+	if (pipe2(c->report, O_CLOEXEC) ||
+	    (foreground && (pipe2(c->leash, O_CLOEXEC) ||
+			    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, c->console))))
+		return error_set(err, errno, "cannot create the keeper's channels");
+	return true;
+}
+
+static void close_side(const struct channels *c, unsigned side)
+{
+	const int fds[] = { c->report[side], c->leash[!side], c->console[side] };
+	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
+void keeper_link_close(struct keeper_link *link)
+{
+	const int fds[] = { link->report, link->leash, link->console };
+	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
+static bool wait_for_ready(struct keeper_link *link, struct error *err)
+{
+	struct keeper_report r = { 0 };
+	if (fd_read_full(link->report, &r, sizeof(r)) && r.word == KEEPER_READY) {
+		snprintf(link->missing, sizeof(link->missing), "%.199s", r.text);
+		return true;
+	}
+	if (r.word == KEEPER_FAILED)
+		error_set(err, 0, "%s", r.text);
+	else
+		error_set(err, 0, "the keeper process died while starting");
+	waitpid(link->pid, NULL, 0);
+	keeper_link_close(link);
+	return false;
+}
+
+/* Side 0 of the channels is the caller's, side 1 the keeper's (the leash runs
+ * the other way). */
+bool keeper_start(struct instance *i, const struct definition *d,
+		  const struct keeper_options *o, struct keeper_link *link, struct error *err)
+{
+	struct channels c;
+	if (!make_channels(&c, o->foreground, err))
+		return false;
+	pid_t pid = fork();
+	if (pid < 0)
+		return error_set(err, errno, "cannot start the keeper");
+	if (pid == 0) {
+		struct keeper *k = xnew(struct keeper);
+		close_side(&c, 0);
+		k->instance = i;
+		k->definition = d;
+		k->options = o;
+		k->report = c.report[1];
+		k->leash = c.leash[0];
+		k->primary = c.console[1];
+		keeper_main(k);
+	}
+	close_side(&c, 1);
+	*link = (struct keeper_link){ .pid = pid, .report = c.report[0], .console = c.console[0], .leash = c.leash[1] };
+	return wait_for_ready(link, err);
+}

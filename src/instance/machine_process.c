@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The machine process: forked by the keeper with its descriptors open, it goes
+ * into its jail, builds the machine, seals itself, and runs.  It is not a fresh
+ * program, so that starting one costs no linking.
+ */
+#include "instance/machine_process.h"
+
+#include "base/log.h"
+#include "base/trace.h"
+#include "machine/control.h"
+#include "machine/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+
+static void report(int fd, int word, const struct machine *m, const struct jail *jail, const char *text)
+{
+	struct machine_report r = { .word = word, .jail_granted = jail->granted };
+	if (m && word == MACHINE_ENDED) {
+		r.end = m->end;
+		r.status = m->end_status;
+	}
+	snprintf(r.text, sizeof(r.text), "%s", text);
+	fd_write_full(fd, &r, sizeof(r));
+}
+
+static void default_signals(void)
+{
+	sigset_t none;
+	sigemptyset(&none);
+	for (int s = 1; s < SIGSYS; s++)
+		if (s != SIGKILL && s != SIGSTOP)
+			signal(s, SIG_DFL);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGINT, SIG_IGN);      /* the terminal's keys are the keeper's business */
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* The trace goes to a file of the keeper's choice: opened before the jail. */
+static void trace_to(int fd)
+{
+	if (fd >= 0)
+		trace_dump(fd);
+}
+
+/* The one directory a machine sees: its vsock sockets, under a name of its own. */
+static bool enter_root(struct jail *jail, struct machine_config *c, struct error *err)
+{
+	char dir[300] = "";
+	if (c->vsock_path)
+		snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(c->vsock_path, '/') - c->vsock_path), c->vsock_path);
+	const char *const binds[][2] = { { dir, "/vsock" }, { NULL, NULL } };
+	if (!jail_root(jail, c->vsock_path ? binds : NULL, err))
+		return false;
+	if (c->vsock_path && jail->granted & JAIL_ROOT)
+		c->vsock_path = "/vsock/sock";
+	return true;
+}
+
+static bool enter_jail(struct jail *jail, struct opened *o, int report_fd, int log_fd, int trace_fd,
+		       struct error *err)
+{
+	int keep[OPENED_MAX_FDS + 3];
+	unsigned n = opened_machine_fds(o, keep);
+	keep[n++] = report_fd;
+	keep[n++] = log_fd;
+	keep[n++] = trace_fd;
+	jail_close_fds(keep, n);
+	return enter_root(jail, &o->config, err);
+}
+
+static NORETURN void child(struct opened *o, struct jail *jail, const char *trace,
+			   int report_fd, int log_fd, int trace_fd)
+{
+	struct error err = { 0 };
+	struct machine *m = NULL;
+	prctl(PR_SET_NAME, "abyme-machine");
+	default_signals();
+	if (log_fd >= 0)
+		log_setup(log_fd, LOG_INFO);
+	if (!enter_jail(jail, o, report_fd, log_fd, trace_fd, &err) ||
+	    (trace && !trace_enable(trace, &err)) ||
+	    !(m = machine_build(&o->config, &err)) || !control_start(m, &err) ||
+	    !jail_seal(jail, &err) || !machine_start(m, &err)) {
+		report(report_fd, MACHINE_FAILED, m, jail, err.text);
+		_exit(1);
+	}
+	report(report_fd, MACHINE_READY, m, jail, jail->missing);
+	machine_wait(m);
+	machine_free_devices(m);
+	trace_to(trace_fd);
+	report(report_fd, MACHINE_ENDED, m, jail, m->error.text);
+	_exit(0);      /* the kernel frees faster than we could */
+}
+
+bool machine_process_start(struct machine_process *p, struct opened *o, struct jail *jail,
+			   const char *trace, int log_fd, struct error *err)
+{
+	int pipe_fd[2];
+	auto_close int trace_fd = trace ? open("abyme.trace", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
+	if (trace && trace_fd < 0)
+		return error_set(err, errno, "cannot write 'abyme.trace' here");
+	if (pipe2(pipe_fd, O_CLOEXEC))
+		return error_set(err, errno, "cannot create a pipe");
+	p->pid = jail_fork(jail, err);
+	if (p->pid == 0)
+		child(o, jail, trace, pipe_fd[1], log_fd, trace_fd);
+	close(pipe_fd[1]);
+	p->report = pipe_fd[0];
+	if (p->pid > 0)
+		return true;
+	close(p->report);
+	return false;
+}

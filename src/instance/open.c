@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Opening what a definition names: see open.h. */
+#include "instance/open.h"
+#include "base/log.h"
+#include "disk/disk.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+enum { MAX_VARIABLES = 1 << 20 };
+
+static int open_regular(const char *path, const char *what, struct error *err)
+{
+	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st))
+		return error_minus(err, errno, "cannot open %s '%s'", what, path);
+	if (!S_ISREG(st.st_mode))
+		return error_minus(err, 0, "%s '%s' is not a regular file", what, path);
+	if (!st.st_size)
+		return error_minus(err, 0, "%s '%s' is empty", what, path);
+	return move_fd(&fd);
+}
+
+/* A machine that goes on from a state file needs its kernel only if it is reset. */
+static bool open_image(const char *path, const char *what, int *fd, bool resumed, struct error *err)
+{
+	if (!path || (*fd = open_regular(path, what, err)) >= 0)
+		return true;
+	if (!resumed)
+		return false;
+	log_warn("%s; the machine cannot be reset without it", err->text);
+	return true;
+}
+
+static bool open_kernel(struct machine_config *c, const struct definition *d, struct error *err)
+{
+	bool resumed = c->state_fd >= 0;
+	if (!open_image(d->kernel, "kernel", &c->kernel_fd, resumed, err) ||
+	    !open_image(d->initrd, "initrd", &c->initrd_fd, resumed, err))
+		return false;
+	c->kernel_path = d->kernel ? xstrdup(d->kernel) : NULL;
+	c->initrd_path = d->initrd ? xstrdup(d->initrd) : NULL;
+	c->append = xstrdup(d->append ? d->append : "");
+	return true;
+}
+
+/* Firmware that goes by a name: where its package puts it; `variables` is what
+ * an instance's own variable store begins with. */
+static const struct { const char *name, *package, *code, *variables; } firmwares[] = {
+	{ "bios", "seabios", "/usr/share/seabios/bios-256k.bin", NULL },
+	{ "uefi", "ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd" },
+};
+
+/* The instance's store, made from the package's on its first start. */
+static int open_variables(const struct instance *i, const char *template, struct error *err)
+{
+	auto_close int fd = openat(i->dir, "nvram", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st))
+		return error_minus(err, errno, "cannot open the firmware's variables of '%s'", i->name);
+	if (st.st_size)
+		return move_fd(&fd);
+	auto_close int from = open_regular(template, "firmware variables", err);
+	if (from < 0)
+		return -1;
+	if (fstat(from, &st) || st.st_size > MAX_VARIABLES)
+		return error_minus(err, 0, "'%s' is not a variable store", template);
+	auto_free char *data = xmalloc((size_t)st.st_size);
+	if (!fd_pread_full(from, data, (size_t)st.st_size, 0) ||
+	    !fd_pwrite_full(fd, data, (size_t)st.st_size, 0))
+		return error_minus(err, errno, "cannot make the firmware's variables of '%s'", i->name);
+	return move_fd(&fd);
+}
+
+static bool open_firmware(struct machine_config *c, const struct instance *i,
+			  const struct definition *d, struct error *err)
+{
+	const char *file = d->firmware, *variables = NULL;
+	if (!file || !strcmp(file, "none"))
+		return true;
+	for (unsigned k = 0; k < ARRAY_SIZE(firmwares); k++) {
+		if (strcmp(d->firmware, firmwares[k].name))
+			continue;
+		file = firmwares[k].code;
+		variables = firmwares[k].variables;
+		if (access(file, F_OK))
+			return error_set(err, 0, "there is no firmware at %s: install the package %s",
+					 file, firmwares[k].package);
+	}
+	if (variables && (c->nvram_fd = open_variables(i, variables, err)) < 0)
+		return false;
+	c->firmware_path = xstrdup(file);
+	c->firmware_fd = open_regular(file, "firmware", err);
+	return c->firmware_fd >= 0;
+}
+
+/* The screen's BIOS may be missing: only firmware and old systems use it. */
+static bool open_screen(struct machine_config *c, const struct definition *d, struct error *err)
+{
+	static const char rom[] = "/usr/share/seabios/vgabios-stdvga.bin";
+	c->screen = d->display && !strcmp(d->display, "headless");
+	if (!c->screen || access(rom, R_OK))
+		return true;
+	c->video_rom_fd = open_regular(rom, "video BIOS", err);
+	return c->video_rom_fd >= 0;
+}
+
+static bool open_disks(struct machine_config *c, const struct definition *d, struct error *err)
+{
+	for (; c->ndisks < d->ndisks; c->ndisks++) {
+		const struct def_disk *from = &d->disks[c->ndisks];
+		struct disk_config *to = &c->disk[c->ndisks];
+		struct stat st;
+		to->fd = open(from->file, (from->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+		if (to->fd < 0 && (errno == EACCES || errno == EROFS) && !from->readonly)
+			return error_set(err, errno, "cannot write disk '%s' (,readonly opens it for reading)", from->file);
+		if (to->fd < 0 || fstat(to->fd, &st))
+			return error_set(err, errno, "cannot open disk '%s'", from->file);
+		if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+			return error_set(err, 0, "disk '%s' is neither a file nor a block device", from->file);
+		to->path = xstrdup(from->file);
+		to->format = xstrdup(from->format);
+		to->readonly = from->readonly;
+		to->sata = !strcmp(from->bus, "ahci");
+		to->cdrom = from->cdrom;
+		if (!strcmp(to->format, "qcow2") &&
+		    !disk_open_chain(to->path, to->fd, to->backing_fd, CONFIG_MAX_BACKING, &to->nbacking, err))
+			return false;
+	}
+	return true;
+}
+
+/* ---- serial ---- */
+
+static int listen_path(const char *path, struct error *err)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct stat st;
+	if (strlen(path) >= sizeof(a.sun_path))
+		return error_minus(err, 0, "socket path '%s' is too long: at most 107 bytes", path);
+	strcpy(a.sun_path, path);
+	if (!lstat(path, &st) && S_ISSOCK(st.st_mode))
+		unlink(path);      /* left over from an earlier run */
+	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 8))
+		return error_minus(err, errno, "cannot listen on '%s'", path);
+	return move_fd(&fd);
+}
+
+static bool open_serial(struct opened *o, const struct instance *i, const struct definition *d,
+			struct error *err)
+{
+	int pair[2];
+	if (!strcmp(d->serial, "none"))
+		return true;
+	if (!strncmp(d->serial, "file:", 5)) {
+		o->serial_file = open(d->serial + 5, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		if (o->serial_file < 0)
+			return error_set(err, errno, "cannot write serial output to '%s'", d->serial + 5);
+	}
+	if (!strncmp(d->serial, "unix:", 5) && (o->serial_listen = listen_path(d->serial + 5, err)) < 0)
+		return false;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair))
+		return error_set(err, errno, "cannot create the serial line");
+	o->serial_host = pair[0];
+	o->config.serial_fd[0] = pair[1];
+	o->console_log = openat(i->dir, "console.log", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	return true;
+}
+
+/* ---- sockets ---- */
+
+static bool open_gdb(struct machine_config *c, const struct definition *d, struct error *err)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	char host[64];
+	uint64_t port;
+	int one = 1;
+	if (!d->gdb)
+		return true;
+	snprintf(host, sizeof(host), "%s", d->gdb);
+	char *colon = strrchr(host, ':');
+	if (colon)
+		*colon = 0;
+	if ((colon && inet_pton(AF_INET, host, &a.sin_addr) != 1) ||
+	    !parse_u64(colon ? colon + 1 : host, 1, 65535, &port))
+		return error_set(err, 0, "gdb address '%s' is not [ADDR:]PORT", d->gdb);
+	a.sin_port = htons((uint16_t)port);
+	c->gdb_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (c->gdb_fd < 0 || setsockopt(c->gdb_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
+	    bind(c->gdb_fd, (struct sockaddr *)&a, sizeof(a)) || listen(c->gdb_fd, 1))
+		return error_set(err, errno, "cannot listen for gdb on '%s'", d->gdb);
+	return true;
+}
+
+/* The sockets of a guest's own connections are looked for in a directory of
+ * their own, the only place of the host that the machine's jail shows. */
+static bool open_vsock(struct opened *o, const struct instance *i, const struct definition *d,
+		       struct error *err)
+{
+	struct machine_config *c = &o->config;
+	char link[64], path[PATH_MAX];
+	if (!d->vsock)
+		return true;
+	if (mkdirat(i->dir, "vsock", 0711) && errno != EEXIST)
+		return error_set(err, errno, "cannot create the vsock directory of '%s'", i->name);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", i->dir);
+	ssize_t n = readlink(link, path, sizeof(path) - 1);
+	if (n < 0)
+		return error_set(err, errno, "cannot find the directory of '%s'", i->name);
+	o->vsock_dir = xasprintf("%.*s/vsock", (int)n, path);
+	c->vsock_cid = d->vsock;
+	c->vsock_path = xasprintf("%s/sock", o->vsock_dir);
+	c->vsock_fd = instance_listen(i, "vsock/sock", err);
+	return c->vsock_fd >= 0;
+}
+
+static bool open_shares(struct opened *o, const struct definition *d, struct error *err)
+{
+	struct machine_config *c = &o->config;
+	for (; c->nshares < d->nshares; c->nshares++) {
+		const struct def_share *s = &d->shares[c->nshares];
+		int fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0)
+			return error_set(err, errno, "cannot open shared directory '%s'", s->dir);
+		o->share_root[c->nshares] = fd;
+		c->share[c->nshares] = (struct share_config){ xstrdup(s->tag), -1, s->readonly };
+	}
+	return true;
+}
+
+/* ---- the rest ---- */
+
+static void parse_uuid(const char *s, uint8_t out[16])
+{
+	for (unsigned n = 0; n < 16 && *s; s += 2) {
+		unsigned b = 0;
+		s += *s == '-';
+		sscanf(s, "%2x", &b);
+		out[n++] = (uint8_t)b;
+	}
+}
+
+static void copy_words(struct machine_config *c, const struct instance *i, const struct definition *d)
+{
+	size_t n = strcspn(d->engine, ",");
+	c->name = xstrdup(i->name);
+	c->board = xstrdup(d->board);
+	c->cpu = xstrdup(d->cpu);
+	c->engine = xasprintf("%.*s", (int)n, d->engine);
+	c->engine_options = d->engine[n] ? xstrdup(d->engine + n + 1) : NULL;
+	c->vcpus = d->vcpus;
+	c->memory = definition_memory(d);
+	c->debug_exit = d->debug_exit;
+	c->test_device = d->test_device;
+	c->reboot_exits = !strcmp(d->on_reboot, "exit");
+	c->clock_continue = !strcmp(d->clock, "continue");
+	parse_uuid(d->uuid, c->uuid);
+	ssize_t r UNUSED = getrandom(c->vmgenid, sizeof(c->vmgenid), 0);
+	for (unsigned k = 0; k < d->nnets; k++) {
+		if (!strcmp(d->nets[k].name, "none"))
+			continue;
+		c->net[c->nnets].fd = -1;
+		mac_parse(d->nets[k].mac, c->net[c->nnets++].mac);
+	}
+}
+
+static void all_closed(struct opened *o, int state_fd)
+{
+	struct machine_config *c = &o->config;
+	memset(o, 0, sizeof(*o));
+	o->serial_host = o->serial_file = o->serial_listen = o->console_log = -1;
+	c->kernel_fd = c->initrd_fd = c->firmware_fd = c->nvram_fd = c->video_rom_fd = c->serial_fd[0] = c->serial_fd[1] = c->console_fd = -1;
+	c->control_fd = c->gdb_fd = c->vsock_fd = c->kvm_fd = -1;
+	c->state_fd = state_fd;
+	for (unsigned i = 0; i < CONFIG_MAX_SHARES; i++)
+		o->share_root[i] = -1;
+}
+
+static bool open_kvm(struct machine_config *c, struct error *err)
+{
+	if (strcmp(c->engine, "kvm"))
+		return true;
+	c->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	return c->kvm_fd >= 0 || error_set(err, errno, "cannot open /dev/kvm; see abyme doctor");
+}
+
+bool opened_make(struct opened *o, const struct instance *i, const struct definition *d,
+		 int state_fd, struct error *err)
+{
+	struct machine_config *c = &o->config;
+	all_closed(o, state_fd);
+	copy_words(c, i, d);
+	struct definition named = *d;
+	named.name = i->name;
+	c->definition = definition_to_yaml(&named, err);
+	return c->definition && open_kvm(c, err) && open_kernel(c, d, err) && open_firmware(c, i, d, err) && open_screen(c, d, err) && open_disks(c, d, err) &&
+		open_shares(o, d, err) && open_vsock(o, i, d, err) && open_gdb(c, d, err) &&
+		open_serial(o, i, d, err) &&
+		(c->control_fd = instance_listen(i, "control.sock", err)) >= 0;
+}
+
+unsigned opened_machine_fds(const struct opened *o, int fds[OPENED_MAX_FDS])
+{
+	const struct machine_config *c = &o->config;
+	unsigned n = 0;
+	const int single[] = { c->kernel_fd, c->initrd_fd, c->firmware_fd, c->nvram_fd, c->video_rom_fd,
+			       c->vsock_fd, c->kvm_fd, c->serial_fd[0], c->serial_fd[1],
+			       c->console_fd, c->control_fd, c->gdb_fd, c->state_fd };
+	for (unsigned i = 0; i < ARRAY_SIZE(single); i++)
+		fds[n++] = single[i];
+	for (unsigned i = 0; i < c->ndisks; i++)
+		for (unsigned k = 0; k < c->disk[i].nbacking; k++)
+			fds[n++] = c->disk[i].backing_fd[k];
+	for (unsigned i = 0; i < c->ndisks; i++)
+		fds[n++] = c->disk[i].fd;
+	for (unsigned i = 0; i < c->nnets; i++)
+		fds[n++] = c->net[i].fd;
+	for (unsigned i = 0; i < c->nshares; i++)
+		fds[n++] = c->share[i].fd;
+	return n;
+}
+
+void opened_close_machine(struct opened *o)
+{
+	int fds[OPENED_MAX_FDS];
+	unsigned n = opened_machine_fds(o, fds);
+	for (unsigned i = 0; i < n; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From a resolved definition to descriptors: everything a machine and its
+ * helpers need is opened here, in the keeper, with its errors told before
+ * anything runs.
+ */
+#ifndef INSTANCE_OPEN_H
+#define INSTANCE_OPEN_H
+
+#include "instance/store.h"
+#include "machine/config.h"
+
+struct opened {
+	struct machine_config config;     /* net and share descriptors: see helpers.h */
+	int serial_host;                  /* the keeper's end of COM1, -1: none */
+	int serial_file;                  /* serial file:PATH */
+	int serial_listen;                /* serial unix:PATH */
+	int console_log;
+	int share_root[CONFIG_MAX_SHARES];
+	char *vsock_dir;                  /* host's path of vsock/, NULL: none */
+};
+
+bool opened_make(struct opened *o, const struct instance *i, const struct definition *d,
+		 int state_fd, struct error *err);
+/* Close what belongs to the machine process, once it has been forked. */
+void opened_close_machine(struct opened *o);
+/* The machine's descriptors, for jail_close_fds; returns their number. */
+enum { OPENED_MAX_FDS = 160 };
+unsigned opened_machine_fds(const struct opened *o, int fds[OPENED_MAX_FDS]);
+
+#endif

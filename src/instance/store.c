@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Instance directories: see store.h.  All access goes through a directory
+ * descriptor, so a path that moves or is too long for a socket does no harm.
+ */
+#include "instance/store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+static char *state_path(struct error *err)
+{
+	const char *own = getenv("ABYME_STATE"), *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+	if (own && *own)
+		return xstrdup(own);
+	if (geteuid() == 0 && !(xdg && *xdg))
+		return xstrdup("/var/lib/abyme");
+	if (xdg && *xdg)
+		return xasprintf("%s/abyme", xdg);
+	if (home && *home)
+		return xasprintf("%s/.local/state/abyme", home);
+	return error_null(err, 0, "HOME is not set: set ABYME_STATE to a directory for instances");
+}
+
+static bool make_directories(char *path, struct error *err)
+{
+	for (char *p = path + 1; ; p++) {
+		if (*p && *p != '/')
+			continue;
+		char c = *p;
+		*p = 0;
+		if (mkdir(path, 0700) && errno != EEXIST)
+			return error_set(err, errno, "cannot create '%s' (ABYME_STATE chooses another place)", path);
+		*p = c;
+		if (!c)
+			return true;
+	}
+}
+
+int store_open(struct error *err)
+{
+	auto_free char *state = state_path(err);
+	if (!state)
+		return -1;
+	auto_free char *path = xasprintf("%s/instances", state);
+	if (!make_directories(path, err))
+		return -1;
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd >= 0 ? fd : error_minus(err, errno, "cannot open '%s'", path);
+}
+
+static struct instance *instance_of(const char *name, int dir)
+{
+	struct instance *i = xnew(struct instance);
+	i->name = xstrdup(name);
+	i->dir = dir;
+	return i;
+}
+
+void instance_close(struct instance *i)
+{
+	if (!i)
+		return;
+	close(i->dir);
+	free(i->name);
+	free(i);
+}
+
+struct instance *instance_open(const char *name, struct error *err)
+{
+	if (!instance_name_ok(name, err))
+		return NULL;
+	auto_close int store = store_open(err);
+	if (store < 0)
+		return NULL;
+	int dir = openat(store, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return error_null(err, errno == ENOENT ? 0 : errno,
+				  "there is no instance '%s': abyme ls shows what there is", name);
+	return instance_of(name, dir);
+}
+
+/* ---- files ---- */
+
+bool instance_write(const struct instance *i, const char *file, const char *text, struct error *err)
+{
+	auto_free char *tmp = xasprintf(".%s.%d", file, (int)getpid());
+	auto_close int fd = openat(i->dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd >= 0 && fd_write_full(fd, text, strlen(text)) && !fsync(fd) &&
+	    !renameat(i->dir, tmp, i->dir, file))
+		return true;
+	error_set(err, errno, "cannot write '%s' of instance '%s'", file, i->name);
+	unlinkat(i->dir, tmp, 0);
+	return false;
+}
+
+char *instance_read(const struct instance *i, const char *file)
+{
+	auto_close int fd = openat(i->dir, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st) || st.st_size > (1 << 20))
+		return NULL;
+	char *text = xmalloc((size_t)st.st_size + 1);
+	if (!fd_read_full(fd, text, (size_t)st.st_size)) {
+		free(text);
+		return NULL;
+	}
+	text[st.st_size] = 0;
+	return text;
+}
+
+struct definition *instance_definition(const struct instance *i, struct error *err)
+{
+	auto_free char *text = instance_read(i, "definition.yaml");
+	if (!text)
+		return error_null(err, 0, "instance '%s' has no readable definition.yaml", i->name);
+	auto_free char *what = xasprintf("%s/definition.yaml", i->name);
+	return definition_parse(text, strlen(text), what, err);
+}
+
+bool instance_set_definition(const struct instance *i, const struct definition *d, struct error *err)
+{
+	auto_free char *text = definition_to_yaml(d, err);
+	return text && instance_write(i, "definition.yaml", text, err);
+}
+
+/* ---- create, remove, list ---- */
+
+static void remove_contents(int dir)
+{
+	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
+	if (!d)
+		return;
+	for (struct dirent *e; (e = readdir(d)); )
+		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+			unlinkat(dir, e->d_name, 0);
+	closedir(d);
+}
+
+static char *fresh_name(void)
+{
+	uint8_t b[4] = { 0 };
+	ssize_t n UNUSED = getrandom(b, sizeof(b), 0);
+	return xasprintf("vm-%02x%02x%02x%02x", b[0], b[1], b[2], b[3]);
+}
+
+struct instance *instance_create(const char *name, const struct definition *d, struct error *err)
+{
+	auto_free char *chosen = name ? xstrdup(name) : fresh_name();
+	if (!instance_name_ok(chosen, err))
+		return NULL;
+	auto_close int store = store_open(err);
+	if (store < 0)
+		return NULL;
+	auto_free char *tmp = xasprintf(".new-%s-%d", chosen, (int)getpid());
+	if (mkdirat(store, tmp, 0700))
+		return error_null(err, errno, "cannot create instance '%s'", chosen);
+	auto_close int dir = openat(store, tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct instance fresh = { chosen, dir };
+	if (dir >= 0 && instance_set_definition(&fresh, d, err)) {
+		if (!renameat(store, tmp, store, chosen))
+			return instance_of(chosen, move_fd(&dir));
+		if (errno == ENOTEMPTY || errno == EEXIST)
+			error_set(err, 0, "instance '%s' exists already: choose another --name, or abyme rm %s", chosen, chosen);
+		else
+			error_set(err, errno, "cannot create instance '%s'", chosen);
+		remove_contents(dir);
+	}
+	unlinkat(store, tmp, AT_REMOVEDIR);
+	return NULL;
+}
+
+bool instance_remove(struct instance *i, struct error *err)
+{
+	pid_t pid = instance_keeper(i);
+	if (pid && pid != getpid())
+		return error_set(err, 0, "instance '%s' is running: abyme stop %s first", i->name, i->name);
+	auto_close int store = store_open(err);
+	if (store < 0)
+		return false;
+	/* Renamed first: nobody ever sees half of it. */
+	auto_free char *tmp = xasprintf(".old-%s-%d", i->name, (int)getpid());
+	if (renameat(store, i->name, store, tmp))
+		return error_set(err, errno, "cannot remove instance '%s'", i->name);
+	remove_contents(i->dir);
+	if (unlinkat(store, tmp, AT_REMOVEDIR))
+		return error_set(err, errno, "cannot remove the directory of instance '%s'", i->name);
+	return true;
+}
+
+static int visible(const struct dirent *e) { return e->d_name[0] != '.'; }
+
+bool instance_each(bool (*fn)(const char *name, void *opaque), void *opaque, struct error *err)
+{
+	auto_close int store = store_open(err);
+	if (store < 0)
+		return false;
+	struct dirent **list;
+	int n = scandirat(store, ".", &list, visible, alphasort);
+	if (n < 0)
+		return error_set(err, errno, "cannot list the instances");
+	bool ok = true;
+	for (int i = 0; i < n; i++) {
+		ok = ok && fn(list[i]->d_name, opaque);
+		free(list[i]);
+	}
+	free(list);
+	return ok;
+}
+
+/* ---- lock ---- */
+
+/* A POSIX lock: it belongs to the keeper alone (children do not inherit it),
+ * ends with it, and F_GETLK names its holder. */
+bool instance_lock(struct instance *i, struct error *err)
+{
+	int fd = openat(i->dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	if (fd < 0)
+		return error_set(err, errno, "cannot open the lock of instance '%s'", i->name);
+	if (!fcntl(fd, F_SETLK, &l))
+		return true;       /* the descriptor stays open for the keeper's life */
+	int e = errno;
+	close(fd);
+	if (e == EACCES || e == EAGAIN)
+		return error_set(err, 0, "instance '%s' is running already", i->name);
+	return error_set(err, e, "cannot lock instance '%s'", i->name);
+}
+
+pid_t instance_keeper(const struct instance *i)
+{
+	auto_close int fd = openat(i->dir, "lock", O_RDWR | O_CLOEXEC);
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	if (fd < 0 || fcntl(fd, F_GETLK, &l) || l.l_type == F_UNLCK)
+		return 0;
+	return l.l_pid;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a machine is built from: the parsed definition, with every file already
+ * opened (descriptors passed by the keeper), so that the jailed machine process
+ * opens nothing itself.  Owned by whoever parsed it; outlives the machine.
+ */
+#ifndef MACHINE_CONFIG_H
+#define MACHINE_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { CONFIG_MAX_DISKS = 16, CONFIG_MAX_SHARES = 8, CONFIG_MAX_NETS = 4 };
+
+enum { CONFIG_MAX_BACKING = 6 };     /* files below a qcow2 disk */
+struct disk_config { char *path; int fd; bool readonly; char *format;
+	int backing_fd[CONFIG_MAX_BACKING]; unsigned nbacking;
+	bool sata, cdrom; /* at the SATA controller, else virtio */ };
+struct net_config { int fd; /* SOCK_SEQPACKET to the helper, -1: none */ uint8_t mac[6]; };
+struct share_config { char *tag; int fd; /* to the 9p helper */ bool readonly; };
+
+struct machine_config {
+	char *name;
+	char *definition;             /* text that travels in state files; may be NULL */
+	char *board;                  /* "pc" (pc-1) */
+	char *cpu;                    /* model name */
+	char *engine;                 /* "jit", "interp": already resolved */
+	char *engine_options;         /* "verify,..." or NULL */
+	unsigned vcpus;
+	uint64_t memory;              /* bytes */
+	int kernel_fd, initrd_fd;     /* -1: none */
+	char *kernel_path, *initrd_path;   /* for messages */
+	char *append;
+	int firmware_fd;              /* ROM image; -1: the monitor starts the kernel itself */
+	char *firmware_path;
+	bool screen;                  /* a VGA */
+	int video_rom_fd;             /* its BIOS; -1: none */
+	int nvram_fd;                 /* its variable store, read and write; -1: none */
+	unsigned ndisks; struct disk_config disk[CONFIG_MAX_DISKS];
+	unsigned nnets; struct net_config net[CONFIG_MAX_NETS];
+	unsigned nshares; struct share_config share[CONFIG_MAX_SHARES];
+	uint64_t vsock_cid; char *vsock_path; int vsock_fd;   /* 0: none; listening unix socket */
+	int serial_fd[2];             /* COM1, COM2: stream descriptors (read+write), -1: none */
+	int console_fd;               /* virtio-console, -1: none */
+	int control_fd;               /* listening unix socket of the control protocol, -1 */
+	int kvm_fd;                   /* /dev/kvm, for engine kvm in a jail; -1: open it */
+	int gdb_fd;                   /* debug channel to abyme-gdb (machine/debug.h), -1: none */
+	int state_fd;                 /* resume from this file, -1: power on */
+	bool debug_exit, test_device;
+	bool reboot_exits;            /* --on-reboot exit */
+	bool clock_continue;          /* --clock continue */
+	uint8_t uuid[16], vmgenid[16];
+};
+
+#endif

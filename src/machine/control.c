@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The control socket: see control.h.  Clients are the machine's owner (the
+ * socket lies in a directory of mode 0700), yet their bytes are bounded and
+ * checked.  A client that does not read its replies is dropped.
+ */
+#include "machine/control.h"
+#include "device/keyboard.h"
+#include "device/vga/screen.h"
+#include "machine/machine.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+enum { LINE_MAX_BYTES = 16384, MAX_CLIENTS = 16 };
+
+struct control {
+	struct machine *machine;
+	struct loop_fd *watch;
+	struct control_client *clients;
+	unsigned nclients;
+	bool saving;
+};
+
+struct control_client {
+	struct control *control;
+	struct control_client *next;
+	int fd, passed;                /* passed: descriptor for the next command */
+	struct loop_fd *watch;
+	size_t len;
+	char line[LINE_MAX_BYTES];
+};
+
+struct request { struct control_client *client; json_t *id, *args; int fd; };
+
+struct command {
+	const char *name;
+	/* The result (a new reference), or NULL with err. */
+	json_t *(*run)(struct control *c, struct request *r, struct error *err);
+};
+
+static void client_gone(struct control_client *k)
+{
+	struct control_client **p = &k->control->clients;
+	while (*p != k)
+		p = &(*p)->next;
+	*p = k->next;
+	k->control->nclients--;
+	loop_fd_del(k->watch);
+	close(k->fd);
+	if (k->passed >= 0)
+		close(k->passed);
+	free(k);
+}
+
+static bool client_alive(const struct control *c, const struct control_client *k)
+{
+	for (const struct control_client *i = c->clients; i; i = i->next)
+		if (i == k)
+			return true;
+	return false;
+}
+
+static bool send_object(struct control_client *k, json_t *o)
+{
+	char *text = json_dumps(o, JSON_COMPACT);
+	json_decref(o);
+	if (!text)
+		return false;
+	auto_free char *line = xasprintf("%s\n", text);
+	size_t n = strlen(line);
+	free(text);
+	return send(k->fd, line, n, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)n;
+}
+
+/* Steals id and result. */
+static bool reply(struct control_client *k, json_t *id, json_t *result, const struct error *err)
+{
+	json_t *o = json_object();
+	if (id)
+		json_object_set_new(o, "id", id);
+	if (result)
+		json_object_set_new(o, "return", result);
+	else
+		json_object_set_new(o, "error", json_string(err->text));
+	return send_object(k, o);
+}
+
+/* ---- commands ---- */
+
+static json_t *run_pause(struct control *c, struct request *r, struct error *err)
+{
+	machine_pause(c->machine);
+	return json_object();
+}
+
+static json_t *run_unpause(struct control *c, struct request *r, struct error *err)
+{
+	machine_unpause(c->machine);
+	return json_object();
+}
+
+static json_t *run_stop(struct control *c, struct request *r, struct error *err)
+{
+	if (c->machine->paused)
+		return error_null(err, 0, "the machine is paused: unpause it first");
+	machine_power_button(c->machine);
+	return json_object();
+}
+
+static json_t *run_kill(struct control *c, struct request *r, struct error *err)
+{
+	machine_end_request(c->machine, END_KILLED, 0);
+	return json_object();
+}
+
+static json_t *run_status(struct control *c, struct request *r, struct error *err)
+{
+	struct machine *m = c->machine;
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}",
+			 "name", m->config->name, "state", m->paused ? "paused" : "running",
+			 "engine", m->engine->name, "cpu", m->model->name,
+			 "vcpus", (json_int_t)m->nvcpus, "memory", (json_int_t)m->config->memory,
+			 "uptime_ns", (json_int_t)clock_now(m->clock));
+}
+
+static void put_counter(void *object, const char *name, uint64_t value)
+{
+	json_object_set_new(object, name, json_integer((json_int_t)value));
+}
+
+static json_t *run_stats(struct control *c, struct request *r, struct error *err)
+{
+	json_t *o = run_status(c, r, err), *counters = json_object();
+	if (c->machine->engine->stats)
+		c->machine->engine->stats(c->machine, put_counter, counters);
+	json_object_set_new(o, "counters", counters);
+	return o;
+}
+
+/* ---- suspend: on its own thread, as draining needs the loop ---- */
+
+struct save_job { struct control *control; struct request request; bool was_paused, ok; struct error err; };
+
+static void save_done(void *opaque)
+{
+	struct save_job *j = opaque;
+	struct control *c = j->control;
+	struct control_client *k = j->request.client;
+	c->saving = false;
+	if (client_alive(c, k) && !reply(k, j->request.id, j->ok ? json_object() : NULL, &j->err))
+		client_gone(k);
+	if (j->ok)
+		machine_end_request(c->machine, END_SUSPENDED, 0);
+	else if (!j->was_paused)
+		machine_unpause(c->machine);
+	free(j);
+}
+
+static void *save_thread(void *opaque)
+{
+	struct save_job *j = opaque;
+	j->ok = machine_save(j->control->machine, j->request.fd, &j->err);
+	close(j->request.fd);
+	loop_post(j->control->machine->loop, save_done, j);
+	return NULL;
+}
+
+static json_t *run_suspend(struct control *c, struct request *r, struct error *err)
+{
+	pthread_t thread;
+	if (r->fd < 0)
+		return error_null(err, 0, "suspend needs a file descriptor to write to");
+	if (c->saving)
+		return error_null(err, 0, "the machine is being suspended already");
+	struct save_job *j = xnew(struct save_job);
+	*j = (struct save_job){ c, *r, c->machine->paused };
+	int e = pthread_create(&thread, NULL, save_thread, j);
+	if (e) {
+		free(j);
+		return error_null(err, e, "cannot start saving");
+	}
+	pthread_detach(thread);
+	c->saving = true;
+	r->fd = -1;
+	r->client = NULL;      /* answered by save_done */
+	return NULL;
+}
+
+static json_t *run_screenshot(struct control *c, struct request *r, struct error *err)
+{
+	struct image img = { 0 };
+	if (r->fd < 0)
+		return error_null(err, 0, "screenshot needs a file descriptor to write to");
+	board_lock(c->machine);
+	bool ok = screen_render(c->machine, &img, err);
+	board_unlock(c->machine);
+	ok = ok && image_write_png(&img, r->fd, err);
+	json_t *o = ok ? json_pack("{s:i,s:i}", "width", img.width, "height", img.height) : NULL;
+	image_free(&img);
+	return o;
+}
+
+static json_t *on_keyboard(struct control *c, struct request *r, const char *argument,
+			   bool (*press)(struct machine *, const char *, struct error *),
+			   struct error *err)
+{
+	const char *text = json_string_value(json_object_get(r->args, argument));
+	if (!text)
+		return error_null(err, 0, "the argument '%s' is missing", argument);
+	board_lock(c->machine);
+	bool ok = press(c->machine, text, err);
+	board_unlock(c->machine);
+	return ok ? json_object() : NULL;
+}
+
+static json_t *run_key(struct control *c, struct request *r, struct error *err)
+{
+	return on_keyboard(c, r, "chord", keyboard_chord, err);
+}
+
+static json_t *run_type(struct control *c, struct request *r, struct error *err)
+{
+	return on_keyboard(c, r, "text", keyboard_type, err);
+}
+
+static const struct command commands[] = {
+	{ "status", run_status }, { "stats", run_stats }, { "pause", run_pause },
+	{ "unpause", run_unpause }, { "stop", run_stop }, { "kill", run_kill },
+	{ "suspend", run_suspend }, { "screenshot", run_screenshot },
+	{ "key", run_key }, { "type", run_type },
+};
+
+static const struct command *find_command(const char *name)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
+		if (name && !strcmp(commands[i].name, name))
+			return &commands[i];
+	return NULL;
+}
+
+/* ---- the wire ---- */
+
+static bool run_line(struct control_client *k, const char *line, size_t n)
+{
+	struct error err = { 0 };
+	json_error_t why;
+	json_t *o = json_loadb(line, n, 0, &why), *result = NULL;
+	struct request r = { k, json_incref(json_object_get(o, "id")), json_object_get(o, "arguments"),
+			     k->passed };
+	const char *name = json_string_value(json_object_get(o, "command"));
+	const struct command *cmd = find_command(name);
+	k->passed = -1;
+	if (!json_is_object(o))
+		error_set(&err, 0, "a request is one JSON object a line: %s", why.text);
+	else if (!cmd)
+		error_set(&err, 0, "unknown command '%.40s'", name ? name : "");
+	else
+		result = cmd->run(k->control, &r, &err);
+	if (r.fd >= 0)
+		close(r.fd);
+	json_decref(o);
+	return !r.client || reply(k, r.id, result, &err);
+}
+
+/* Run each complete line; false when the client must go. */
+static bool run_lines(struct control_client *k)
+{
+	char *nl;
+	while ((nl = memchr(k->line, '\n', k->len))) {
+		size_t n = (size_t)(nl - k->line) + 1;
+		if (!run_line(k, k->line, n - 1))
+			return false;
+		k->len -= n;
+		memmove(k->line, nl + 1, k->len);
+	}
+	return k->len < sizeof(k->line);
+}
+
+static void take_descriptor(struct control_client *k, struct msghdr *msg)
+{
+	for (struct cmsghdr *h = CMSG_FIRSTHDR(msg); h; h = CMSG_NXTHDR(msg, h)) {
+		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
+			continue;
+		if (k->passed >= 0)
+			close(k->passed);
+		memcpy(&k->passed, CMSG_DATA(h), sizeof(int));
+	}
+}
+
+static void client_ready(void *opaque, int events)
+{
+	struct control_client *k = opaque;
+	union { char b[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } room;
+	struct iovec v = { k->line + k->len, sizeof(k->line) - k->len };
+	struct msghdr msg = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = room.b,
+			      .msg_controllen = sizeof(room.b) };
+	ssize_t n = recvmsg(k->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0) {
+		take_descriptor(k, &msg);
+		k->len += (size_t)n;
+	}
+	if (n <= 0 || !run_lines(k))
+		client_gone(k);
+}
+
+static void accept_client(void *opaque, int events)
+{
+	struct control *c = opaque;
+	int fd = accept4(c->machine->config->control_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0)
+		return;
+	if (c->nclients == MAX_CLIENTS) {
+		close(fd);
+		return;
+	}
+	struct control_client *k = xnew(struct control_client);
+	k->control = c;
+	k->fd = fd;
+	k->passed = -1;
+	k->next = c->clients;
+	c->clients = k;
+	c->nclients++;
+	k->watch = loop_fd_add(c->machine->loop, fd, LOOP_READ, client_ready, k);
+	json_t *hello = json_pack("{s:{s:i, s:s}}", "abyme", "protocol", CONTROL_PROTOCOL,
+				  "name", c->machine->config->name);
+	if (!send_object(k, hello))
+		client_gone(k);
+}
+
+bool control_start(struct machine *m, struct error *err)
+{
+	if (m->config->control_fd < 0)
+		return true;
+	struct control *c = xnew(struct control);
+	c->machine = m;
+	m->server = c;
+	c->watch = loop_fd_add(m->loop, m->config->control_fd, LOOP_READ, accept_client, c);
+	return c->watch || error_set(err, 0, "cannot watch the control socket");
+}
+
+void control_stop(struct machine *m)
+{
+	struct control *c = m->server;
+	if (!c)
+		return;
+	while (c->clients)
+		client_gone(c->clients);
+	loop_fd_del(c->watch);
+	free(c);
+	m->server = NULL;
+}

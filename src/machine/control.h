@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The control socket of a machine: JSON, one object a line, protocol 1.
+ *
+ *     <- {"abyme": {"protocol": 1, "name": "web"}}
+ *     -> {"id": 7, "command": "pause"}
+ *     <- {"id": 7, "return": {}}       or {"id": 7, "error": "a sentence"}
+ *
+ * Commands: status, stats, pause, unpause, stop (power button), kill, key {"chord"}, type {"text"};
+ * suspend and screenshot (with a descriptor to write to as SCM_RIGHTS).  Served on the I/O loop; a
+ * suspend saves on a thread of its own.
+ */
+#ifndef MACHINE_CONTROL_H
+#define MACHINE_CONTROL_H
+
+#include "base/error.h"
+
+enum { CONTROL_PROTOCOL = 1 };
+
+struct machine;
+/* Serve config->control_fd (-1: nothing to do). After machine_build. */
+bool control_start(struct machine *m, struct error *err);
+/* Drop all clients; before machine_free, on the loop's thread or after it ended. */
+void control_stop(struct machine *m);
+
+#endif

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The state file.
+ *
+ *     0        header: magic, version, where RAM and the sections lie, CRC-32
+ *     64 KiB   RAM, raw and sparse, low slot then high slot
+ *     then     sections (base/state.h): definition, machine, clock, cpu.N, and
+ *              one a device, named by its id
+ *
+ * Order of saving: vCPUs stop, devices drain, state is collected, RAM written,
+ * sections written, and the header last: a file cut short has no header.
+ */
+#include <errno.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "machine/machine.h"
+#include "x86/lapic.h"
+
+#define STATE_MAGIC "ABYMEST1"
+enum { HEADER_SIZE = 64, RAM_OFFSET = 65536, SECTIONS_MAX = 256 << 20, DEFINITION_MAX = 1 << 20,
+       FILE_VERSION = 1, RECORD_VERSION = 1, CHUNK = 65536 };
+
+struct header { uint64_t ram_offset, ram_size, state_offset, state_size; };
+
+/* FNV-1a: guards the header only; sections carry CRCs of their own. */
+static uint64_t header_sum(const uint8_t *p, size_t n)
+{
+	uint64_t h = 0xcbf29ce484222325ull;
+	while (n--)
+		h = (h ^ *p++) * 0x100000001b3ull;
+	return h;
+}
+
+static bool header_write(int fd, const struct header *h, struct error *err)
+{
+	uint8_t b[HEADER_SIZE] = STATE_MAGIC;
+	le32_put(b + 8, FILE_VERSION);
+	le64_put(b + 16, h->ram_offset);
+	le64_put(b + 24, h->ram_size);
+	le64_put(b + 32, h->state_offset);
+	le64_put(b + 40, h->state_size);
+	le64_put(b + 56, header_sum(b, 56));
+	if (!fd_pwrite_full(fd, b, sizeof(b), 0) || fsync(fd))
+		return error_set(err, errno, "cannot write the state file");
+	return true;
+}
+
+static bool header_read(int fd, struct header *h, struct error *err)
+{
+	uint8_t b[HEADER_SIZE];
+	struct stat st;
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
+		return error_set(err, 0, "the state file is not a regular file");
+	if (!fd_pread_full(fd, b, sizeof(b), 0) || memcmp(b, STATE_MAGIC, 8))
+		return error_set(err, 0, "this is not an Abyme state file, or its writing was cut short");
+	if (le64_get(b + 56) != header_sum(b, 56))
+		return error_set(err, 0, "the state file's header is damaged");
+	if (le32_get(b + 8) != FILE_VERSION)
+		return error_set(err, 0, "the state file has version %u; this program reads version %d",
+				 le32_get(b + 8), FILE_VERSION);
+	*h = (struct header){ le64_get(b + 16), le64_get(b + 24), le64_get(b + 32), le64_get(b + 40) };
+	uint64_t size = (uint64_t)st.st_size;
+	if (h->ram_offset != RAM_OFFSET || h->ram_size % PAGE_SIZE || h->ram_size > BIT(46) ||
+	    h->state_offset < RAM_OFFSET + h->ram_size || h->state_size > SECTIONS_MAX ||
+	    h->state_offset > size || size - h->state_offset < h->state_size)
+		return error_set(err, 0, "the state file is cut short or damaged");
+	return true;
+}
+
+bool machine_state_ram(int fd, uint64_t *offset, uint64_t *size, struct error *err)
+{
+	struct header h;
+	if (!header_read(fd, &h, err))
+		return false;
+	*offset = h.ram_offset;
+	*size = h.ram_size;
+	return true;
+}
+
+/* --- sections ------------------------------------------------------------- */
+
+static void xfer_text(struct state *s, const char *text, const char *what)
+{
+	char have[64] = "";
+	uint32_t n = (uint32_t)MIN(strlen(text), sizeof(have) - 1);
+	memcpy(have, text, n);
+	xfer_blob(s, have, &n, sizeof(have) - 1);
+	if (!state_ok(s))
+		return;
+	have[n] = 0;
+	if (strcmp(have, text))
+		state_fail(s, "%s is '%s' in the file and '%s' in this machine", what, have, text);
+}
+
+static void xfer_machine(struct machine *m, struct state *s)
+{
+	xfer_text(s, "pc-1", "the board");
+	xfer_text(s, m->model->name, "the CPU model");
+	xfer_check_u64(s, m->config->memory, "memory size");
+	xfer_check_u64(s, m->nvcpus, "the number of vCPUs");
+	xfer_check_u64(s, m->model->tsc_khz, "TSC kHz");
+}
+
+static int64_t wall_now(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static void xfer_clock(struct machine *m, struct state *s)
+{
+	uint64_t now = clock_now(m->clock);
+	int64_t wall = clock_wall_base(m->clock);
+	xfer_u64_max(s, &now, INT64_MAX);
+	xfer_i64(s, &wall);
+	if (!state_loading(s) || !state_ok(s))
+		return;
+	clock_set(m->clock, now);
+	clock_set_wall_base(m->clock, m->config->clock_continue ? wall : wall_now() - (int64_t)now);
+}
+
+static void save_definition(struct machine *m, struct state *s)
+{
+	if (!m->config->definition)
+		return;
+	uint32_t n = (uint32_t)MIN(strlen(m->config->definition), (size_t)DEFINITION_MAX);
+	state_begin(s, "definition", RECORD_VERSION, STATE_SKIPPABLE);
+	xfer_blob(s, m->config->definition, &n, DEFINITION_MAX);
+	state_end(s);
+}
+
+static void save_sections(struct machine *m, struct state *s)
+{
+	save_definition(m, s);
+	state_begin(s, "machine", RECORD_VERSION, 0);
+	xfer_machine(m, s);
+	state_end(s);
+	state_begin(s, "clock", RECORD_VERSION, 0);
+	xfer_clock(m, s);
+	state_end(s);
+	for (unsigned i = 0; i < m->nvcpus; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "cpu.%u", i);
+		state_begin(s, name, RECORD_VERSION, 0);
+		x86_cpu_xfer(&m->vcpus[i]->cpu, s);
+		state_end(s);
+	}
+	for (struct device *d = m->devices; d; d = d->next) {
+		if (!d->ops->xfer)
+			continue;
+		state_begin(s, d->id, d->ops->version, 0);
+		d->ops->xfer(d, s, d->ops->version);
+		state_end(s);
+	}
+}
+
+/* --- saving --------------------------------------------------------------- */
+
+static bool all_zero(const uint8_t *p, size_t n)
+{
+	return p[0] == 0 && !memcmp(p, p + 1, n - 1);
+}
+
+/* Holes stay holes: neither read from untouched RAM nor written. */
+static bool write_slot(int fd, const struct ram_slot *r, uint64_t offset, struct error *err)
+{
+	uint64_t pos = 0;
+	while (r && pos < r->size) {
+		if (!r->private_map) {
+			off_t data = lseek(r->fd, (off_t)pos, SEEK_DATA);
+			if (data < 0)
+				break;
+			pos = ALIGN_DOWN((uint64_t)data, CHUNK);
+		}
+		size_t n = MIN((uint64_t)CHUNK, r->size - pos);
+		if (!all_zero(r->host + pos, n) && !fd_pwrite_full(fd, r->host + pos, n, offset + pos))
+			return error_set(err, errno, "cannot write %llu MiB of guest memory to the state file",
+					 (unsigned long long)(r->size / MiB));
+		pos += n;
+	}
+	return true;
+}
+
+static bool write_file(struct machine *m, struct state *s, int fd, struct error *err)
+{
+	struct header h = { .ram_offset = RAM_OFFSET, .ram_size = m->config->memory };
+	h.state_offset = h.ram_offset + h.ram_size;
+	const void *bytes = state_bytes(s, &h.state_size);
+	if (ftruncate(fd, 0) || ftruncate(fd, (off_t)(h.state_offset + h.state_size)))
+		return error_set(err, errno, "cannot write the state file");
+	return write_slot(fd, m->ram_low, h.ram_offset, err) &&
+	       write_slot(fd, m->ram_high, h.ram_offset + m->ram_low->size, err) &&
+	       (fd_pwrite_full(fd, bytes, h.state_size, h.state_offset) ||
+		error_set(err, errno, "cannot write the state file")) &&
+	       header_write(fd, &h, err);
+}
+
+struct drain { struct machine *m; bool on; sem_t done; };
+
+static void drain_on_loop(void *opaque)
+{
+	struct drain *w = opaque;
+	for (struct device *d = w->m->devices; d; d = d->next) {
+		if (w->on && d->ops->drain)
+			d->ops->drain(d);
+		if (!w->on && d->ops->undrain)
+			d->ops->undrain(d);
+	}
+	sem_post(&w->done);
+}
+
+/* Devices do their work on the loop's thread: there they stop it, too. */
+static void drain(struct machine *m, bool on)
+{
+	struct drain w = { .m = m, .on = on };
+	sem_init(&w.done, 0, 0);
+	loop_post(m->loop, drain_on_loop, &w);
+	while (sem_wait(&w.done) && errno == EINTR)
+		;
+	sem_destroy(&w.done);
+}
+
+bool machine_save(struct machine *m, int fd, struct error *err)
+{
+	machine_pause(m);
+	drain(m, true);
+	struct state *s = state_save_new();
+	board_lock(m);
+	save_sections(m, s);
+	bool ok = state_ok(s);
+	if (!ok)
+		*err = *state_error(s);
+	ok = ok && write_file(m, s, fd, err);
+	board_unlock(m);
+	state_free(s);
+	drain(m, false);
+	return ok;
+}
+
+/* --- loading --------------------------------------------------------------- */
+
+static void *read_sections(int fd, struct header *h, struct error *err)
+{
+	if (!header_read(fd, h, err))
+		return NULL;
+	void *p = xmalloc(h->state_size);
+	if (!fd_pread_full(fd, p, h->state_size, h->state_offset)) {
+		error_set(err, errno, "cannot read the state file");
+		free(p);
+		return NULL;
+	}
+	return p;
+}
+
+char *machine_state_definition(int fd, struct error *err)
+{
+	struct header h;
+	auto_free void *bytes = read_sections(fd, &h, err);
+	if (!bytes)
+		return NULL;
+	struct state *s = state_load_new(bytes, h.state_size);
+	struct state_section sec;
+	char *text = NULL;
+	while (!text && state_next(s, &sec)) {
+		if (strcmp(sec.name, "definition")) {
+			state_skip(s);
+			continue;
+		}
+		uint32_t n = 0;
+		text = xcalloc(1, DEFINITION_MAX + 1);
+		xfer_blob(s, text, &n, DEFINITION_MAX);
+	}
+	if (!state_ok(s)) {
+		*err = *state_error(s);
+		free(text);
+		text = NULL;
+	} else if (!text) {
+		error_set(err, 0, "the state file holds no definition");
+	}
+	state_free(s);
+	return text;
+}
+
+static struct device *device_find(struct machine *m, const char *id)
+{
+	for (struct device *d = m->devices; d; d = d->next)
+		if (d->ops->xfer && !strcmp(d->id, id))
+			return d;
+	return NULL;
+}
+
+static unsigned sections_wanted(struct machine *m)
+{
+	unsigned n = 2 + m->nvcpus;
+	for (struct device *d = m->devices; d; d = d->next)
+		n += !!d->ops->xfer;
+	return n;
+}
+
+/* Returns whether it was one of the sections that must be there. */
+static bool load_section(struct machine *m, struct state *s, const struct state_section *sec)
+{
+	uint64_t cpu;
+	struct device *d;
+	if (!strcmp(sec->name, "machine")) {
+		xfer_machine(m, s);
+	} else if (!strcmp(sec->name, "clock")) {
+		xfer_clock(m, s);
+	} else if (!strncmp(sec->name, "cpu.", 4) && parse_u64(sec->name + 4, 0, m->nvcpus - 1, &cpu)) {
+		x86_cpu_xfer(&m->vcpus[cpu]->cpu, s);
+	} else if ((d = device_find(m, sec->name))) {
+		if (sec->version > d->ops->version || !sec->version)
+			state_fail(s, "version %u is newer than this program knows", sec->version);
+		else
+			d->ops->xfer(d, s, sec->version);
+	} else {
+		if (!(sec->flags & STATE_SKIPPABLE))
+			state_fail(s, "this machine has no such part");
+		else
+			state_skip(s);
+		return false;
+	}
+	state_end(s);
+	return true;
+}
+
+static void loaded(struct machine *m)
+{
+	for (struct device *d = m->devices; d; d = d->next)
+		if (d->ops->loaded)
+			d->ops->loaded(d);
+	for (unsigned i = 0; i < m->nvcpus; i++) {
+		lapic_timer_rearm(m->vcpus[i]);
+		vcpu_request(m->vcpus[i], REQ_TLB | REQ_INTERRUPT | REQ_NMI | REQ_INIT | REQ_SIPI);
+	}
+}
+
+/* Power-on values first: a section is laid over a machine in a known state. */
+static void reset_all(struct machine *m)
+{
+	for (unsigned i = 0; i < m->nvcpus; i++) {
+		x86_cpu_reset(&m->vcpus[i]->cpu, m->model, false);
+		lapic_reset(m->vcpus[i], false);
+	}
+	for (struct device *d = m->devices; d; d = d->next)
+		if (d->ops->reset)
+			d->ops->reset(d);
+}
+
+bool machine_load(struct machine *m, struct error *err)
+{
+	struct header h;
+	auto_free void *bytes = read_sections(m->config->state_fd, &h, err);
+	if (!bytes)
+		return false;
+	reset_all(m);
+	struct state *s = state_load_new(bytes, h.state_size);
+	struct state_section sec;
+	unsigned found = 0;
+	while (state_next(s, &sec))
+		found += load_section(m, s, &sec);
+	if (state_ok(s) && found != sections_wanted(m))
+		state_fail(s, "%u parts are there and this machine needs %u", found, sections_wanted(m));
+	bool ok = state_ok(s);
+	if (!ok)
+		*err = *state_error(s);
+	state_free(s);
+	if (ok)
+		loaded(m);
+	return ok;
+}

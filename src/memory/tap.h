@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a vCPU takes from outside of its registers and RAM (device reads, time,
+ * random bits) and gives to it (device writes), on a tape: recorded while a
+ * piece of code runs for the first time, handed out again, with the writes
+ * swallowed, when it runs for the second.  Verify mode needs this; elsewhere
+ * there is no tape and a tap costs a load and a predicted branch.
+ *
+ *     struct tape *t = tape_take();
+ *     if (t && tape_replay(t, TAPE_READ, where, size, &value))
+ *             return value;
+ *     value = ...;
+ *     tape_record(t, TAPE_READ, where, size, value);
+ *
+ * From take to record the thread has no tape, so taps nest.  A tape belongs to
+ * one thread.
+ */
+#ifndef MEMORY_TAP_H
+#define MEMORY_TAP_H
+
+#include "base/util.h"
+
+enum tape_kind { TAPE_READ, TAPE_WRITE, TAPE_APIC_READ, TAPE_APIC_WRITE, TAPE_MSR_READ,
+		 TAPE_MSR_WRITE, TAPE_TIME, TAPE_RANDOM };
+struct tape_event { uint8_t kind, size; uint64_t where, value; };
+
+enum { TAPE_EVENTS = 8192 };
+struct tape {
+	bool replay;
+	bool torn;               /* the second run did not do what the first did; or it overran */
+	unsigned n, next;
+	struct tape_event e[TAPE_EVENTS];
+};
+extern __thread struct tape *tape_now;
+
+static inline struct tape *tape_take(void)
+{
+	struct tape *t = tape_now;
+	if (unlikely(t))
+		tape_now = NULL;
+	return t;
+}
+
+/* Replaying: true, *value is the recorded one and the tape is back in place.
+ * For writes *value is what is written now, compared with the recorded. */
+bool tape_replay(struct tape *t, enum tape_kind kind, uint64_t where, unsigned size, uint64_t *value);
+
+void tape_put(struct tape *t, enum tape_kind kind, uint64_t where, unsigned size, uint64_t value);
+static inline void tape_record(struct tape *t, enum tape_kind kind, uint64_t where, unsigned size,
+			       uint64_t value)
+{
+	if (unlikely(t))
+		tape_put(t, kind, where, size, value);
+}
+
+#endif

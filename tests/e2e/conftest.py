@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What end-to-end tests share: the program, a state directory, test kernels."""
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ABYME = os.path.abspath(os.environ.get("ABYME", f"{TOP}/build/abyme"))
+
+
+class Machine:
+    """A running `abyme run` (or console) with its output collected."""
+
+    def __init__(self, argv, env):
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, env=env)
+        self.text = ""
+        self.seen = 0
+
+    def _read(self, seconds):
+        fd = self.process.stdout.fileno()
+        if not select.select([fd], [], [], seconds)[0]:
+            return True
+        data = os.read(fd, 65536)
+        self.text += data.decode(errors="replace")
+        return bool(data)
+
+    def expect(self, pattern, seconds):
+        """Wait for a pattern in what comes after the last match."""
+        end = time.monotonic() + seconds
+        while True:
+            m = re.compile(pattern, re.M).search(self.text, self.seen)
+            if m:
+                self.seen = m.end()
+                return m
+            left = end - time.monotonic()
+            assert left > 0, f"no {pattern!r} within {seconds} s; the end was:\n{self.text[-3000:]}"
+            if not self._read(min(left, 1)):
+                self._read(0)
+                m = re.compile(pattern, re.M).search(self.text, self.seen)
+                assert m, f"ended without {pattern!r}:\n{self.text[-3000:]}"
+
+    def send(self, text):
+        self.process.stdin.write(text.encode())
+        self.process.stdin.flush()
+
+    def wait(self, seconds):
+        end = time.monotonic() + seconds
+        while self._read(0.2) and time.monotonic() < end:
+            pass
+        return self.process.wait(max(1, end - time.monotonic()))
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.process.stdout.close()
+        self.process.stdin.close()
+
+
+class Abyme:
+    def __init__(self, state):
+        self.state = state
+        self.env = dict(os.environ, ABYME_STATE=str(state))
+        self.machines = []
+
+    def __call__(self, *args, seconds=30, text=None):
+        """Run to the end: (status, stdout, stderr)."""
+        p = subprocess.run([ABYME, *args], env=self.env, capture_output=True, timeout=seconds, check=False,
+                           input=text, text=True)
+        return p.returncode, p.stdout, p.stderr
+
+    def start(self, *args):
+        m = Machine([ABYME, *args], self.env)
+        self.machines.append(m)
+        return m
+
+    def close(self):
+        for m in self.machines:
+            m.kill()
+        for name in self("ls", "--quiet")[1].split():
+            self("kill", name)
+
+
+@pytest.fixture
+def abyme(tmp_path):
+    a = Abyme(tmp_path / "state")
+    yield a
+    a.close()
+
+
+def cache_dir():
+    base = os.environ.get("ABYME_CACHE")
+    if not base:
+        base = os.path.join(os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")), "abyme")
+    return base
+
+
+def fetch_kernel(flavour):
+    """The unpacked kernel package, or a skip where it cannot be fetched."""
+    p = subprocess.run(["sh", f"{TOP}/scripts/kernel.sh", flavour], capture_output=True, text=True,
+                       timeout=300, check=False)
+    if p.returncode:
+        pytest.skip(f"kernel {flavour} cannot be fetched: {p.stderr.strip()[-200:]}")
+    return p.stdout.strip()
+
+
+def vmlinuz(tree):
+    boot = os.path.join(tree, "boot")
+    return next(os.path.join(boot, f) for f in sorted(os.listdir(boot)) if f.startswith("vmlinuz-"))
+
+
+@pytest.fixture(scope="session")
+def kernel_tree():
+    return fetch_kernel
+
+
+@pytest.fixture(scope="session")
+def initrd(tmp_path_factory):
+    if not shutil.which("busybox") or not shutil.which("cpio"):
+        pytest.skip("busybox-static and cpio are needed for the test initrd")
+    out = tmp_path_factory.mktemp("initrd") / "initrd.gz"
+    subprocess.run(["sh", f"{TOP}/scripts/initrd.sh", str(out)], check=True)
+    return str(out)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Unmodified Debian kernels boot to a shell, and power off with status 0."""
+import os
+import re
+import subprocess
+
+import pytest
+
+from conftest import TOP, vmlinuz
+
+LIMIT = {"interp": 150, "jit": 60}
+TROUBLE = re.compile(r"BUG:|WARNING:|Oops|soft lockup|rcu_sched|Marking clocksource|clocksource: .*unstable")
+
+
+@pytest.mark.parametrize("flavour, engine, vcpus", [
+    ("amd64", "interp", 1),
+    ("cloud-amd64", "interp", 1),
+    ("amd64", "jit", 1),
+    ("amd64", "jit", 2),
+    ("cloud-amd64", "jit", 1),
+    ("cloud-amd64", "jit", 2),
+])
+def test_boot(abyme, kernel_tree, initrd, flavour, engine, vcpus):
+    m = abyme.start("run", "--rm", "--engine", engine, "--vcpus", str(vcpus), "--memory", "512M",
+                    "--kernel", vmlinuz(kernel_tree(flavour)), "--initrd", initrd,
+                    "--append", "console=ttyS0 panic=-1", "--on-reboot", "exit")
+    m.expect("USERSPACE-REACHED", LIMIT[engine])
+    m.expect("# ", 30)
+    m.send("echo cpus=$(grep -c ^processor /proc/cpuinfo)\n")
+    m.expect(f"^cpus={vcpus}", 30)
+    m.send("poweroff -f\n")
+    assert m.wait(60) == 0, m.text[-2000:]
+    assert not TROUBLE.search(m.text), TROUBLE.search(m.text).group(0)
+
+
+@pytest.mark.parametrize("engine", ["interp", "jit"])
+def test_boot_i386(abyme, kernel_tree, tmp_path, engine):
+    """A 32-bit kernel with PAE, and 32-bit programs on it."""
+    tree = kernel_tree("686-pae")
+    initrd = str(tmp_path / "initrd-i386.gz")
+    subprocess.run(["sh", f"{TOP}/scripts/initrd.sh", initrd], check=True,
+                   env=dict(os.environ, BUSYBOX=f"{tree}/bin/busybox"))
+    m = abyme.start("run", "--rm", "--engine", engine, "--memory", "512M", "--kernel", vmlinuz(tree),
+                    "--initrd", initrd, "--append", "console=ttyS0 panic=-1", "--on-reboot", "exit")
+    m.expect("USERSPACE-REACHED", LIMIT[engine])
+    m.expect("# ", 30)
+    m.send("uname -m; dd if=/dev/zero bs=64k count=64 2>/dev/null | md5sum\n")
+    m.expect("^i686", 30)
+    m.expect("^b5cfa9d6c8febd618f91ac2843d50a1c", 60)
+    m.send("poweroff -f\n")
+    assert m.wait(60) == 0, m.text[-2000:]
+    assert not TROUBLE.search(m.text), TROUBLE.search(m.text).group(0)

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""abyme disk, qcow2 disks in a guest, and what a killed machine leaves behind."""
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from conftest import TOP, vmlinuz
+
+MODULES = ["virtio_pci", "virtio_blk", "9p", "9pnet_virtio"]
+
+
+def ok(abyme, *args):
+    status, out, err = abyme(*args, seconds=60)
+    assert status == 0, (args, out, err)
+    return out
+
+
+def qemu_img(*args):
+    if shutil.which("qemu-img"):
+        p = subprocess.run(["qemu-img", *map(str, args)], capture_output=True, text=True, check=False)
+        assert p.returncode == 0, (args, p.stdout, p.stderr)
+
+
+def test_tools(abyme, tmp_path):
+    raw, qcow, back = tmp_path / "a.img", tmp_path / "a.qcow2", tmp_path / "b.img"
+    data = random.Random(1).randbytes(3 << 20)
+    with open(raw, "wb") as f:
+        f.write(data)
+        f.truncate(20 << 20)
+        f.seek(10 << 20)
+        f.write(data[:100000])
+    ok(abyme, "disk", "convert", str(raw), str(qcow))
+    assert ok(abyme, "disk", "compare", str(raw), str(qcow)) == "equal\n"
+    assert "no errors" in ok(abyme, "disk", "check", str(qcow))
+    qemu_img("check", qcow)
+    qemu_img("compare", raw, qcow)
+    assert os.stat(qcow).st_size < 5 << 20
+    ok(abyme, "disk", "resize", str(qcow), "+12M")
+    top = tmp_path / "top.qcow2"
+    ok(abyme, "disk", "create", str(top), "--backing", "a.qcow2")
+    chain = json.loads(ok(abyme, "disk", "info", "--format", "json", str(top)))
+    assert [i["size"] for i in chain] == [32 << 20, 32 << 20] and chain[0]["backing"] == "a.qcow2"
+    qemu_img("compare", raw, top)
+    runs = json.loads(ok(abyme, "disk", "map", "--format", "json", str(top)))
+    assert sum(r["length"] for r in runs) == 32 << 20 and runs[0]["what"] == "data" and runs[0]["depth"] == 1
+    ok(abyme, "disk", "convert", str(top), str(back))
+    assert ok(abyme, "disk", "compare", str(raw), str(back)) == "equal\n"
+    with open(back, "r+b") as f:
+        f.seek(12345)
+        f.write(b"?")
+    status, out, _ = abyme("disk", "compare", str(raw), str(back))
+    assert status == 1 and out in ("they differ at byte 12345\n", "equal\n")
+
+
+def test_tools_refuse(abyme, tmp_path):
+    there = tmp_path / "there.qcow2"
+    ok(abyme, "disk", "create", str(there), "--size", "1M")
+    cut = tmp_path / "cut.qcow2"
+    cut.write_bytes(there.read_bytes()[:60])
+    cases = [(("create", str(there), "--size", "1M"), "File exists"), (("create", "x"), "needs a size"),
+             (("create", "x", "--size", "1x"), "not a size"), (("info", "/nonexistent"), "cannot open"),
+             (("info", str(cut)), "cut.qcow2"), (("resize", str(there), "512"), "smaller"),
+             (("convert", str(there), str(there)), "already"), (("nonsense",), "not known"),
+             (("create", "x", "--size", "1M", "--format", "floppy"), "floppy"),
+             (("create", str(tmp_path / "y.qcow2"), "--backing", "nothing"), "nothing")]
+    for args, words in cases:
+        status, out, err = abyme("disk", *args)
+        assert status in (1, 2) and words in err and err.count("\n") == 1, (args, status, out, err)
+    assert not (tmp_path / "y.qcow2").exists()
+    status, _, err = abyme("run", "--dry-run", "--disk", str(there))
+    assert status and "format=qcow2" in err
+
+
+@pytest.fixture(scope="module")
+def guest(kernel_tree, tmp_path_factory):
+    if not shutil.which("busybox") or not shutil.which("cpio"):
+        pytest.skip("busybox-static and cpio are needed for the test initrd")
+    tree = kernel_tree("amd64")
+    out = tmp_path_factory.mktemp("disks") / "initrd.gz"
+    subprocess.run(["sh", f"{TOP}/scripts/initrd.sh", str(out), "", tree, *MODULES], check=True)
+    return ["--memory", "256M", "--kernel", vmlinuz(tree), "--initrd", str(out),
+            "--append", "console=ttyS0 quiet loglevel=3 panic=-1"]
+
+
+def shell(m):
+    m.expect("USERSPACE-REACHED", 90)
+    m.expect("# ", 30)
+
+
+def run(m, command, pattern, seconds=60):
+    m.send(command + "\n")
+    return m.expect(pattern, seconds)
+
+
+def test_qcow2_in_a_guest(abyme, guest, tmp_path):
+    ok(abyme, "disk", "create", str(tmp_path / "base.qcow2"), "--size", "64M")
+    ok(abyme, "disk", "create", str(tmp_path / "top.qcow2"), "--backing", "base.qcow2")
+    m = abyme.start("run", "--rm", *guest, "--disk", f"{tmp_path}/top.qcow2,format=qcow2")
+    shell(m)
+    run(m, "yes abyme | head -c 8388608 | dd of=/dev/vda bs=64k seek=16 conv=fsync 2>/dev/null; echo dd=$?", "^dd=0")
+    m.send("poweroff -f\n")
+    assert m.wait(60) == 0, m.text[-2000:]
+    assert "no errors" in ok(abyme, "disk", "check", str(tmp_path / "top.qcow2"))
+    qemu_img("check", tmp_path / "top.qcow2")
+    ok(abyme, "disk", "convert", str(tmp_path / "top.qcow2"), str(tmp_path / "flat.img"))
+    data = (tmp_path / "flat.img").read_bytes()
+    assert data[1 << 20:9 << 20] == (b"abyme\n" * 1398102)[:8 << 20] and not any(data[:1 << 20])
+
+
+def test_killed_machine(abyme, guest, tmp_path):
+    """kill -9 while the guest writes: what it had synced is there, nothing is corrupt."""
+    disk = str(tmp_path / "disk.qcow2")
+    ok(abyme, "disk", "create", disk, "--size", "64M", "--cluster-size", "4k")
+    for turn in range(2):
+        m = abyme.start("run", "--rm", "--name", f"doomed{turn}", *guest, "--disk", f"{disk},format=qcow2")
+        shell(m)
+        run(m, f"echo turn-{turn} | dd of=/dev/vda bs=512 seek={turn} conv=fsync 2>/dev/null; echo synced=$?", "^synced=0")
+        m.send("while dd if=/dev/zero of=/dev/vda bs=4k seek=$((1+RANDOM%8000)) count=300 2>/dev/null; do :; done\n")
+        time.sleep(1.5 + turn)
+        pid = json.loads(abyme("inspect", "--format", "json", f"doomed{turn}")[1])["run"]["machine"]
+        os.kill(pid, signal.SIGKILL)
+        assert m.wait(60) != 0
+        ok(abyme, "disk", "check", "--repair", disk)
+        qemu_img("check", disk)
+        flat = tmp_path / f"flat{turn}.img"
+        ok(abyme, "disk", "convert", disk, str(flat))
+        with open(flat, "rb") as f:
+            for t in range(turn + 1):
+                f.seek(512 * t)
+                assert f.read(7) == f"turn-{t}\n".encode()
+
+
+def test_share_over_a_suspend(abyme, guest, tmp_path):
+    """A file that the guest has open on a share stays open in the resumed machine."""
+    (tmp_path / "share").mkdir(mode=0o777)
+    os.chmod(tmp_path / "share", 0o777)
+    status, _, err = abyme("run", "--detach", "--name", "mover", *guest, "--share", f"{tmp_path}/share:data", seconds=60)
+    assert status == 0, err
+    m = abyme.start("console", "mover")
+    m.send("\n")
+    m.expect("# ", 90)
+    run(m, "mkdir -p /mnt; mount -t 9p -o trans=virtio,version=9p2000.L data /mnt; echo mounted=$?", "^mounted=0")
+    run(m, "exec 9>/mnt/log; echo before >&9; echo wrote=$?", "^wrote=0")
+    ok(abyme, "suspend", "mover", str(tmp_path / "saved.state"))
+    m.kill()
+    status, _, err = abyme("resume", "--detach", str(tmp_path / "saved.state"), seconds=60)
+    assert status == 0, err
+    m = abyme.start("console", "mover")
+    m.send("\n")
+    run(m, "echo after >&9; echo wrote=$?; cat /mnt/log", "^wrote=0")
+    abyme("kill", "mover")
+    assert (tmp_path / "share" / "log").read_text() == "before\nafter\n"

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A disk starts by firmware: SeaBIOS, then what lies in its boot sector."""
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+
+def needs(path, package):
+    return pytest.mark.skipif(not os.path.exists(path), reason=f"the package {package} is not installed")
+
+
+seabios = needs("/usr/share/seabios/bios-256k.bin", "seabios")
+ovmf = needs("/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf")
+LIMIT = {"interp": 60, "jit": 30}
+
+
+def boot_sector():
+    """Writes its message to COM1, then powers off (16-bit code at 0x7c00)."""
+    code = bytes.fromhex(
+        "31c0 8ed8"              # xor ax, ax; mov ds, ax
+        "baf803 be1c7c"          # mov dx, 0x3f8; mov si, message
+        "ac 08c0 7403 ee ebf8"   # 1: lodsb; or al, al; jz 2f; out dx, al; jmp 1b
+        "ba0406 b80020 ef"       # 2: mov dx, 0x604; mov ax, 0x2000; out dx, ax
+        "f4 ebfd")               # 3: hlt; jmp 3b
+    assert len(code) == 0x1c
+    return (code + b"BOOT SECTOR RUNS\r\n\0").ljust(510, b"\0") + b"\x55\xaa"
+
+
+@seabios
+@pytest.mark.parametrize("engine", ["interp", "jit"])
+def test_boot_sector(abyme, tmp_path, engine):
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(boot_sector().ljust(1 << 20, b"\0"))
+    m = abyme.start("run", "--rm", "--engine", engine, "--memory", "64M", str(disk))
+    m.expect("SeaBIOS", LIMIT[engine])
+    m.expect("Booting from Hard Disk", LIMIT[engine])
+    m.expect("BOOT SECTOR RUNS", 20)
+    assert m.wait(20) == 0
+
+
+@seabios
+def test_nothing_to_boot(abyme, tmp_path):
+    disk = tmp_path / "empty.img"
+    disk.write_bytes(b"\0" * (1 << 20))
+    m = abyme.start("run", "--rm", "--engine", "interp", "--memory", "64M", str(disk))
+    m.expect("not a bootable disk|No bootable device", 60)
+
+
+def grub_image(tmp_path, name):
+    """GRUB's rescue images, out of Debian's package; nothing is installed."""
+    tool = shutil.which("apt-get")
+    if not tool or subprocess.run([tool, "download", "grub-rescue-pc"], cwd=tmp_path, capture_output=True,
+                                  timeout=120, check=False).returncode:
+        pytest.skip("the package grub-rescue-pc cannot be fetched")
+    package = next(p for p in os.listdir(tmp_path) if p.endswith(".deb"))
+    subprocess.run(["dpkg", "-x", package, "x"], cwd=tmp_path, check=True)
+    return str(tmp_path / "x/usr/lib/grub-rescue" / name)
+
+
+@seabios
+@pytest.mark.parametrize("image, place", [
+    ("grub-rescue-usb.img", "--disk={}"),
+    ("grub-rescue-usb.img", "--disk={},bus=ahci"),
+    ("grub-rescue-cdrom.iso", "--cdrom={}"),
+])
+def test_grub(abyme, tmp_path, image, place):
+    where = place.format(grub_image(tmp_path, image))
+    m = abyme.start("run", "--rm", "--engine", "jit", "--memory", "128M", *where.split("=", 1))
+    m.expect("GNU GRUB", 150)
+    m.send("c")
+    m.expect("grub> ", 30)
+    m.send("halt\r")
+    assert m.wait(60) == 0
+
+
+def to_shell(m):
+    m.expect("UEFI v2", 120)
+    m.expect("any other key to continue", 60)
+    m.send("\x1b")
+    m.expect("Shell>", 60)
+
+
+@ovmf
+def test_uefi_variables_survive(abyme):
+    """OVMF to its shell; what it writes to its flash is there on the next start."""
+    m = abyme.start("run", "--name", "u", "--engine", "jit", "--memory", "256M", "--firmware", "uefi")
+    to_shell(m)
+    m.send("setvar Kept -guid 11111111-2222-3333-4444-555555555555 -bs -nv =0x4711\r")
+    m.expect("Shell>", 60)
+    m.send("reset -s\r")
+    assert m.wait(60) == 0
+    m = abyme.start("start", "--attach", "u")
+    to_shell(m)
+    m.send("setvar Kept -guid 11111111-2222-3333-4444-555555555555\r")
+    m.expect("11 47", 60)
+    m.send("reset -s\r")
+    assert m.wait(60) == 0
+
+
+def test_not_a_rom(abyme, tmp_path):
+    rom = tmp_path / "rom"
+    rom.write_bytes(b"x" * 1000)
+    status, _, text = abyme("run", "--rm", "--firmware", str(rom))
+    assert status == 1 and str(rom) in text and text.count("\n") == 1
+
+
+@seabios
+def test_screenshot(abyme, tmp_path):
+    """GRUB's menu on the VGA, as a picture that is not blank."""
+    disk = grub_image(tmp_path, "grub-rescue-usb.img")
+    m = abyme.start("run", "--name", "s", "--engine", "jit", "--memory", "128M", "--display", "headless", disk)
+    m.expect("GNU GRUB", 150)
+    png = tmp_path / "s.png"
+    for _ in range(20):
+        status, _, text = abyme("screenshot", "s", str(png))
+        assert status == 0, text
+        data = png.read_bytes()
+        if data.count(b"\xaa\xaa\xaa") > 1000:
+            break
+        time.sleep(1)
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    assert data.count(b"\xaa\xaa\xaa") > 1000, data.count(b"\xaa\xaa\xaa")
+    status, _, text = abyme("screenshot", "s", "/nonexistent/x.png")
+    assert status == 1 and "/nonexistent/x.png" in text
+
+
+@seabios
+def test_keyboard(abyme, tmp_path):
+    """GRUB is told to halt, on the PS/2 keyboard."""
+    disk = grub_image(tmp_path, "grub-rescue-usb.img")
+    m = abyme.start("run", "--name", "k", "--engine", "jit", "--memory", "128M", "--display", "headless", disk)
+    m.expect("GNU GRUB", 150)
+    m.expect("automatically in", 60)
+    assert abyme("key", "k", "c")[0] == 0
+    m.expect("grub>", 30)
+    assert abyme("type", "k", "halt\n")[0] == 0
+    assert m.wait(60) == 0

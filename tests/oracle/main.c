@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The campaign: cases go round all forms, so that each has its share.
+ *   oracle [-e ENGINE] [-n CASES] [-s SEED] [-i INDEX] [-k STEPS] [-c] [-m MAX] [-o OP]
+ * -i runs one case; -k instructions in a case; -c prints the coverage table;
+ * -m ends after that many failures; -o only forms of that op first.  Cases run in a child, so that wild code
+ * costs one case and not the campaign.  Without options: the short fixed run
+ * that belongs to the tests, over every engine.
+ */
+#include "oracle/oracle.h"
+#include <asm/ldt.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum { FLAT_SELECTOR = 0x2b };
+
+struct options {
+	const char *engine, *op;
+	uint64_t cases, seed, only;
+	unsigned steps, most;
+	bool coverage, single;
+};
+
+/* Shared with the child. */
+struct progress { uint64_t next, failures, skipped, faults; };
+
+static struct guest *guest;
+static uint8_t *native_data;
+static uint64_t faults;                 /* cases that ended in an exception on the host */
+
+/* An LDT entry like the data segment, but for its base; in force while native code runs. */
+static bool make_segment(struct error *err)
+{
+	struct user_desc d = { .entry_number = SEGMENT_SELECTOR >> 3, .base_addr = SEGMENT_BASE, .limit = 0xfffff,
+			       .seg_32bit = 1, .limit_in_pages = 1, .useable = 1 };
+
+	return syscall(SYS_modify_ldt, 1, &d, sizeof(d)) == 0 ||
+	       error_set(err, errno, "cannot make a segment in the LDT");
+}
+
+static void load_segments(uint16_t selector)
+{
+	__asm__ volatile("mov %0, %%ds; mov %0, %%es" :: "r"(selector));
+}
+
+bool case_run(struct oracle_case *c, char *text, size_t n)
+{
+	struct outcome host = { .data = native_data }, engine = { .data = guest_data(guest) };
+	struct error err;
+
+	memcpy(native_data, c->data, DATA_SIZE);
+	memcpy(guest_data(guest), c->data, DATA_SIZE);
+	host.state = engine.state = c->in;
+	load_segments(c->segmented ? SEGMENT_SELECTOR : FLAT_SELECTOR);
+	native_run(&host.state, c->code, c->n, c->mode == 8 ? NATIVE_64 : c->mode == 4 ? NATIVE_32 : NATIVE_16);
+	load_segments(FLAT_SELECTOR);
+	faults += host.state.signal != 0;
+	enum guest_mode mode = c->mode == 8 ? GUEST_64 : c->mode == 2 ? GUEST_16 :
+			       c->segmented ? GUEST_32_SEGMENTED : GUEST_32;
+	if (!guest_run(guest, &engine.state, c->code, c->n, mode, &err)) {
+		snprintf(text, n, "%.250s", err.text);
+		return false;
+	}
+	mask_environment(c, native_data, guest_data(guest));
+	return outcomes_equal(c, &host, &engine, text, n);
+}
+
+enum { SKIPPED = 77 };
+
+/* 0, or the exit status: without an LDT there is no oracle for 16-bit code. */
+static int set_up(const struct options *o, const struct x86_model *model, struct error *err)
+{
+	void *at = (void *)DATA_BASE;
+
+	if (!native_init(err))
+		return 2;
+	if (!native_init_16(err) || !make_segment(err))
+		return SKIPPED;
+	/* the engine's handlers come later and pass on what is not theirs */
+	if (!(guest = guest_new(o->engine, model, err)))
+		return 2;
+	native_data = mmap(at, DATA_SIZE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	if (native_data != at) {
+		error_set(err, errno, "cannot map data at 0x%llx", DATA_BASE);
+		return 2;
+	}
+	return 0;
+}
+
+static void one_case(struct oracle_case *c, const struct options *o, struct form *forms, unsigned count,
+		     struct progress *p)
+{
+	char text[256];
+
+	if (o->op && strcmp(o->op, x86_op_info[forms[c->index % count].op].name))
+		return;
+	memset(c->data + 0x780, 0, 0x180);
+	if (!case_make(c, forms, count, &forms[c->index % count], o->steps)) {
+		p->skipped++;
+		return;
+	}
+	for (unsigned n = 0; n < c->steps; n++)
+		c->step[n].form->cases++;
+	if (o->single || !case_run(c, text, sizeof(text))) {
+		case_shrink_and_print(c);
+		p->failures++;
+	}
+}
+
+static int run_child(const struct options *o, struct form *forms, unsigned count, struct progress *p)
+{
+	static struct oracle_case c;
+	struct error err;
+	const struct x86_model *model = x86_model_find("max", NULL);
+
+	int status = set_up(o, model, &err);
+
+	if (status) {
+		fprintf(stderr, "oracle: %s\n", err.text);
+		return status;
+	}
+	c.model = model;
+	c.lazy_flags = strcmp(o->engine, "jit") == 0;
+	c.seed = o->seed;
+	while (p->next < o->cases && p->failures < o->most) {
+		c.index = p->next++;
+		one_case(&c, o, forms, count, p);
+		p->faults += faults;
+		faults = 0;
+	}
+	return 0;
+}
+
+/* A child that dies loses a case: say which, go on behind it. */
+static int campaign(const struct options *o, struct form *forms, unsigned count, struct progress *p)
+{
+	if (o->single)
+		return run_child(o, forms, count, p);   /* for the debugger */
+	while (p->next < o->cases && p->failures < o->most) {
+		int status;
+		fflush(stdout);
+		pid_t pid = fork();
+
+		if (pid == 0)
+			_exit(run_child(o, forms, count, p));
+		waitpid(pid, &status, 0);
+		if (WIFEXITED(status) && WEXITSTATUS(status))
+			return WEXITSTATUS(status);
+		if (WIFSIGNALED(status)) {
+			printf("case %lu of seed 0x%lx: died of signal %d (%s)\n", p->next - 1, o->seed,
+			       WTERMSIG(status), x86_op_info[forms[(p->next - 1) % count].op].name);
+			p->failures++;
+		}
+	}
+	return 0;
+}
+
+static struct options parse(int argc, char **argv)
+{
+	struct options o = { .engine = "interp", .cases = 300000, .seed = 1, .steps = 1, .most = 20 };
+	int opt;
+
+	while ((opt = getopt(argc, argv, "e:n:s:i:k:m:o:c")) != -1)
+		switch (opt) {
+		case 'e': o.engine = optarg; break;
+		case 'n': o.cases = strtoull(optarg, NULL, 0); break;
+		case 's': o.seed = strtoull(optarg, NULL, 0); break;
+		case 'i': o.only = strtoull(optarg, NULL, 0); o.single = true; break;
+		case 'k': o.steps = MIN(strtoul(optarg, NULL, 0), (unsigned long)CASE_STEPS); break;
+		case 'm': o.most = strtoul(optarg, NULL, 0); break;
+		case 'o': o.op = optarg; break;
+		case 'c': o.coverage = true; break;
+		default: exit(2);
+		}
+	return o;
+}
+
+static void *shared(size_t n)
+{
+	return mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+}
+
+static int run(struct options o, struct form *forms, unsigned count)
+{
+	struct progress *p = shared(sizeof(*p));
+	struct timespec t0, t1;
+	int status;
+
+	p->next = o.single ? o.only : 0;
+	o.cases = o.single ? o.only + 1 : o.cases;
+	clock_gettime(CLOCK_MONOTONIC, &t0);
+	status = campaign(&o, forms, count, p);
+	clock_gettime(CLOCK_MONOTONIC, &t1);
+	if (o.coverage)
+		forms_print_coverage(forms, count, 1000);
+	printf("oracle: engine %s, seed 0x%lx, %lu cases of %u forms, %lu not built, %lu faulted, "
+	       "%lu failures, %ld s\n", o.engine, o.seed, p->next, count, p->skipped, p->faults, p->failures, t1.tv_sec - t0.tv_sec);
+	return status ? status : p->failures != 0;
+}
+
+static int run_short(struct form *forms, unsigned count)
+{
+	static const char *const engines[] = { "interp", "jit" };
+	int status = 0;
+
+	for (unsigned n = 0; n < ARRAY_SIZE(engines); n++)
+		for (unsigned steps = 1; steps <= 6; steps += 5)
+			status |= run((struct options){ .engine = engines[n], .cases = count, .seed = 2026,
+							.steps = steps, .most = 10 }, forms, count);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned count;
+	struct form *list = forms_enumerate(x86_model_find("max", NULL), &count);
+	struct form *forms = shared(count * sizeof(*forms));
+
+	memcpy(forms, list, count * sizeof(*forms));
+	free(list);
+	return argc > 1 ? run(parse(argc, argv), forms, count) : run_short(forms, count);
+}

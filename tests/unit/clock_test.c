@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Machine time: order of timers, pause and resume, setting from other threads. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <pthread.h>
+
+#include "memory/clock.h"
+
+static struct loop *loop;
+static char order[16];
+static unsigned fired;
+
+static void note(void *opaque)
+{
+	order[fired++] = *(const char *)opaque;
+	if (*(const char *)opaque == 'Z')
+		loop_stop(loop);
+}
+
+static void timers_fire_in_order(void **unused)
+{
+	struct error err;
+	loop = loop_new(&err);
+	struct machine_clock *c = clock_new(loop, &err);
+	struct clock_timer a, b, d, z;
+	clock_timer_init(&a, c, note, "a");
+	clock_timer_init(&b, c, note, "b");
+	clock_timer_init(&d, c, note, "d");
+	clock_timer_init(&z, c, note, "Z");
+	clock_set(c, 1000);
+	clock_timer_set(&z, 3000000);
+	clock_timer_set(&b, 2000000);
+	clock_timer_set(&a, 1000000);
+	clock_timer_set(&d, 1500000);
+	clock_timer_cancel(&d);
+	assert_int_equal(clock_now(c), 1000);
+	clock_resume(c);
+	loop_run(loop);
+	assert_string_equal(order, "abZ");
+	assert_true(clock_now(c) >= 3000000);
+	clock_pause(c);
+	uint64_t frozen = clock_now(c);
+	usleep(2000);
+	assert_true(clock_now(c) == frozen);
+	clock_free(c);
+	loop_free(loop);
+}
+
+static struct clock_timer late;
+
+static void *setter(void *opaque)
+{
+	usleep(5000);
+	clock_timer_set(&late, clock_now(opaque) + 1000);
+	return NULL;
+}
+
+static void another_thread_arms(void **unused)
+{
+	struct error err;
+	loop = loop_new(&err);
+	struct machine_clock *c = clock_new(loop, &err);
+	clock_timer_init(&late, c, note, "Z");
+	clock_resume(c);
+	pthread_t t;
+	pthread_create(&t, NULL, setter, c);
+	loop_run(loop);
+	pthread_join(t, NULL);
+	assert_true(muldiv64(UINT64_MAX, 1000, 2000) == UINT64_MAX / 2);
+	clock_free(c);
+	loop_free(loop);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(timers_fire_in_order),
+		cmocka_unit_test(another_thread_arms),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

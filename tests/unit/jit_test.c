@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The translator against the interpreter: random integer instructions in
+ * sequences (so that flags live on and die over several), directed loops, calls,
+ * self-modifying code.  JIT_TEST_ROUNDS and JIT_TEST_SEED override the defaults.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#include "lib/forms.h"
+#include "lib/rig.h"
+
+#define DATA 0x10010000ull
+#define CODE 0x20000ull
+enum { DATA_BYTES = 4096, SEQUENCE = 6 };
+
+static struct rig oracle, rig;
+
+struct start { uint64_t gpr[16], rflags; uint8_t data[DATA_BYTES]; };
+
+static void random_start(struct start *s)
+{
+	for (unsigned i = 0; i < 16; i++)
+		s->gpr[i] = random_value();
+	s->gpr[RSP] = DATA + 2048 + (random64() & 0xf8);
+	s->gpr[RBP] = DATA + 3072 + (random64() & 0xf8);
+	s->gpr[RDI] = s->gpr[R15] = DATA + 1024 + (random64() & 127);
+	s->gpr[RSI] = DATA + 1500 + (random64() & 127);
+	if (random64() % 4 == 0)
+		s->gpr[R11] = s->gpr[R10] = s->gpr[RDI];
+	s->rflags = 2 | (random64() & FL_STATUS);
+	for (unsigned i = 0; i < DATA_BYTES; i += 8)
+		*(uint64_t *)(s->data + i) = random_value();
+}
+
+static enum vcpu_exit run(struct rig *r, const struct start *s, const uint8_t *code, unsigned n)
+{
+	struct x86_cpu *c = &r->v->cpu;
+
+	rig_long_mode(r);
+	memcpy(c->gpr, s->gpr, sizeof(c->gpr));
+	c->rflags = s->rflags;
+	c->event.pending = 0;
+	memcpy(rig_ram(r, DATA), s->data, DATA_BYTES);
+	rig_code(r, CODE, code, n);
+	return rig_run(r, CODE);
+}
+
+static void report(const uint8_t *code, unsigned n, const char *what, uint64_t mine, uint64_t right, uint64_t began)
+{
+	fprintf(stderr, "code");
+	for (unsigned i = 0; i < n; i++)
+		fprintf(stderr, " %02x", code[i]);
+	fprintf(stderr, ": %s is %llx, the interpreter has %llx (seed %llx)\n", what,
+		(unsigned long long)mine, (unsigned long long)right, (unsigned long long)began);
+	fail();
+}
+
+static void compare(const uint8_t *code, unsigned n, enum vcpu_exit mine, enum vcpu_exit right, uint64_t began)
+{
+	const struct x86_cpu *a = &rig.v->cpu, *b = &oracle.v->cpu;
+	char name[8];
+
+	if (mine != right)
+		report(code, n, "the exit", mine, right, began);
+	if (a->rip != b->rip)
+		report(code, n, "rip", a->rip, b->rip, began);
+	for (unsigned r = 0; r < 16; r++) {
+		snprintf(name, sizeof(name), "r%u", r);
+		if (a->gpr[r] != b->gpr[r])
+			report(code, n, name, a->gpr[r], b->gpr[r], began);
+	}
+	if (right == EXIT_HALT && (a->rflags ^ b->rflags) & (FL_STATUS | FL_DF))
+		report(code, n, "rflags", a->rflags, b->rflags, began);
+	for (unsigned i = 0; i < DATA_BYTES; i++)
+		if (*(uint8_t *)rig_ram(&rig, DATA + i) != *(uint8_t *)rig_ram(&oracle, DATA + i))
+			report(code, n, "memory", i, 0, began);
+}
+
+/* The encoder uses rdi or r15 with memory; some become [r10+disp8], [r11+..]. */
+static unsigned one_insn(uint8_t *code)
+{
+	struct x86_insn insn;
+	const struct form *f;
+	unsigned n;
+
+	do {
+		f = &forms[random64() % ARRAY_SIZE(forms)];
+		n = encode(f, code);
+		if (!is_vex(f) && f->modrm && random64() % 3 == 0)
+			for (unsigned k = 0; k < n; k++)
+				if ((code[k] & 0xf0) == 0x40) {    /* REX: other registers */
+					code[k] ^= (uint8_t)(random64() & 7);
+					break;
+				}
+	} while (x86_decode(oracle.v->model, 8, false, code, n, &insn) != X86_OK || insn.len != n ||
+		 insn.prefix & (PFX_REP | PFX_REPNE) || insn.op == OP_ENTER);
+	return n;
+}
+
+static void one_case(void)
+{
+	static struct start s;
+	uint64_t began = seed;
+	uint8_t code[SEQUENCE * 16 + 1];
+	unsigned n = 0, count = 1 + random64() % SEQUENCE;
+
+	while (count--)
+		n += one_insn(code + n);
+	code[n++] = 0xf4;
+	random_start(&s);
+	enum vcpu_exit right = run(&oracle, &s, code, n), mine = run(&rig, &s, code, n);
+	compare(code, n, mine, right, began);
+}
+
+static void test_random(void **unused)
+{
+	const char *rounds = getenv("JIT_TEST_ROUNDS"), *first = getenv("JIT_TEST_SEED");
+
+	if (first)
+		seed = strtoull(first, NULL, 16);
+	for (unsigned long n = rounds ? strtoul(rounds, NULL, 0) : 20000; n; n--)
+		one_case();
+}
+
+static void directed(const char *bytes, unsigned n, uint64_t rax)
+{
+	static struct start s;
+
+	random_start(&s);
+	for (unsigned k = 0; k < 3; k++) {
+		enum vcpu_exit right = run(&oracle, &s, (const uint8_t *)bytes, n);
+		compare((const uint8_t *)bytes, n, run(&rig, &s, (const uint8_t *)bytes, n), right, 0);
+		assert_int_equal(right, EXIT_HALT);
+		assert_int_equal(rig.v->cpu.gpr[RAX], rax);
+	}
+}
+
+static void test_loop(void **unused)
+{
+	/* mov $1000,%ecx; xor %eax,%eax; 1: add %rcx,%rax; dec %rcx; jnz 1b; hlt */
+	directed("\xb9\xe8\x03\0\0\x31\xc0\x48\x01\xc8\x48\xff\xc9\x75\xf8\xf4", 16, 500500);
+}
+
+static void test_calls(void **unused)
+{
+	/* mov $10,%edi; call fib; hlt; fib: cmp $2,%edi; jb 1f; push %rdi; dec %edi; call fib; pop %rdi;
+	 * push %rax; sub $2,%edi; call fib; pop %rdx; add %rdx,%rax; ret; 1: mov %edi,%eax; ret */
+	directed("\xbf\x0a\0\0\0\xe8\x01\0\0\0\xf4"
+		 "\x83\xff\x02\x72\x17\x57\xff\xcf\xe8\xf3\xff\xff\xff\x5f\x50\x83\xef\x02\xe8\xe9\xff\xff\xff"
+		 "\x5a\x48\x01\xd0\xc3\x89\xf8\xc3", 42, 55);
+}
+
+static void test_self_modifying(void **unused)
+{
+	/* movb $0x41, 1(%rip); mov $0,%al; movzbl %al,%eax; hlt */
+	directed("\xc6\x05\x01\0\0\0\x41\xb0\0\x0f\xb6\xc0\xf4", 13, 0x41);
+}
+
+static void test_strings(void **unused)
+{
+	/* mov $100,%ecx; rep stosb; mov $8,%cl; rep movsq; std; mov $3,%cl; rep stosl; cld;
+	 * xor %eax,%eax; hlt */
+	directed("\xb9\x64\0\0\0\xf3\xaa\xb1\x08\xf3\x48\xa5\xfd\xb1\x03\xf3\xab\xfc\x31\xc0\xf4", 21, 0);
+}
+
+static int setup(void **unused)
+{
+	rig_create(&oracle, &engine_interp, "max", GiB);
+	rig_create(&rig, &engine_jit, "max", GiB);
+	return 0;
+}
+
+static int teardown(void **unused)
+{
+	rig_destroy(&rig);
+	rig_destroy(&oracle);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_loop), cmocka_unit_test(test_calls),
+		cmocka_unit_test(test_self_modifying), cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_random),
+	};
+	return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Tapes: what was recorded comes back in order; anything else tears the tape. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include "memory/tap.h"
+
+static uint64_t counter;
+
+static uint64_t tapped_read(uint64_t where)
+{
+	struct tape *t = tape_take();
+	uint64_t value;
+
+	if (t && tape_replay(t, TAPE_READ, where, 4, &value))
+		return value;
+	value = ++counter;
+	tape_record(t, TAPE_READ, where, 4, value);
+	return value;
+}
+
+static void tapped_write(uint64_t where, uint64_t value)
+{
+	struct tape *t = tape_take();
+
+	if (t && tape_replay(t, TAPE_WRITE, where, 4, &value))
+		return;
+	counter += 100;
+	tapped_read(1);                      /* nested: not on the tape */
+	tape_record(t, TAPE_WRITE, where, 4, value);
+}
+
+static void test_replay(void **state)
+{
+	static struct tape t;
+	uint64_t a, b;
+
+	counter = 0;
+	assert_int_equal(tapped_read(7), 1);          /* no tape */
+	tape_now = &t;
+	a = tapped_read(7);
+	tapped_write(8, 5);
+	b = tapped_read(7);
+	assert_int_equal(counter, 104);
+	assert_int_equal(t.n, 3);
+	t.replay = true;
+	assert_int_equal(tapped_read(7), a);
+	tapped_write(8, 5);
+	assert_int_equal(tapped_read(7), b);
+	assert_int_equal(counter, 104);
+	assert_false(t.torn);
+	assert_int_equal(tapped_read(7), 0);          /* past the end */
+	assert_true(t.torn);
+	tape_now = NULL;
+}
+
+static void test_torn(void **state)
+{
+	static struct tape t;
+
+	tape_now = &t;
+	tapped_write(8, 5);
+	t.replay = true;
+	tapped_write(8, 6);
+	assert_true(t.torn);
+	tape_now = NULL;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_replay), cmocka_unit_test(test_torn) };
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
