@@ -159,6 +159,24 @@ static void test_self_modifying(void **unused)
 	directed("\xc6\x05\x01\0\0\0\x41\xb0\0\x0f\xb6\xc0\xf4", 13, 0x41);
 }
 
+/* A page that was code and now takes stores beside it goes back to fast stores,
+ * and what is left of the code still runs. */
+static void test_code_becomes_data(void **unused)
+{
+	/* mov $7,%eax; hlt -- mov $1000,%ecx; 1: mov %ecx,CODE+2048; dec %ecx; jnz 1b; hlt */
+	static const char seven[] = "\xb8\x07\0\0\0\xf4";
+	static const char stores[] = "\xb9\xe8\x03\0\0\x89\x0c\x25\x00\x08\x02\x00\xff\xc9\x75\xf5\xf4";
+
+	directed(seven, sizeof(seven) - 1, 7);
+	assert_true(rig.ram->flags[CODE / PAGE_SIZE] & PAGE_CODE);
+	rig_long_mode(&rig);
+	rig_code(&rig, CODE + 0x10000, stores, sizeof(stores) - 1);
+	assert_int_equal(rig_run(&rig, CODE + 0x10000), EXIT_HALT);
+	assert_int_equal(*(uint32_t *)rig_ram(&rig, CODE + 2048), 1);
+	assert_false(rig.ram->flags[CODE / PAGE_SIZE] & PAGE_CODE);
+	directed(seven, sizeof(seven) - 1, 7);
+}
+
 static void test_strings(void **unused)
 {
 	/* mov $100,%ecx; rep stosb; mov $8,%cl; rep movsq; std; mov $3,%cl; rep stosl; cld;
@@ -185,6 +203,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_loop), cmocka_unit_test(test_calls),
 		cmocka_unit_test(test_self_modifying), cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_code_becomes_data),
 		cmocka_unit_test(test_random),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);

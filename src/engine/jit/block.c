@@ -10,6 +10,8 @@
  */
 #include "engine/jit/jit.h"
 
+enum { MISSES_MAX = 64, MISSES_SHIFT_MAX = 10 };
+
 static unsigned hash_block(uint64_t gpa, uint32_t key)
 {
 	return (unsigned)((gpa ^ gpa >> 13 ^ (uint64_t)key * 0x9e5) & ((1 << HASH_BITS) - 1));
@@ -183,15 +185,8 @@ static bool page_touched(const struct jit_page *p, unsigned lo, unsigned hi)
 	return false;
 }
 
-/* len bytes at gpa, within one page, have been or will be written. */
-void blocks_drop(struct vcpu *v, struct jit_vm *vm, uint64_t gpa, size_t len)
+static void drop_covering(struct vcpu *v, struct jit_vm *vm, struct jit_page *p, unsigned lo, unsigned hi)
 {
-	struct jit_page *p = page_find(vm, gpa);
-	unsigned lo = gpa & PAGE_MASK, hi = lo + (unsigned)len;
-
-	if (!p || !page_touched(p, lo, hi))
-		return;
-	trace2(jit_inval, gpa, len);
 	for (struct jit_block *b = p->blocks, *next; b; b = next) {
 		next = b->page_next[is_second(b, p)];
 		if (!covers(b, p, lo, hi))
@@ -201,6 +196,44 @@ void blocks_drop(struct vcpu *v, struct jit_vm *vm, uint64_t gpa, size_t len)
 			stat_inc(v, drops);
 	}
 	page_remark(p);
+}
+
+/* Without translations, stores to the page need no help any more. */
+static void page_unflag(struct jit_vm *vm, uint64_t gpa)
+{
+	for (struct ram_slot *s = memory_slots(vm->machine->memory); s; s = s->next)
+		if (gpa - s->gpa < s->size)
+			memory_unflag_page(s, (gpa - s->gpa) / PAGE_SIZE, PAGE_CODE);
+}
+
+/* A page that is written again and again beside its blocks holds data now: memory
+ * of a program that ended, or the kernel's own __init code, has become a stack.
+ * It is better without flag than exact; one that has code and data for good is
+ * cleared ever more rarely. */
+static bool page_is_data(struct jit_page *p)
+{
+	if (++p->missed < (unsigned)MISSES_MAX << MIN(p->cleared, (unsigned)MISSES_SHIFT_MAX))
+		return false;
+	p->missed = 0;
+	p->cleared++;
+	return true;
+}
+
+/* len bytes at gpa, within one page, have been or will be written. */
+void blocks_drop(struct vcpu *v, struct jit_vm *vm, uint64_t gpa, size_t len)
+{
+	struct jit_page *p = page_find(vm, gpa);
+	unsigned lo = gpa & PAGE_MASK, hi = lo + (unsigned)len;
+
+	if (p && page_touched(p, lo, hi)) {
+		trace2(jit_inval, gpa, len);
+		drop_covering(v, vm, p, lo, hi);
+	} else if (p && p->blocks && page_is_data(p)) {
+		trace2(jit_inval, gpa, len);
+		drop_covering(v, vm, p, 0, PAGE_SIZE);
+	}
+	if (!p || !p->blocks)
+		page_unflag(vm, gpa);
 }
 
 void blocks_free(struct jit_vm *vm)

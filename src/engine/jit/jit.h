@@ -157,6 +157,8 @@ struct jit_page {
 	uint64_t gpa;
 	struct jit_block *blocks;
 	uint64_t bytes[64];           /* one bit a byte: part of some block */
+	unsigned missed;              /* stores beside the blocks since the page was cleared */
+	unsigned cleared;             /* times that its blocks were dropped for that */
 };
 
 struct jit_vm {
