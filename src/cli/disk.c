@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* abyme disk create, info, check, resize, map; convert and compare have a file of their own. */
+/* abyme disk create, info, check, resize, map; the other sub-verbs have files of their own. */
 #include "cli/disk.h"
 
 #include <errno.h>
@@ -129,6 +129,23 @@ static int disk_create(int argc, char **argv)
 
 /* ---- info ---- */
 
+/* FILE [--format json]: -1 to go on with the image open, else the status to end with. */
+static int open_for_listing(int argc, char **argv, struct image **i, bool *json)
+{
+	struct format_option f = { 0 };
+	struct error err;
+	const char *words[1];
+	int status = cli_parse((struct cli_group[]){ { format_options, &f }, { NULL } }, argc, argv, words, 1, 1);
+	if (status >= 0)
+		return status;
+	int format = cli_format(&f, &err);
+	if (format < 0)
+		return cli_usage(&err);
+	*json = format;
+	*i = disk_tool_open(words[0], NULL, true, &err);
+	return *i ? -1 : cli_fail(&err);
+}
+
 static json_t *image_json(const struct image *i)
 {
 	struct stat st = { 0 };
@@ -142,16 +159,11 @@ static json_t *image_json(const struct image *i)
 
 static int disk_info(int argc, char **argv)
 {
-	struct format_option f = { 0 };
-	struct error err;
-	const char *words[1];
-	int status = cli_parse((struct cli_group[]){ { format_options, &f }, { NULL } }, argc, argv, words, 1, 1);
-	int json = status < 0 ? cli_format(&f, &err) : 0;
-	if (status >= 0 || json < 0)
-		return status >= 0 ? status : cli_usage(&err);
-	struct image *top = disk_tool_open(words[0], NULL, true, &err);
-	if (!top)
-		return cli_fail(&err);
+	struct image *top;
+	bool json;
+	int status = open_for_listing(argc, argv, &top, &json);
+	if (status >= 0)
+		return status;
 	json_t *chain = json_array();
 	for (struct image *i = top; i; i = i->backing)
 		json_array_append_new(chain, image_json(i));
@@ -238,16 +250,11 @@ static int disk_resize(int argc, char **argv)
 
 static int disk_map(int argc, char **argv)
 {
-	struct format_option f = { 0 };
-	struct error err;
-	const char *words[1];
-	int status = cli_parse((struct cli_group[]){ { format_options, &f }, { NULL } }, argc, argv, words, 1, 1);
-	int json = status < 0 ? cli_format(&f, &err) : 0;
-	if (status >= 0 || json < 0)
-		return status >= 0 ? status : cli_usage(&err);
-	struct image *i = disk_tool_open(words[0], NULL, true, &err);
-	if (!i)
-		return cli_fail(&err);
+	struct image *i;
+	bool json;
+	int status = open_for_listing(argc, argv, &i, &json);
+	if (status >= 0)
+		return status;
 	int r = 0;
 	const char *between = json ? "[\n" : "";
 	if (!json)
@@ -268,9 +275,10 @@ static int disk_map(int argc, char **argv)
 	}
 	if (json)
 		printf("\n]\n");
-	image_close(i);
+	struct error err;
 	if (r)
-		error_set(&err, -r, "cannot read the map of disk '%s'", words[0]);
+		error_set(&err, -r, "cannot read the map of disk '%s'", i->path);
+	image_close(i);
 	return r ? cli_fail(&err) : 0;
 }
 
@@ -282,6 +290,7 @@ static const struct verb disk_verbs[] = {
 	{ "resize", "FILE SIZE|+SIZE", "make a disk larger", disk_resize },
 	{ "map", "[--format json] FILE", "where there is data", disk_map },
 	{ "compare", "FILE FILE", "are two disks equal", disk_compare },
+	{ "bench", "[--write] [--depth N] FILE", "how fast requests go through", disk_bench },
 };
 
 int verb_disk(int argc, char **argv)

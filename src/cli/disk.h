@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* `abyme disk`: the sub-verbs, spread over two files. */
+/* `abyme disk`: the sub-verbs, one file a group. */
 #ifndef CLI_DISK_H
 #define CLI_DISK_H
 
@@ -16,5 +16,6 @@ void disk_tool_progress(const char *what, uint64_t done, uint64_t total);
 
 int disk_convert(int argc, char **argv);
 int disk_compare(int argc, char **argv);
+int disk_bench(int argc, char **argv);
 
 #endif

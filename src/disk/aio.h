@@ -1,27 +1,32 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Asynchronous operations on one file: io_uring, or a pool of threads where
+ * Asynchronous operations on a few files: io_uring, or a pool of threads where
  * the kernel refuses it.  Rings and threads exist once aio_new has returned,
- * before the jail closes.  On the loop's thread only.
+ * before the jail closes.  On the loop's thread only; a completion may come
+ * within flush().
  */
 #ifndef DISK_AIO_H
 #define DISK_AIO_H
 
 #include <sys/uio.h>
-#include "base/error.h"
-#include "base/loop.h"
+#include "disk/workers.h"
 
 enum aio_kind { AIO_READ, AIO_WRITE, AIO_SYNC, AIO_FALLOCATE };
+enum { AIO_FILES_MAX = 8 };
 
 struct aio_op {
 	enum aio_kind kind;
+	unsigned file;                    /* which of aio's files */
 	int mode;                         /* FALLOCATE: FALLOC_FL_* */
 	const struct iovec *iov;
 	unsigned niov;
 	uint64_t offset, length;
 	void (*done)(struct aio_op *op, int64_t result);   /* bytes, or -errno */
-	int64_t result;                   /* private, as next */
+	/* private */
+	int64_t result;
+	struct aio *aio;
 	struct aio_op *next;
+	struct work work;
 };
 
 struct aio;
@@ -33,10 +38,10 @@ struct aio_ops {
 };
 struct aio { const struct aio_ops *ops; };
 
-struct aio *aio_uring_new(struct loop *l, int fd, struct error *err);
-struct aio *aio_pool_new(struct loop *l, int fd, struct error *err);
-
-/* What the kernel does for one op, blocking: result as for done. */
-int64_t aio_run(int fd, const struct aio_op *op);
+/* The descriptors stay the caller's, and open until aio is freed. */
+struct aio *aio_uring_new(struct loop *l, const int *fds, unsigned nfds, struct error *err);
+struct aio *aio_pool_new(struct loop *l, const int *fds, unsigned nfds, struct error *err);
+/* The ring if the host grants one (and it is wanted), else the threads. */
+struct aio *aio_new(struct loop *l, const int *fds, unsigned nfds, bool no_uring, struct error *err);
 
 #endif

@@ -93,6 +93,8 @@ struct image_file *image_file_fd(int fd)
 	return &f->file;
 }
 
+int image_file_descriptor(struct image_file *f) { return fd_of(f); }
+
 int file_read(struct image_file *f, void *buf, size_t n, uint64_t offset)
 {
 	struct iovec v = { buf, n };

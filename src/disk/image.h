@@ -27,8 +27,12 @@ struct image_file_ops {
 struct image_file { const struct image_file_ops *ops; };
 /* Over a descriptor, which it owns from then on. Reads beyond the end give zeros. */
 struct image_file *image_file_fd(int fd);
+int image_file_descriptor(struct image_file *f);     /* of image_file_fd's; stays its own */
 int file_read(struct image_file *f, void *buf, size_t n, uint64_t offset);
 int file_write(struct image_file *f, const void *buf, size_t n, uint64_t offset);
+
+/* Where a transfer may go without waiting: this file, zeros, the backing image, or unknown. */
+enum image_direct { DIRECT_NO, DIRECT_HERE, DIRECT_ZERO, DIRECT_BELOW };
 
 enum image_kind { IMAGE_DATA, IMAGE_ZERO, IMAGE_ABSENT };   /* ABSENT: the backing image's */
 
@@ -43,6 +47,11 @@ struct image_ops {
 	int (*flush)(struct image *i);
 	/* What this layer alone has at `offset`: kind, and for how many bytes (at most *len). */
 	int (*map)(struct image *i, uint64_t offset, uint64_t *len, enum image_kind *kind);
+	/* HERE: all of it lies at *host of the file, which stays so until landed(token).
+	 * Never blocks.  Both may be NULL. */
+	enum image_direct (*direct)(struct image *i, uint64_t offset, uint64_t len, bool writes, uint64_t *host,
+				    unsigned *token);
+	void (*landed)(struct image *i, unsigned token);
 	bool (*resize)(struct image *i, uint64_t size, struct error *err);
 	void (*close)(struct image *i);
 };

@@ -43,6 +43,13 @@ static int raw_map(struct image *i, uint64_t offset, uint64_t *len, enum image_k
 	return 0;
 }
 
+static enum image_direct raw_direct(struct image *i, uint64_t offset, uint64_t len, bool writes, uint64_t *host,
+				    unsigned *token)
+{
+	*host = offset;
+	return DIRECT_HERE;
+}
+
 static bool raw_resize(struct image *i, uint64_t size, struct error *err)
 {
 	int r = i->file->ops->truncate(i->file, size);
@@ -56,5 +63,5 @@ static void raw_close(struct image *i) { }
 
 const struct image_ops image_raw = {
 	.format = "raw", .open = raw_open, .read = raw_read, .write = raw_write, .zero = raw_zero,
-	.flush = raw_flush, .map = raw_map, .resize = raw_resize, .close = raw_close,
+	.flush = raw_flush, .map = raw_map, .direct = raw_direct, .resize = raw_resize, .close = raw_close,
 };

@@ -15,8 +15,10 @@
  *     clusters at worst, and the next opening for writing takes them back
  *   4 a cluster is used again only when no reference on disk and no transfer in
  *     progress can reach it any more
+ *   5 beyond `virgin` the file has never been written: new clusters there are zero
  * Metadata changes stay in memory until a flush, an eviction or the end: then
- * qcow2_table.c writes counts, syncs, writes L2 tables, syncs, writes L1.
+ * qcow2_table.c writes counts, syncs, writes L2 tables, syncs, writes L1.  A flush
+ * does so from copies, and lets go of the lock while the disk works.
  */
 #include "disk/qcow2.h"
 
@@ -204,9 +206,10 @@ static void release(struct qcow2 *q)
 	free(q->l1);
 	free(q->l1_dirty);
 	free(q->reftable);
-	free(q->freed);
+	free(q->freed.at);
+	free(q->gone.at);
 	pthread_mutex_destroy(&q->lock);
-	pthread_rwlock_destroy(&q->io);
+	pthread_cond_destroy(&q->changed);
 	free(q);
 }
 
@@ -225,15 +228,12 @@ static bool qcow2_open(struct image *i, struct error *err)
 {
 	struct qcow2 *q = i->format = xnew(struct qcow2);
 	struct opening o = { .q = q, .err = err };
-	pthread_mutexattr_t recursive;
-	pthread_mutexattr_init(&recursive);
-	pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
-	pthread_mutex_init(&q->lock, &recursive);
-	pthread_mutexattr_destroy(&recursive);
-	pthread_rwlock_init(&q->io, NULL);
+	pthread_mutex_init(&q->lock, NULL);
+	pthread_cond_init(&q->changed, NULL);
 	q->image = i;
 	q->file = i->file;
 	bool ok = load(&o);
+	q->virgin = q->file->ops->size(q->file);
 	if (ok)
 		q->tables_max = (unsigned)MIN(TABLES_BYTES / q->cluster_size + 8, 512ull);
 	if (ok && recover(i, err))
@@ -415,5 +415,5 @@ static bool qcow2_resize(struct image *i, uint64_t size, struct error *err)
 
 const struct image_ops image_qcow2 = {
 	.format = "qcow2", .open = qcow2_open, .read = qcow2_read, .write = qcow2_write, .zero = qcow2_zero,
-	.flush = qcow2_flush, .map = qcow2_map, .resize = qcow2_resize, .close = qcow2_close,
+	.flush = qcow2_flush, .map = qcow2_map, .direct = qcow2_direct, .landed = qcow2_landed, .resize = qcow2_resize, .close = qcow2_close,
 };

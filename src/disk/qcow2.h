@@ -25,12 +25,16 @@ struct table {
 	uint64_t offset;
 	enum table_kind kind;
 	bool dirty;
+	bool busy;                        /* a flush has its contents, not yet the disk: stays */
 	uint64_t used;                    /* age */
 	struct table *next;               /* of its bucket */
 	uint8_t data[];
 };
 
 enum { TABLE_BUCKETS = 64 };
+
+struct pending { uint64_t first, last; struct pending *next; };       /* guest clusters */
+struct cluster_list { uint64_t *at; size_t n, max; };
 
 struct qcow2 {
 	struct image *image;
@@ -43,7 +47,8 @@ struct qcow2 {
 	uint64_t reftable_entries;
 	bool marked_dirty;                /* something may have changed; version 3: the bit is on disk */
 
-	pthread_mutex_t lock;             /* recursive; all below */
+	pthread_mutex_t lock;             /* all below */
+	pthread_cond_t changed;           /* of pending, of syncing */
 	uint64_t *l1, *reftable;          /* host byte order */
 	bool *l1_dirty;                   /* a flag for each 512 bytes of the L1 table */
 	bool any_l1_dirty;
@@ -51,11 +56,14 @@ struct qcow2 {
 	unsigned ntables, tables_max;
 	uint64_t age;
 	uint64_t next_free;               /* where the search for free clusters goes on */
-	uint64_t *freed;                  /* clusters whose last reference is gone in memory only */
-	size_t nfreed, freed_max;
+	uint64_t virgin;                  /* from here on the file has never been written */
 	int broken;                       /* metadata could not be written: no more writes (-errno) */
+	bool syncing;                     /* a flush waits for the disk, without the lock */
+	struct pending *pending;          /* guest ranges that get new clusters just now */
 
-	pthread_rwlock_t io;              /* shared by data transfers, exclusive to reuse clusters */
+	/* invariant 4: freed in memory -> gone from the disk -> no transfer left that knew them */
+	struct cluster_list freed, gone;
+	unsigned generation, active[2];   /* transfers in progress, by the generation they began in */
 };
 
 static inline uint16_t be16_get(const void *p) { uint16_t v; memcpy(&v, p, 2); return be16toh(v); }
@@ -67,11 +75,15 @@ static inline void be64_put(void *p, uint64_t v) { v = htobe64(v); memcpy(p, &v,
 
 /* qcow2_table.c: metadata in memory; requires: q->lock */
 /* The table at `offset`; `fresh`: do not read it, it is new (zeroed, dirty). The
- * pointer is good until the next call. */
+ * pointer is good until the next call, or until the lock is let go. */
 int table_get(struct qcow2 *q, uint64_t offset, enum table_kind kind, bool fresh, struct table **t);
 void table_forget(struct qcow2 *q, uint64_t offset);
 /* Make all metadata durable, in the order that the invariants ask for. */
 int metadata_sync(struct qcow2 *q);
+/* The same, letting go of the lock while the disk works; then what may be reused is. */
+int metadata_flush(struct qcow2 *q);
+/* The table if it is in memory. */
+struct table *table_peek(struct qcow2 *q, uint64_t offset, enum table_kind kind);
 int mark_dirty(struct qcow2 *q);
 /* A write of metadata failed: what is on disk stays as it is from now on. */
 int metadata_failed(struct qcow2 *q, int r);
@@ -84,9 +96,10 @@ int refcount_set(struct qcow2 *q, uint64_t cluster, uint64_t count);
 /* Up to `want` neighbouring free clusters, refcount 1 each: offset, *got. */
 int clusters_alloc(struct qcow2 *q, uint64_t want, uint64_t *offset, uint64_t *got);
 /* Once the reference has gone from the disk too. */
-int cluster_free_later(struct qcow2 *q, uint64_t offset);
-/* requires: q->io exclusively, metadata synced */
-int apply_freed(struct qcow2 *q);
+void cluster_free_later(struct qcow2 *q, uint64_t offset);
+void clusters_put(struct cluster_list *l, uint64_t cluster);
+/* Give back what has gone from the disk and is known to no transfer. */
+int apply_gone(struct qcow2 *q);
 uint64_t ref_load(const struct qcow2 *q, const uint8_t *block, uint64_t i);
 void ref_store(const struct qcow2 *q, uint8_t *block, uint64_t i, uint64_t v);
 
@@ -102,6 +115,11 @@ int qcow2_write(struct image *i, const struct iovec *iov, unsigned n, uint64_t o
 int qcow2_zero(struct image *i, uint64_t offset, uint64_t len, bool unmap);
 int qcow2_map(struct image *i, uint64_t offset, uint64_t *len, enum image_kind *kind);
 int qcow2_flush(struct image *i);
+enum image_direct qcow2_direct(struct image *i, uint64_t offset, uint64_t len, bool writes, uint64_t *host,
+			       unsigned *token);
+void qcow2_landed(struct image *i, unsigned token);
+/* Wait until no new clusters are being filled; requires: q->lock */
+void pending_drain(struct qcow2 *q);
 /* An aligned host offset outside the header, the L1 and the refcount table. */
 bool place_sound(const struct qcow2 *q, uint64_t offset);
 

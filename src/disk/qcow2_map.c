@@ -2,9 +2,11 @@
 /*
  * qcow2: from guest offsets to clusters; reading, writing, zeroing.
  *
- * Looking up happens under q->lock, transfers of data outside it; an allocating
- * write stays inside, so that no two can fill one cluster.  Every request holds
- * q->io shared: a cluster is reused only when nobody can still be writing to it.
+ * Looking up happens under q->lock, transfers of data outside it.  A write to new
+ * clusters announces their guest range (`pending`) before it lets go of the lock, and
+ * enters them into the table afterwards; others wait for it.  Every transfer is
+ * counted in its generation: a cluster is reused only when none is left that could
+ * still be writing to it.
  */
 #include "disk/qcow2.h"
 
@@ -100,13 +102,10 @@ static void free_entry_later(struct qcow2 *q, uint64_t e)
 struct run { enum cluster_kind kind; uint64_t host, len, entry; };
 
 /* Neighbours of one kind, contiguous in the file, from `offset` on. requires: q->lock */
-static int find_run(struct qcow2 *q, uint64_t offset, uint64_t len, bool ours_only, struct run *run)
+static int run_in(struct qcow2 *q, const struct table *t, uint64_t offset, uint64_t len, bool ours_only,
+		  struct run *run)
 {
 	uint64_t in = offset & (q->cluster_size - 1), i = l2_index(q, offset);
-	struct table *t;
-	int r = l2_get(q, offset, &t);
-	if (r)
-		return r;
 	uint64_t e = t ? be64_get(t->data + 8 * i) : 0, most = MIN(len, ((q->l2_entries - i) << q->cluster_bits) - in);
 	run->kind = entry_kind(q, e);
 	run->host = (e & OFFSET_MASK) + in;
@@ -128,6 +127,13 @@ static int find_run(struct qcow2 *q, uint64_t offset, uint64_t len, bool ours_on
 			break;
 	}
 	return 0;
+}
+
+static int find_run(struct qcow2 *q, uint64_t offset, uint64_t len, bool ours_only, struct run *run)
+{
+	struct table *t;
+	int r = l2_get(q, offset, &t);
+	return r ? r : run_in(q, t, offset, len, ours_only, run);
 }
 
 static int inflate_cluster(struct qcow2 *q, uint64_t entry, uint8_t *out)
@@ -178,7 +184,53 @@ static int read_run(struct qcow2 *q, const struct run *run, const struct iovec *
 	}
 }
 
-/* requires: q->io shared; q->lock may be held (it is recursive) */
+/* A transfer begins, before it looks anything up. */
+static unsigned transfer_begin(struct qcow2 *q)
+{
+	pthread_mutex_lock(&q->lock);
+	unsigned token = q->generation & 1;
+	q->active[token]++;
+	pthread_mutex_unlock(&q->lock);
+	return token;
+}
+
+void qcow2_landed(struct image *i, unsigned token)
+{
+	struct qcow2 *q = i->format;
+	pthread_mutex_lock(&q->lock);
+	q->active[token]--;
+	pthread_mutex_unlock(&q->lock);
+}
+
+enum image_direct qcow2_direct(struct image *i, uint64_t offset, uint64_t len, bool writes, uint64_t *host,
+			       unsigned *token)
+{
+	struct qcow2 *q = i->format;
+	struct run run = { .len = 0 };
+	enum image_direct found = DIRECT_NO;
+	if (pthread_mutex_trylock(&q->lock))
+		return DIRECT_NO;
+	uint64_t k = l1_index(q, offset), at = k < q->l1_size ? q->l1[k] & OFFSET_MASK : 0;
+	struct table *t = at ? table_peek(q, at, TABLE_L2) : NULL;
+	if ((at && !t) || run_in(q, t, offset, len, writes, &run) || run.len < len ||
+	    (writes && (q->broken || !q->marked_dirty)))
+		found = DIRECT_NO;
+	else if (run.kind == CLUSTER_DATA && (!writes || run.entry & L2_COPIED))
+		found = DIRECT_HERE;
+	else if (!writes && run.kind == CLUSTER_ABSENT && i->backing)
+		found = DIRECT_BELOW;
+	else if (!writes && (run.kind == CLUSTER_ZERO || run.kind == CLUSTER_ABSENT))
+		found = DIRECT_ZERO;
+	if (found == DIRECT_HERE) {
+		*host = run.host;
+		*token = q->generation & 1;
+		q->active[*token]++;
+	}
+	pthread_mutex_unlock(&q->lock);
+	return found;
+}
+
+/* requires: a transfer */
 static int do_read(struct qcow2 *q, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t len)
 {
 	struct iovec part[WINDOW];
@@ -202,25 +254,28 @@ static int do_read(struct qcow2 *q, const struct iovec *iov, unsigned n, uint64_
 int qcow2_read(struct image *i, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t len)
 {
 	struct qcow2 *q = i->format;
-	pthread_rwlock_rdlock(&q->io);
+	unsigned token = transfer_begin(q);
 	int r = do_read(q, iov, n, offset, len);
-	pthread_rwlock_unlock(&q->io);
+	qcow2_landed(i, token);
 	return r;
 }
 
 /* --- writing -------------------------------------------------------------- */
 
-/* How many clusters from `offset` on need a place of their own, within one table. */
-static int count_new(struct qcow2 *q, uint64_t offset, uint64_t len, uint64_t *count)
+/* How many clusters from `offset` on need a place of their own, within one table;
+ * absent: none of them has contents in this image. */
+static int count_new(struct qcow2 *q, uint64_t offset, uint64_t len, uint64_t *count, bool *absent)
 {
 	struct table *t;
 	uint64_t i = l2_index(q, offset), in = offset & (q->cluster_size - 1);
 	uint64_t most = MIN((in + len + q->cluster_size - 1) >> q->cluster_bits, q->l2_entries - i);
 	int r = l2_get(q, offset, &t);
+	*absent = true;
 	for (*count = 0; !r && *count < most; ++*count) {
 		uint64_t e = t ? be64_get(t->data + 8 * (i + *count)) : 0;
 		if (entry_kind(q, e) == CLUSTER_DATA && e & L2_COPIED)
 			break;
+		*absent &= entry_kind(q, e) == CLUSTER_ABSENT;
 	}
 	return r;
 }
@@ -249,23 +304,52 @@ static int fill_clusters(struct qcow2 *q, uint64_t host, uint64_t clusters, cons
 	return r ? r : q->file->ops->write(q->file, all, k, host);
 }
 
-/* requires: q->lock. Writes at most *len bytes; *len: how many. */
-static int write_new(struct qcow2 *q, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t *len)
+/* New clusters that need nothing around the guest's data: it is zero, and so is the file. */
+static bool needs_fill(const struct qcow2 *q, const struct pending *p, bool virgin, bool absent)
 {
-	struct iovec part[WINDOW];
+	uint64_t from = p->first << q->cluster_bits;
+	bool below = q->image->backing && from < q->image->backing->size;
+	return !absent || below || !virgin;
+}
+
+static bool pending_at(const struct qcow2 *q, uint64_t first, uint64_t last)
+{
+	for (const struct pending *p = q->pending; p; p = p->next)
+		if (p->first <= last && first <= p->last)
+			return true;
+	return false;
+}
+
+/* Wait until nobody fills clusters of that range; requires: q->lock */
+static void pending_wait(struct qcow2 *q, uint64_t offset, uint64_t len)
+{
+	while (pending_at(q, offset >> q->cluster_bits, (offset + len - 1) >> q->cluster_bits))
+		pthread_cond_wait(&q->changed, &q->lock);
+}
+
+void pending_drain(struct qcow2 *q)
+{
+	while (q->pending)
+		pthread_cond_wait(&q->changed, &q->lock);
+}
+
+static void pending_end(struct qcow2 *q, struct pending *p)
+{
+	struct pending **at = &q->pending;
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
+	pthread_cond_broadcast(&q->changed);
+}
+
+/* The new clusters take their places; on failure nothing refers to them. */
+static int enter_new(struct qcow2 *q, uint64_t offset, uint64_t host, uint64_t n, int r)
+{
 	struct table *t;
-	uint64_t want, got, host, in = offset & (q->cluster_size - 1);
-	int r = mark_dirty(q);
-	if (r || (r = count_new(q, offset, *len, &want)) || (r = l2_for_write(q, offset, &t)) ||
-	    (r = clusters_alloc(q, want, &host, &got)))
-		return r;
-	*len = MIN(*len, (got << q->cluster_bits) - in);
-	unsigned k = iov_window(iov, n, 0, *len, part);
-	r = fill_clusters(q, host, got, part, k, offset, *len);
-	if (!r)
+	if (!r && !(r = q->broken))
 		r = l2_for_write(q, offset, &t);
-	for (uint64_t i = 0; i < got; i++) {
-		if (r) {              /* nothing refers to them */
+	for (uint64_t i = 0; i < n; i++) {
+		if (r) {
 			refcount_add(q, (host >> q->cluster_bits) + i, -1);
 			continue;
 		}
@@ -277,7 +361,33 @@ static int write_new(struct qcow2 *q, const struct iovec *iov, unsigned n, uint6
 	return r;
 }
 
-/* requires: q->io shared */
+/* requires: q->lock, which it lets go of. Writes at most *len bytes; *len: how many. */
+static int write_new(struct qcow2 *q, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t *len)
+{
+	struct iovec part[WINDOW];
+	struct table *t;
+	uint64_t want, got, host, in = offset & (q->cluster_size - 1);
+	bool absent;
+	int r = mark_dirty(q);
+	if (r || (r = count_new(q, offset, *len, &want, &absent)) || (r = l2_for_write(q, offset, &t)))
+		return r;
+	uint64_t virgin = q->virgin;
+	if ((r = clusters_alloc(q, want, &host, &got)))
+		return r;
+	*len = MIN(*len, (got << q->cluster_bits) - in);
+	unsigned k = iov_window(iov, n, 0, *len, part);
+	struct pending p = { offset >> q->cluster_bits, (offset >> q->cluster_bits) + got - 1, q->pending };
+	bool fill = needs_fill(q, &p, host >= virgin, absent);
+	q->pending = &p;
+	pthread_mutex_unlock(&q->lock);
+	r = fill ? fill_clusters(q, host, got, part, k, offset, *len) : q->file->ops->write(q->file, part, k, host + in);
+	pthread_mutex_lock(&q->lock);
+	r = enter_new(q, offset, host, got, r);
+	pending_end(q, &p);
+	return r;
+}
+
+/* requires: a transfer */
 static int do_write(struct qcow2 *q, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t len)
 {
 	struct iovec part[WINDOW];
@@ -287,7 +397,10 @@ static int do_write(struct qcow2 *q, const struct iovec *iov, unsigned n, uint64
 		struct run run;
 		uint64_t now = len - done;
 		pthread_mutex_lock(&q->lock);
-		int r = q->broken ? q->broken : find_run(q, offset + done, now, true, &run);
+		pending_wait(q, offset + done, now);
+		int r = mark_dirty(q);
+		if (!r)
+			r = find_run(q, offset + done, now, true, &run);
 		bool ours = !r && run.kind == CLUSTER_DATA && run.entry & L2_COPIED;
 		unsigned k = iov_window(iov, n, done, ours ? run.len : now, part);
 		if (!r && !ours)
@@ -303,21 +416,21 @@ static int do_write(struct qcow2 *q, const struct iovec *iov, unsigned n, uint64
 }
 
 /* Clusters that wait to be reused are applied at flushes; not to wait for ever. */
-static int after_write(struct image *i, int r)
+static int after_write(struct image *i, unsigned token, int r)
 {
 	struct qcow2 *q = i->format;
-	pthread_rwlock_unlock(&q->io);
 	pthread_mutex_lock(&q->lock);
-	bool many = q->nfreed > FREED_ENOUGH;
+	q->active[token]--;
+	if (!r && q->freed.n > FREED_ENOUGH && !q->syncing)
+		r = metadata_flush(q);
 	pthread_mutex_unlock(&q->lock);
-	return !r && many ? qcow2_flush(i) : r;
+	return r;
 }
 
 int qcow2_write(struct image *i, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t len)
 {
-	struct qcow2 *q = i->format;
-	pthread_rwlock_rdlock(&q->io);
-	return after_write(i, do_write(q, iov, n, offset, len));
+	unsigned token = transfer_begin(i->format);
+	return after_write(i, token, do_write(i->format, iov, n, offset, len));
 }
 
 /* --- zeroing -------------------------------------------------------------- */
@@ -357,11 +470,12 @@ int qcow2_zero(struct image *i, uint64_t offset, uint64_t len, bool unmap)
 {
 	struct qcow2 *q = i->format;
 	int r = 0;
-	pthread_rwlock_rdlock(&q->io);
+	unsigned token = transfer_begin(q);
 	for (uint64_t at = offset, end = offset + len; at < end && !r; ) {
 		uint64_t n = MIN(q->cluster_size - (at & (q->cluster_size - 1)), end - at);
 		bool whole = n == q->cluster_size || (!(at & (q->cluster_size - 1)) && at + n == i->size), done = false;
 		pthread_mutex_lock(&q->lock);
+		pending_wait(q, at, n);
 		if (whole)
 			r = q->broken ? q->broken : zero_cluster(q, at, &done);
 		pthread_mutex_unlock(&q->lock);
@@ -369,26 +483,15 @@ int qcow2_zero(struct image *i, uint64_t offset, uint64_t len, bool unmap)
 			r = write_zeros(q, at, n);
 		at += n;
 	}
-	return after_write(i, r);
+	return after_write(i, token, r);
 }
 
 int qcow2_flush(struct image *i)
 {
 	struct qcow2 *q = i->format;
 	pthread_mutex_lock(&q->lock);
-	int r = metadata_sync(q);
-	bool freed = q->nfreed != 0;
+	int r = metadata_flush(q);
 	pthread_mutex_unlock(&q->lock);
-	if (r || !freed)
-		return r;
-	/* invariant 4: nobody is still writing to them, and the disk has forgotten them */
-	pthread_rwlock_wrlock(&q->io);
-	pthread_mutex_lock(&q->lock);
-	r = metadata_sync(q);
-	if (!r)
-		r = apply_freed(q);
-	pthread_mutex_unlock(&q->lock);
-	pthread_rwlock_unlock(&q->io);
 	return r;
 }
 

@@ -51,6 +51,12 @@ static int write_reftable_entry(struct qcow2 *q, uint64_t k)
 	return file_write(q->file, entry, 8, q->reftable_offset + 8 * k);
 }
 
+/* Invariant 5. */
+static void used_up_to(struct qcow2 *q, uint64_t cluster)
+{
+	q->virgin = MAX(q->virgin, cluster << q->cluster_bits);
+}
+
 /* A larger refcount table, with blocks for itself, behind all that is covered. */
 static int grow_reftable(struct qcow2 *q, uint64_t k)
 {
@@ -85,6 +91,7 @@ static int grow_reftable(struct qcow2 *q, uint64_t k)
 		free(table);
 		return metadata_failed(q, r);
 	}
+	used_up_to(q, start + blocks + clusters);
 	free(q->reftable);
 	q->reftable = table;
 	q->reftable_entries = entries;
@@ -115,6 +122,7 @@ static int block_get(struct qcow2 *q, uint64_t cluster, bool make, struct table 
 	if (r)
 		return r;
 	ref_store(q, (*t)->data, 0, 1);
+	used_up_to(q, k * q->refs_per_block + 1);
 	/* invariant 2: the block, then the table's entry */
 	if ((r = file_write(q->file, (*t)->data, q->cluster_size, offset)) || (r = q->file->ops->sync(q->file)))
 		return metadata_failed(q, r);
@@ -176,34 +184,57 @@ int clusters_alloc(struct qcow2 *q, uint64_t want, uint64_t *offset, uint64_t *g
 			break;
 	}
 	q->next_free = c + n;
+	used_up_to(q, c + n);
 	*offset = c << q->cluster_bits;
 	*got = n;
 	return n ? 0 : r;
 }
 
-int cluster_free_later(struct qcow2 *q, uint64_t offset)
+void clusters_put(struct cluster_list *l, uint64_t cluster)
 {
-	if (q->nfreed == q->freed_max) {
-		q->freed_max = q->freed_max ? 2 * q->freed_max : 64;
-		q->freed = xrealloc(q->freed, q->freed_max * sizeof(*q->freed));
+	if (l->n == l->max) {
+		l->max = l->max ? 2 * l->max : 64;
+		l->at = xrealloc(l->at, l->max * sizeof(*l->at));
 	}
-	q->freed[q->nfreed++] = offset >> q->cluster_bits;
-	return 0;
+	l->at[l->n++] = cluster;
 }
 
-int apply_freed(struct qcow2 *q)
+void cluster_free_later(struct qcow2 *q, uint64_t offset)
 {
+	clusters_put(&q->freed, offset >> q->cluster_bits);
+}
+
+/* Neighbours are punched as one hole. */
+struct hole { uint64_t first, n; };
+
+static void hole_add(struct qcow2 *q, struct hole *h, uint64_t cluster)
+{
+	if (h->n && cluster != h->first + h->n) {
+		q->file->ops->punch(q->file, h->first << q->cluster_bits, h->n << q->cluster_bits);
+		h->n = 0;
+	}
+	if (!h->n++)
+		h->first = cluster;
+}
+
+int apply_gone(struct qcow2 *q)
+{
+	struct hole hole = { 0 };
 	int r = 0;
-	for (size_t i = 0; i < q->nfreed && !r; i++) {
+	if (!q->gone.n || q->active[(q->generation + 1) & 1])
+		return 0;
+	for (size_t i = 0; i < q->gone.n && !r; i++) {
 		uint64_t count = 0;
-		r = refcount_add(q, q->freed[i], -1);
+		r = refcount_add(q, q->gone.at[i], -1);
 		if (!r)
-			r = refcount_get(q, q->freed[i], &count);
+			r = refcount_get(q, q->gone.at[i], &count);
 		if (!r && !count) {
-			table_forget(q, q->freed[i] << q->cluster_bits);
-			q->file->ops->punch(q->file, q->freed[i] << q->cluster_bits, q->cluster_size);
+			table_forget(q, q->gone.at[i] << q->cluster_bits);
+			hole_add(q, &hole, q->gone.at[i]);
 		}
 	}
-	q->nfreed = 0;
+	if (hole.n)
+		q->file->ops->punch(q->file, hole.first << q->cluster_bits, hole.n << q->cluster_bits);
+	q->gone.n = 0;
 	return r;
 }

@@ -19,6 +19,15 @@ int metadata_failed(struct qcow2 *q, int r)
 	return r;
 }
 
+struct table *table_peek(struct qcow2 *q, uint64_t offset, enum table_kind kind)
+{
+	struct table *t = *slot(q, offset);
+	if (!t || t->kind != kind)
+		return NULL;
+	t->used = ++q->age;
+	return t;
+}
+
 static int write_tables(struct qcow2 *q, enum table_kind kind, bool *any)
 {
 	*any = false;
@@ -58,6 +67,8 @@ static int write_l1(struct qcow2 *q)
 int metadata_sync(struct qcow2 *q)
 {
 	bool refs, l2;
+	while (q->syncing)
+		pthread_cond_wait(&q->changed, &q->lock);
 	if (q->broken)
 		return q->broken;
 	int r = write_tables(q, TABLE_REFCOUNT, &refs);
@@ -78,6 +89,110 @@ int metadata_sync(struct qcow2 *q)
 	return metadata_failed(q, r);
 }
 
+/* --- a flush that others need not wait for ---------------------------------- */
+
+/* What was dirty when it began, in the order of writing. */
+struct copy { struct copy *next; uint64_t offset, len; uint8_t data[]; };
+
+static void copy_add(struct copy ***last, const void *data, uint64_t len, uint64_t offset)
+{
+	struct copy *c = xmalloc(sizeof(*c) + len);
+	*c = (struct copy){ .offset = offset, .len = len };
+	memcpy(c->data, data, len);
+	**last = c;
+	*last = &c->next;
+}
+
+static struct copy *copy_l2(struct qcow2 *q)
+{
+	struct copy *first = NULL, **last = &first;
+	for (unsigned b = 0; b < TABLE_BUCKETS; b++)
+		for (struct table *t = q->bucket[b]; t; t = t->next) {
+			if (!t->dirty || t->kind != TABLE_L2)
+				continue;
+			copy_add(&last, t->data, q->cluster_size, t->offset);
+			t->dirty = false;
+			t->busy = true;
+		}
+	return first;
+}
+
+static struct copy *copy_l1(struct qcow2 *q)
+{
+	struct copy *first = NULL, **last = &first;
+	uint8_t sector[512];
+	for (uint32_t s = 0; q->any_l1_dirty && s < (q->l1_size + 63) / 64; s++) {
+		if (!q->l1_dirty[s])
+			continue;
+		uint32_t n = MIN(q->l1_size - s * 64, 64u);
+		for (uint32_t i = 0; i < n; i++)
+			be64_put(sector + 8 * i, q->l1[s * 64 + i]);
+		copy_add(&last, sector, 8 * n, q->l1_offset + s * 512ull);
+		q->l1_dirty[s] = false;
+	}
+	q->any_l1_dirty = false;
+	return first;
+}
+
+/* Written and synced, freed in any case. */
+static int copies_down(struct qcow2 *q, struct copy *c, int r)
+{
+	bool any = c && !r;
+	for (struct copy *next; c; c = next) {
+		next = c->next;
+		r = r ? r : file_write(q->file, c->data, c->len, c->offset);
+		free(c);
+	}
+	return any && !r ? q->file->ops->sync(q->file) : r;
+}
+
+static void no_longer_busy(struct qcow2 *q)
+{
+	for (unsigned b = 0; b < TABLE_BUCKETS; b++)
+		for (struct table *t = q->bucket[b]; t; t = t->next)
+			t->busy = false;
+}
+
+/* Invariant 4: `taken` has gone from the disk now; old transfers may still know it. */
+static int settle(struct qcow2 *q, struct cluster_list *taken)
+{
+	int r = apply_gone(q);
+	struct cluster_list *to = q->gone.n ? &q->freed : &q->gone;
+	bool flip = to == &q->gone && taken->n;
+	for (size_t i = 0; i < taken->n; i++)
+		clusters_put(to, taken->at[i]);
+	free(taken->at);
+	q->generation += flip;
+	return r ? r : apply_gone(q);
+}
+
+int metadata_flush(struct qcow2 *q)
+{
+	bool refs;
+	while (q->syncing)
+		pthread_cond_wait(&q->changed, &q->lock);
+	if (q->broken)
+		return q->broken;
+	int r = write_tables(q, TABLE_REFCOUNT, &refs);
+	struct copy *l2 = r ? NULL : copy_l2(q), *l1 = r ? NULL : copy_l1(q);
+	struct cluster_list taken = q->freed;
+	q->freed = (struct cluster_list){ 0 };
+	q->syncing = true;
+	pthread_mutex_unlock(&q->lock);
+	if (!r)
+		r = q->file->ops->sync(q->file);
+	r = copies_down(q, l2, r);
+	r = copies_down(q, l1, r);
+	pthread_mutex_lock(&q->lock);
+	q->syncing = false;
+	no_longer_busy(q);
+	pthread_cond_broadcast(&q->changed);
+	if (!r)
+		return settle(q, &taken);
+	free(taken.at);               /* they stay counted: leaks */
+	return metadata_failed(q, r);
+}
+
 /* Make room: the oldest clean table goes; if all are dirty, none is afterwards. */
 static int evict(struct qcow2 *q)
 {
@@ -85,12 +200,14 @@ static int evict(struct qcow2 *q)
 		struct table *oldest = NULL;
 		for (unsigned b = 0; b < TABLE_BUCKETS; b++)
 			for (struct table *t = q->bucket[b]; t; t = t->next)
-				if (!t->dirty && (!oldest || t->used < oldest->used))
+				if (!t->dirty && !t->busy && (!oldest || t->used < oldest->used))
 					oldest = t;
 		if (oldest) {
 			table_forget(q, oldest->offset);
 			return 0;
 		}
+		if (q->syncing)
+			return 0;     /* until the flush has ended there may be a few more */
 		int r = metadata_sync(q);
 		if (r)
 			return r;

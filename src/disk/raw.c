@@ -207,9 +207,7 @@ static bool raw_open(struct disk *d, int fd, const struct disk_options *o, struc
 			 (unsigned)(d->info.size % 512), o->path);
 	d->info.size = ALIGN_DOWN(d->info.size, 512);
 	d->info.discard = !o->readonly;
-	struct aio *aio = o->no_uring ? NULL : aio_uring_new(d->loop, fd, NULL);
-	if (!aio)
-		aio = aio_pool_new(d->loop, fd, err);
+	struct aio *aio = aio_new(d->loop, &fd, 1, o->no_uring, err);
 	if (!aio) {
 		error_prefix(err, "disk '%s'", o->path);
 		return false;

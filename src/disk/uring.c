@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Asynchronous file operations over io_uring.  A ring escapes seccomp, so it is
- * born disabled and restricted to the four operations used here, on its one
- * registered file, before it is enabled.
+ * born disabled and restricted to the four operations used here, on its
+ * registered files, before it is enabled.
+ *
+ * What is in the page cache is complete when the submission returns: it is
+ * reaped there, without a turn of the loop.
  */
 #include "disk/aio.h"
 
 #include <liburing.h>
 
-enum { ENTRIES = 128 };
+enum { ENTRIES = 128, REAP_MAX = 1024 };
 
 struct uring {
 	struct aio aio;
@@ -16,16 +19,17 @@ struct uring {
 	struct loop_fd *watch;
 	struct aio_op *first, **last;     /* waiting for room in the ring */
 	unsigned queued, in_ring;
+	bool reaping;                     /* callbacks that submit more: the outer reap goes on */
 };
 
 static void prepare(struct io_uring_sqe *sqe, struct aio_op *op)
 {
 	switch (op->kind) {
-	case AIO_READ: io_uring_prep_readv(sqe, 0, op->iov, op->niov, op->offset); break;
-	case AIO_WRITE: io_uring_prep_writev(sqe, 0, op->iov, op->niov, op->offset); break;
-	case AIO_SYNC: io_uring_prep_fsync(sqe, 0, IORING_FSYNC_DATASYNC); break;
+	case AIO_READ: io_uring_prep_readv(sqe, (int)op->file, op->iov, op->niov, op->offset); break;
+	case AIO_WRITE: io_uring_prep_writev(sqe, (int)op->file, op->iov, op->niov, op->offset); break;
+	case AIO_SYNC: io_uring_prep_fsync(sqe, (int)op->file, IORING_FSYNC_DATASYNC); break;
 	case AIO_FALLOCATE:
-		io_uring_prep_fallocate(sqe, 0, op->mode, (off_t)op->offset, (off_t)op->length);
+		io_uring_prep_fallocate(sqe, (int)op->file, op->mode, (off_t)op->offset, (off_t)op->length);
 		break;
 	}
 	sqe->flags |= IOSQE_FIXED_FILE;
@@ -48,9 +52,8 @@ static void fill(struct uring *u)
 	}
 }
 
-static void uring_flush(struct aio *a)
+static void push(struct uring *u)
 {
-	struct uring *u = container_of(a, struct uring, aio);
 	fill(u);
 	while (u->queued) {
 		int n = io_uring_submit(&u->ring);
@@ -62,25 +65,41 @@ static void uring_flush(struct aio *a)
 	}
 }
 
+/* What is left after so many is met on the loop's next turn: others want theirs. */
+static void reap(struct uring *u)
+{
+	struct io_uring_cqe *cqe;
+	bool outer = u->reaping;
+	unsigned budget = REAP_MAX;
+	u->reaping = true;
+	do {
+		for (; budget && !io_uring_peek_cqe(&u->ring, &cqe); budget--) {
+			struct aio_op *op = io_uring_cqe_get_data(cqe);
+			int64_t result = cqe->res;
+			io_uring_cqe_seen(&u->ring, cqe);
+			u->in_ring--;
+			op->done(op, result);
+		}
+		push(u);
+	} while (budget && io_uring_cq_ready(&u->ring));
+	u->reaping = outer;
+}
+
+static void uring_flush(struct aio *a)
+{
+	struct uring *u = container_of(a, struct uring, aio);
+	if (u->reaping)
+		return;                   /* pushed as one batch when the completions are through */
+	push(u);
+	reap(u);
+}
+
 static void uring_submit(struct aio *a, struct aio_op *op)
 {
 	struct uring *u = container_of(a, struct uring, aio);
 	op->next = NULL;
 	*u->last = op;
 	u->last = &op->next;
-}
-
-static void reap(struct uring *u)
-{
-	struct io_uring_cqe *cqe;
-	while (!io_uring_peek_cqe(&u->ring, &cqe)) {
-		struct aio_op *op = io_uring_cqe_get_data(cqe);
-		int64_t result = cqe->res;
-		io_uring_cqe_seen(&u->ring, cqe);
-		u->in_ring--;
-		op->done(op, result);
-	}
-	uring_flush(&u->aio);
 }
 
 static void ring_ready(void *opaque, int events)
@@ -92,7 +111,7 @@ static void uring_wait(struct aio *a)
 {
 	struct uring *u = container_of(a, struct uring, aio);
 	struct io_uring_cqe *cqe;
-	uring_flush(a);
+	push(u);
 	if (u->in_ring > u->queued)
 		io_uring_wait_cqe(&u->ring, &cqe);
 	reap(u);
@@ -121,9 +140,9 @@ static int restrict_ring(struct io_uring *ring)
 	return io_uring_register((unsigned)ring->ring_fd, IORING_REGISTER_RESTRICTIONS, r, ARRAY_SIZE(r));
 }
 
-static int start_ring(struct io_uring *ring, int fd)
+static int start_ring(struct io_uring *ring, const int *fds, unsigned nfds)
 {
-	int r = io_uring_register_files(ring, &fd, 1);
+	int r = io_uring_register_files(ring, fds, nfds);
 	if (!r)
 		r = restrict_ring(ring);
 	return r ? r : io_uring_register((unsigned)ring->ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
@@ -131,7 +150,7 @@ static int start_ring(struct io_uring *ring, int fd)
 
 static const struct aio_ops uring_ops = { uring_submit, uring_flush, uring_wait, uring_free };
 
-struct aio *aio_uring_new(struct loop *l, int fd, struct error *err)
+struct aio *aio_uring_new(struct loop *l, const int *fds, unsigned nfds, struct error *err)
 {
 	struct uring *u = xnew(struct uring);
 	u->aio.ops = &uring_ops;
@@ -141,7 +160,7 @@ struct aio *aio_uring_new(struct loop *l, int fd, struct error *err)
 		free(u);
 		return error_null(err, -r, "cannot create an io_uring");
 	}
-	r = start_ring(&u->ring, fd);
+	r = start_ring(&u->ring, fds, nfds);
 	if (r < 0) {
 		io_uring_queue_exit(&u->ring);
 		free(u);

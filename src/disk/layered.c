@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A struct disk over a chain of blocking images (qcow2).  Data whose place in one
+ * of the files is known without waiting goes straight to io_uring from the loop's
+ * thread; all else (tables to load, clusters to make, zeros, flushes) is done by a
+ * few threads.
+ */
+#include "disk/format.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include "disk/aio.h"
+#include "disk/image.h"
+
+enum { THREADS = 4 };
+
+struct layered {
+	struct image *image;
+	struct workers *workers;
+	struct aio *aio;
+	struct image *layer[AIO_FILES_MAX];   /* whose file the aio has under that number */
+	unsigned nlayers;
+	unsigned direct;                      /* requests in aio; the others are with the workers */
+	bool plugged;
+	struct job *spare;
+};
+
+struct job {
+	struct work work;
+	struct aio_op op;
+	struct disk *disk;
+	struct disk_request *r;
+	int result;
+	unsigned token;
+	struct job *next;
+};
+
+static void finish(struct job *j, int result)
+{
+	struct disk *d = j->disk;
+	struct layered *l = d->format;
+	struct disk_request *r = j->r;
+	j->next = l->spare;
+	l->spare = j;
+	disk_done(d, r, result);
+}
+
+static void slow_run(struct work *w)
+{
+	struct job *j = container_of(w, struct job, work);
+	struct image *i = ((struct layered *)j->disk->format)->image;
+	const struct disk_request *r = j->r;
+	switch (r->op) {
+	case DISK_READ: j->result = i->ops->read(i, r->iov, r->niov, r->offset, r->length); break;
+	case DISK_WRITE: j->result = i->ops->write(i, r->iov, r->niov, r->offset, r->length); break;
+	case DISK_FLUSH: j->result = i->readonly ? 0 : i->ops->flush(i); break;
+	case DISK_DISCARD: j->result = i->ops->zero(i, r->offset, r->length, true); break;
+	case DISK_WRITE_ZEROES: j->result = i->ops->zero(i, r->offset, r->length, r->unmap); break;
+	}
+}
+
+static void slow_done(struct work *w)
+{
+	struct job *j = container_of(w, struct job, work);
+	finish(j, j->result);
+}
+
+static void slow(struct job *j)
+{
+	struct layered *l = j->disk->format;
+	j->work = (struct work){ .run = slow_run, .done = slow_done };
+	workers_submit(l->workers, &j->work);
+}
+
+/* Whatever is unusual (the end of the file, EINTR) is done again the slow way. */
+static void direct_done(struct aio_op *op, int64_t result)
+{
+	struct job *j = container_of(op, struct job, op);
+	struct layered *l = j->disk->format;
+	struct image *i = l->layer[op->file];
+	if (i->ops->landed)
+		i->ops->landed(i, j->token);
+	l->direct--;
+	if (result >= 0 && (uint64_t)result == op->length)
+		finish(j, 0);
+	else
+		slow(j);
+}
+
+/* Down the chain, to the file that has it. */
+static bool direct(struct layered *l, struct job *j)
+{
+	struct disk_request *r = j->r;
+	bool writes = r->op == DISK_WRITE;
+	uint64_t host;
+	if (r->op > DISK_WRITE)
+		return false;
+	for (unsigned n = 0; n < l->nlayers; n++) {
+		struct image *i = l->layer[n];
+		if (r->offset > i->size || r->length > i->size - r->offset || !i->ops->direct)
+			return false;
+		switch (i->ops->direct(i, r->offset, r->length, writes, &host, &j->token)) {
+		case DIRECT_NO: return false;
+		case DIRECT_BELOW: continue;
+		case DIRECT_ZERO:
+			iov_zero(r->iov, r->niov);
+			finish(j, 0);
+			return true;
+		case DIRECT_HERE:
+			j->op = (struct aio_op){ .kind = writes ? AIO_WRITE : AIO_READ, .file = n, .iov = r->iov,
+						 .niov = r->niov, .offset = host, .length = r->length,
+						 .done = direct_done };
+			l->direct++;
+			l->aio->ops->submit(l->aio, &j->op);
+			if (!l->plugged)
+				l->aio->ops->flush(l->aio);
+			return true;
+		}
+	}
+	return false;
+}
+
+static void layered_submit(struct disk *d, struct disk_request *r)
+{
+	struct layered *l = d->format;
+	struct job *j = l->spare;
+	if (j)
+		l->spare = j->next;
+	else
+		j = xnew(struct job);
+	j->disk = d;
+	j->r = r;
+	if (!direct(l, j))
+		slow(j);
+}
+
+static void layered_plug(struct disk *d, bool on)
+{
+	struct layered *l = d->format;
+	l->plugged = on;
+	if (!on && l->direct)
+		l->aio->ops->flush(l->aio);
+}
+
+static void layered_wait(struct disk *d)
+{
+	struct layered *l = d->format;
+	if (l->direct)
+		l->aio->ops->wait(l->aio);
+	else
+		workers_wait(l->workers);
+}
+
+static void layered_close(struct disk *d)
+{
+	struct layered *l = d->format;
+	if (l->aio)
+		l->aio->ops->free(l->aio);
+	if (l->workers)
+		workers_free(l->workers);
+	image_close(l->image);
+	for (struct job *j = l->spare, *next; j; j = next) {
+		next = j->next;
+		free(j);
+	}
+	free(l);
+}
+
+/* On a descriptor of its own: `fd` stays the caller's until all has gone well. */
+static struct image *open_chain(int fd, const struct disk_options *o, struct error *err)
+{
+	struct image_open io = { .path = o->path, .format = o->format, .readonly = o->readonly,
+				 .backing_fds = o->backing_fds, .nbacking_fds = o->nbacking_fds };
+	io.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (io.fd < 0)
+		return error_null(err, errno, "cannot use disk '%s'", o->path);
+	return image_open(&io, err);
+}
+
+static bool start(struct layered *l, struct disk *d, const struct disk_options *o, struct error *err)
+{
+	int fds[AIO_FILES_MAX];
+	for (struct image *i = l->image; i && l->nlayers < AIO_FILES_MAX; i = i->backing) {
+		l->layer[l->nlayers] = i;
+		fds[l->nlayers++] = image_file_descriptor(i->file);
+	}
+	l->aio = aio_new(d->loop, fds, l->nlayers, o->no_uring, err);
+	l->workers = l->aio ? workers_new(d->loop, THREADS, err) : NULL;
+	return l->workers != NULL;
+}
+
+static bool layered_open(struct disk *d, int fd, const struct disk_options *o, struct error *err)
+{
+	struct image *i = open_chain(fd, o, err);
+	if (!i)
+		return false;
+	struct layered *l = xnew(struct layered);
+	l->image = i;
+	d->format = l;
+	d->info.size = ALIGN_DOWN(i->size, 512);
+	d->info.discard = !o->readonly;
+	if (d->info.size ? start(l, d, o, err) : error_set(err, 0, "disk '%s' is empty", o->path)) {
+		close(fd);
+		for (unsigned k = 0; k < o->nbacking_fds; k++)
+			close(o->backing_fds[k]);
+		return true;
+	}
+	layered_close(d);
+	return false;
+}
+
+const struct disk_ops disk_qcow2 = {
+	.format = "qcow2", .open = layered_open, .submit = layered_submit, .plug = layered_plug,
+	.wait = layered_wait, .close = layered_close,
+};

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Threads for what blocks: see workers.h. Two lists under one lock. */
+#include "disk/workers.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+
+enum { THREADS_MAX = 8, STACK = 256 * 1024 };
+
+struct workers {
+	int event;
+	struct loop_fd *watch;
+	pthread_mutex_t lock;
+	pthread_cond_t work, finished;
+	struct work *todo, **todo_last, *done, **done_last;
+	bool stop;
+	unsigned nthreads;
+	pthread_t thread[THREADS_MAX];
+};
+
+/* The next one, or NULL when the threads end. */
+static struct work *take(struct workers *ws)
+{
+	pthread_mutex_lock(&ws->lock);
+	while (!ws->todo && !ws->stop)
+		pthread_cond_wait(&ws->work, &ws->lock);
+	struct work *w = ws->todo;
+	if (w && !(ws->todo = w->next))
+		ws->todo_last = &ws->todo;
+	pthread_mutex_unlock(&ws->lock);
+	return w;
+}
+
+static void give(struct workers *ws, struct work *w)
+{
+	pthread_mutex_lock(&ws->lock);
+	bool first = !ws->done;
+	w->next = NULL;
+	*ws->done_last = w;
+	ws->done_last = &w->next;
+	pthread_cond_signal(&ws->finished);
+	pthread_mutex_unlock(&ws->lock);
+	if (first)
+		eventfd_write(ws->event, 1);
+}
+
+static void *worker(void *opaque)
+{
+	struct workers *ws = opaque;
+	for (struct work *w; (w = take(ws)); give(ws, w))
+		w->run(w);
+	return NULL;
+}
+
+void workers_submit(struct workers *ws, struct work *w)
+{
+	pthread_mutex_lock(&ws->lock);
+	w->next = NULL;
+	*ws->todo_last = w;
+	ws->todo_last = &w->next;
+	pthread_cond_signal(&ws->work);
+	pthread_mutex_unlock(&ws->lock);
+}
+
+static void complete(struct workers *ws, bool wait)
+{
+	pthread_mutex_lock(&ws->lock);
+	while (wait && !ws->done)
+		pthread_cond_wait(&ws->finished, &ws->lock);
+	struct work *w = ws->done;
+	ws->done = NULL;
+	ws->done_last = &ws->done;
+	pthread_mutex_unlock(&ws->lock);
+	for (struct work *next; w; w = next) {
+		next = w->next;
+		w->done(w);
+	}
+}
+
+void workers_wait(struct workers *ws)
+{
+	complete(ws, true);
+}
+
+static void event_ready(void *opaque, int events)
+{
+	struct workers *ws = opaque;
+	eventfd_t n;
+	eventfd_read(ws->event, &n);
+	complete(ws, false);
+}
+
+void workers_free(struct workers *ws)
+{
+	pthread_mutex_lock(&ws->lock);
+	ws->stop = true;
+	pthread_cond_broadcast(&ws->work);
+	pthread_mutex_unlock(&ws->lock);
+	for (unsigned i = 0; i < ws->nthreads; i++)
+		pthread_join(ws->thread[i], NULL);
+	if (ws->watch)
+		loop_fd_del(ws->watch);
+	if (ws->event >= 0)
+		close(ws->event);
+	pthread_cond_destroy(&ws->work);
+	pthread_cond_destroy(&ws->finished);
+	pthread_mutex_destroy(&ws->lock);
+	free(ws);
+}
+
+/* Threads take no signals: those belong to the vCPUs and the main thread. */
+static int start_threads(struct workers *ws, unsigned want)
+{
+	pthread_attr_t attr;
+	sigset_t all, old;
+	int e = 0;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK);
+	while (ws->nthreads < MIN(want, (unsigned)THREADS_MAX) &&
+	       !(e = pthread_create(&ws->thread[ws->nthreads], &attr, worker, ws)))
+		ws->nthreads++;
+	pthread_attr_destroy(&attr);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return e;
+}
+
+struct workers *workers_new(struct loop *l, unsigned threads, struct error *err)
+{
+	struct workers *ws = xnew(struct workers);
+	ws->todo_last = &ws->todo;
+	ws->done_last = &ws->done;
+	ws->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int e = errno;
+	pthread_mutex_init(&ws->lock, NULL);
+	pthread_cond_init(&ws->work, NULL);
+	pthread_cond_init(&ws->finished, NULL);
+	if (ws->event >= 0)
+		ws->watch = loop_fd_add(l, ws->event, LOOP_READ, event_ready, ws);
+	if (ws->watch)
+		e = start_threads(ws, threads);
+	if (ws->nthreads)
+		return ws;
+	workers_free(ws);
+	return error_null(err, e, "cannot start the threads for disk I/O");
+}
