@@ -11,12 +11,13 @@ $(B)/tests/oracle: $(ORACLE_OBJS) $(TESTLIB) $(LIB)
 	@$(CC) $(SAN) -pthread -o $@ $(ORACLE_OBJS) $(TESTLIB) $(LIB) -Wl,--as-needed $(LIBS_TEST)
 GUEST_TESTS += $(B)/tests/oracle
 
-# make campaign-oracle ENGINE=jit CASES=100000000 STEPS=1 SEED=...
-ENGINE ?= interp
-CASES ?= 10000000
-STEPS ?= 1
-SEED ?= $(shell date +%s)
+# make campaign-oracle ENGINE=jit CASES=100000000 SEED=1 STEPS=1
+# Its record keeps the progress: ended at any time, the same command goes on.
+# make campaign-oracle-sum ENGINE=jit: the sum over all seeds' records.
+ORACLE = $(B)/tests/oracle -e $(or $(ENGINE),interp) -n $(or $(CASES),10000000) -k $(or $(STEPS),1) -s $(or $(SEED),1) -c
 campaign-oracle: $(B)/tests/oracle
-	$(B)/tests/oracle -e $(ENGINE) -n $(CASES) -k $(STEPS) -s $(SEED) -c
+	$(ORACLE) -r $(B)/oracle-$(or $(ENGINE),interp)-$(or $(STEPS),1)-$(or $(SEED),1).record
+campaign-oracle-sum: $(B)/tests/oracle
+	$(B)/tests/oracle -t $(B)/oracle-$(or $(ENGINE),interp)-*.record
 campaign-decode: $(B)/tests/decode_test
-	DECODE_CASES=100000000 DECODE_SEED=$(SEED) $(B)/tests/decode_test
+	DECODE_CASES=100000000 DECODE_SEED=$(or $(SEED),1) $(B)/tests/decode_test

@@ -83,8 +83,14 @@ static const struct { uint16_t op; uint8_t what; const char *reason; } on_fault[
 	{ OP_X87, LOOSE_FAULT, "FIST with an unmasked exception does not reach its memory" },
 	{ OP_VEC_MASKMOV, LOOSE_CR2, "an element over a page boundary: its last byte" },
 	{ OP_VEC, LOOSE_MXCSR, "VCVTPS2PH has its flags set before the store" },
+	{ OP_MOVBE, LOOSE_CR2 | LOOSE_MEMORY, "with 66 and REX.W, byte by byte" },
 	{ OP_VEC, LOOSE_X87, "MMX: TOP is cleared before the memory is reached" },
 };
+
+bool movbe_in_parts(const struct x86_insn *i)
+{
+	return i->op == OP_MOVBE && i->opsize == 8 && i->prefix & PFX_66;
+}
 
 static unsigned loose(const struct oracle_case *c, const struct native_state *s)
 {
@@ -94,7 +100,7 @@ static unsigned loose(const struct oracle_case *c, const struct native_state *s)
 	for (unsigned n = 0; n < c->steps && c->step[n].at <= s->rip; n++)
 		i = &c->step[n].insn;
 	for (unsigned n = 0; n < ARRAY_SIZE(on_fault) && s->signal; n++)
-		if (on_fault[n].op == i->op)
+		if (on_fault[n].op == i->op && (i->op != OP_MOVBE || movbe_in_parts(i)))
 			what |= on_fault[n].what;
 	return what;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The smallest machine that an engine runs: long mode with paging, one user code
- * page and four user data pages at the addresses that native code uses.  Every
+ * page and two user data pages at the addresses that native code uses.  Every
  * exception ends in a HLT of its own at CPL 0; INT3 behind a case ends it.
  */
 #include "oracle/oracle.h"

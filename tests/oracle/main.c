@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The campaign: cases go round all forms, so that each has its share.
- *   oracle [-e ENGINE] [-n CASES] [-s SEED] [-i INDEX] [-k STEPS] [-c] [-m MAX] [-o OP]
- * -i runs one case; -k instructions in a case; -c prints the coverage table;
- * -m ends after that many failures; -o only forms of that op first.  Cases run in a child, so that wild code
- * costs one case and not the campaign.  Without options: the short fixed run
- * that belongs to the tests, over every engine.
+ *   oracle [-e ENGINE] [-n CASES] [-b BEGIN] [-s SEED] [-i INDEX] [-k STEPS] [-c] [-m MAX] [-o OP] [-r RECORD]
+ *   oracle -t RECORD...
+ * -b begins at that case; -i runs one; -k instructions in a case; -c prints the
+ * coverage table; -m ends after that many failures; -o only forms of that op first;
+ * -r keeps progress in a file and goes on from it; -t sums such files.  Cases run in
+ * a child, so that wild code costs one case and not the campaign.  Without options:
+ * the short fixed run that belongs to the tests, over every engine.
  */
 #include "oracle/oracle.h"
 #include <asm/ldt.h>
@@ -19,14 +21,11 @@
 enum { FLAT_SELECTOR = 0x2b };
 
 struct options {
-	const char *engine, *op;
-	uint64_t cases, seed, only;
+	const char *engine, *op, *record;
+	uint64_t end, begin, seed;
 	unsigned steps, most;
-	bool coverage, single;
+	bool coverage, single, sum;
 };
-
-/* Shared with the child. */
-struct progress { uint64_t next, failures, skipped, faults; };
 
 static struct guest *guest;
 static uint8_t *native_data;
@@ -92,27 +91,31 @@ static int set_up(const struct options *o, const struct x86_model *model, struct
 	return 0;
 }
 
-static void one_case(struct oracle_case *c, const struct options *o, struct form *forms, unsigned count,
-		     struct progress *p)
+static void one_case(struct oracle_case *c, const struct options *o, struct record *r)
 {
 	char text[256];
+	struct form *first = &r->forms[c->index % r->count];
 
-	if (o->op && strcmp(o->op, x86_op_info[forms[c->index % count].op].name))
+	if (o->op && strcmp(o->op, x86_op_info[first->op].name))
 		return;
-	memset(c->data + 0x780, 0, 0x180);
-	if (!case_make(c, forms, count, &forms[c->index % count], o->steps)) {
-		p->skipped++;
+	if (!case_make(c, r->forms, r->count, first, o->steps)) {
+		r->skipped++;
 		return;
 	}
 	for (unsigned n = 0; n < c->steps; n++)
 		c->step[n].form->cases++;
 	if (o->single || !case_run(c, text, sizeof(text))) {
 		case_shrink_and_print(c);
-		p->failures++;
+		r->failures++;
 	}
 }
 
-static int run_child(const struct options *o, struct form *forms, unsigned count, struct progress *p)
+static bool goes_on(const struct options *o, const struct record *r)
+{
+	return r->next < o->end && r->failures < o->most;
+}
+
+static int run_child(const struct options *o, struct record *r)
 {
 	static struct oracle_case c;
 	struct error err;
@@ -127,34 +130,36 @@ static int run_child(const struct options *o, struct form *forms, unsigned count
 	c.model = model;
 	c.lazy_flags = strcmp(o->engine, "jit") == 0;
 	c.seed = o->seed;
-	while (p->next < o->cases && p->failures < o->most) {
-		c.index = p->next++;
-		one_case(&c, o, forms, count, p);
-		p->faults += faults;
+	while (goes_on(o, r)) {
+		if ((c.index = r->next++) % 8192 == 0)
+			record_progress(r, o->end);
+		one_case(&c, o, r);
+		r->faults += faults;
 		faults = 0;
 	}
+	record_progress(r, o->end);
 	return 0;
 }
 
 /* A child that dies loses a case: say which, go on behind it. */
-static int campaign(const struct options *o, struct form *forms, unsigned count, struct progress *p)
+static int campaign(const struct options *o, struct record *r)
 {
 	if (o->single)
-		return run_child(o, forms, count, p);   /* for the debugger */
-	while (p->next < o->cases && p->failures < o->most) {
+		return run_child(o, r);         /* for the debugger */
+	while (goes_on(o, r)) {
 		int status;
 		fflush(stdout);
 		pid_t pid = fork();
 
 		if (pid == 0)
-			_exit(run_child(o, forms, count, p));
+			_exit(run_child(o, r));
 		waitpid(pid, &status, 0);
 		if (WIFEXITED(status) && WEXITSTATUS(status))
 			return WEXITSTATUS(status);
 		if (WIFSIGNALED(status)) {
-			printf("case %lu of seed 0x%lx: died of signal %d (%s)\n", p->next - 1, o->seed,
-			       WTERMSIG(status), x86_op_info[forms[(p->next - 1) % count].op].name);
-			p->failures++;
+			printf("case %lu of seed 0x%lx: died of signal %d (%s)\n", r->next - 1, o->seed,
+			       WTERMSIG(status), x86_op_info[r->forms[(r->next - 1) % r->count].op].name);
+			r->failures++;
 		}
 	}
 	return 0;
@@ -162,55 +167,71 @@ static int campaign(const struct options *o, struct form *forms, unsigned count,
 
 static struct options parse(int argc, char **argv)
 {
-	struct options o = { .engine = "interp", .cases = 300000, .seed = 1, .steps = 1, .most = 20 };
+	struct options o = { .engine = "interp", .end = 300000, .seed = 1, .steps = 1, .most = 20 };
 	int opt;
 
-	while ((opt = getopt(argc, argv, "e:n:s:i:k:m:o:c")) != -1)
+	while ((opt = getopt(argc, argv, "e:n:b:s:i:k:m:o:r:ct")) != -1)
 		switch (opt) {
 		case 'e': o.engine = optarg; break;
-		case 'n': o.cases = strtoull(optarg, NULL, 0); break;
+		case 'n': o.end = strtoull(optarg, NULL, 0); break;
+		case 'b': o.begin = strtoull(optarg, NULL, 0); break;
 		case 's': o.seed = strtoull(optarg, NULL, 0); break;
-		case 'i': o.only = strtoull(optarg, NULL, 0); o.single = true; break;
+		case 'i': o.begin = strtoull(optarg, NULL, 0); o.single = true; break;
 		case 'k': o.steps = MIN(strtoul(optarg, NULL, 0), (unsigned long)CASE_STEPS); break;
 		case 'm': o.most = strtoul(optarg, NULL, 0); break;
 		case 'o': o.op = optarg; break;
+		case 'r': o.record = optarg; break;
 		case 'c': o.coverage = true; break;
+		case 't': o.sum = true; break;
 		default: exit(2);
 		}
+	o.end = o.single ? o.begin + 1 : o.begin + o.end;
 	return o;
 }
 
-static void *shared(size_t n)
+static void report(const struct record *r, const char *what, bool coverage)
 {
-	return mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (coverage)
+		forms_print_coverage(r->forms, r->count, 1000);
+	printf("oracle: engine %s, %s, %lu cases of %u forms, %lu not built, %lu faulted, %lu failures, %lu s\n",
+	       r->engine, what, r->next - r->begin, r->count, r->skipped, r->faults, r->failures, r->ms / 1000);
 }
 
-static int run(struct options o, struct form *forms, unsigned count)
+static int run(struct options o, const struct form *forms, unsigned count)
 {
-	struct progress *p = shared(sizeof(*p));
-	struct timespec t0, t1;
+	struct record *r, want = { .seed = o.seed, .begin = o.begin, .next = o.begin, .steps = o.steps };
+	struct error err;
+	char what[80];
 	int status;
 
-	p->next = o.single ? o.only : 0;
-	o.cases = o.single ? o.only + 1 : o.cases;
-	clock_gettime(CLOCK_MONOTONIC, &t0);
-	status = campaign(&o, forms, count, p);
-	clock_gettime(CLOCK_MONOTONIC, &t1);
-	if (o.coverage)
-		forms_print_coverage(forms, count, 1000);
-	printf("oracle: engine %s, seed 0x%lx, %lu cases of %u forms, %lu not built, %lu faulted, "
-	       "%lu failures, %ld s\n", o.engine, o.seed, p->next, count, p->skipped, p->faults, p->failures, t1.tv_sec - t0.tv_sec);
-	return status ? status : p->failures != 0;
+	snprintf(want.engine, sizeof(want.engine), "%s", o.engine);
+	if (!(r = record_open(o.record, &want, forms, count, &err)))
+		return fprintf(stderr, "oracle: %s\n", err.text), 2;
+	status = campaign(&o, r);
+	snprintf(what, sizeof(what), "seed 0x%lx from %lu, %u at a time", o.seed, o.begin, o.steps);
+	report(r, what, o.coverage);
+	return status ? status : r->failures != 0;
 }
 
-static int run_short(struct form *forms, unsigned count)
+static int sum(char *const *paths, const struct form *forms, unsigned count)
+{
+	struct error err;
+	struct record *r = record_sum(paths, forms, count, &err);
+
+	if (!r)
+		return fprintf(stderr, "oracle: %s\n", err.text), 2;
+	report(r, "sum", true);
+	return r->failures != 0;
+}
+
+static int run_short(const struct form *forms, unsigned count)
 {
 	static const char *const engines[] = { "interp", "jit" };
 	int status = 0;
 
 	for (unsigned n = 0; n < ARRAY_SIZE(engines); n++)
 		for (unsigned steps = 1; steps <= 6; steps += 5)
-			status |= run((struct options){ .engine = engines[n], .cases = count, .seed = 2026,
+			status |= run((struct options){ .engine = engines[n], .end = count, .seed = 2026,
 							.steps = steps, .most = 10 }, forms, count);
 	return status;
 }
@@ -218,10 +239,10 @@ static int run_short(struct form *forms, unsigned count)
 int main(int argc, char **argv)
 {
 	unsigned count;
-	struct form *list = forms_enumerate(x86_model_find("max", NULL), &count);
-	struct form *forms = shared(count * sizeof(*forms));
+	auto_free struct form *forms = forms_enumerate(x86_model_find("max", NULL), &count);
+	struct options o = parse(argc, argv);
 
-	memcpy(forms, list, count * sizeof(*forms));
-	free(list);
-	return argc > 1 ? run(parse(argc, argv), forms, count) : run_short(forms, count);
+	if (o.sum)
+		return sum(argv + optind, forms, count);
+	return argc > 1 ? run(o, forms, count) : run_short(forms, count);
 }

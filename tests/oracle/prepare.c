@@ -22,25 +22,35 @@ struct builder {
 
 /* --- values ------------------------------------------------------------------ */
 
+/*
+ * Half of them plain random, the others where arithmetic changes its mind.  One draw
+ * each: a case takes some 150.  Which kind, and which of the list, is told by bits
+ * of the state, which the product does not show.
+ */
 static uint64_t interesting(struct rng *r)
 {
-	static const uint64_t values[] = {
+	static const uint64_t values[64] = {
 		0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff,
 		0x7fffffffffffffff, 0x8000000000000000, 0xffffffffffffffff, 31, 32, 63, 64,
 		0x3f800000, 0xbf800000, 0x7f800000, 0x7fc00000, 0x7f800001, 0x00000001, 0x4f000000,
 		0x3ff0000000000000, 0xbff0000000000000, 0x7ff0000000000000, 0x7ff8000000000000,
 		0x7ff0000000000001, 0x0010000000000000, 0x43e0000000000000, 0x0000000000000001,
 		0x3f8000003f800000, 0x7f8000007fc00000, 0x8000000080000000, 0x3fffffffffffffff,
+		0xfffffffffffffffe, 0xffffffff00000000, 0x5555555555555555, 0xaaaaaaaaaaaaaaaa,
+		0x0123456789abcdef, 0x00ff00ff00ff00ff, 0x8000800080008000, 0x7fff7fff7fff7fff,
+		0x8080808080808080, 0x7f7f7f7f7f7f7f7f, 0x3f8000004f000000, 0xcf000000bf800000,
+		0xc3e0000000000000, 0x41dfffffffc00000, 0xc1e0000000000000, 0x47efffffe0000000,
+		0x36a0000000000000, 0x380fffffe0000000, 0xfff0000000000000, 0xfff8000000000000,
+		0xff800000ffc00000, 0x007fffff00800000, 0x807fffff80800000, 0x7bff7c007e000001,
+		0x0400040003ff8001, 0xfbfffc00fe00fc01,
 	};
-	uint64_t v = rng_next(r);
+	uint64_t v = rng_next(r), which = r->state >> 20;
+	uint64_t kinds[8] = {           /* a table: no branch to guess */
+		values[which >> 3 & 63], v & 0xff, (uint64_t)((int64_t)(v << 48) >> 48),
+		(v & 0x800fffffffffffffull) | (1000 + (which >> 3 & 63)) << 52, v, v, v, v,
+	};
 
-	switch (rng_below(r, 6)) {
-	case 0: return values[rng_below(r, ARRAY_SIZE(values))];
-	case 1: return v & 0xff;
-	case 2: return (uint64_t)((int64_t)(v << 48) >> 48);
-	case 3: return (v & 0x800fffffffffffffull) | (uint64_t)(1000 + rng_below(r, 50)) << 52;
-	}
-	return v;
+	return kinds[which & 7];
 }
 
 static void random_x87(struct rng *r, struct x86_xsave *x)
@@ -97,6 +107,10 @@ static bool in_data(uint64_t at, unsigned n)
 
 static void put_data(struct oracle_case *c, uint64_t at, uint64_t value, unsigned n)
 {
+	if (n == 8 && in_data(at, 8)) {
+		le64_put(c->data + at - DATA_BASE, value);
+		return;
+	}
 	for (unsigned k = 0; k < n; k++)
 		if (in_data(at + k, 1))
 			c->data[at + k - DATA_BASE] = value >> (8 * k);
@@ -123,11 +137,11 @@ static uint64_t choose_target(struct builder *b)
 {
 	struct rng *r = &b->rng;
 	unsigned size = MAX(1u, (unsigned)b->insn->mem_size);
-	uint64_t t = DATA_BASE + 0x1900 + rng_below(r, 256);
+	uint64_t t = DATA_BASE + TARGET_AT + rng_below(r, 256);
 	unsigned kind = rng_below(r, 64);
 
 	if (kind < 6)
-		t = DATA_BASE + 0x2000 - rng_below(r, size + 8);                 /* over a page boundary */
+		t = DATA_BASE + DATA_SIZE / 2 - rng_below(r, size + 8);                 /* over a page boundary */
 	else if (kind == 6)
 		t = DATA_BASE + DATA_SIZE - rng_below(r, size + 8);              /* into nothing */
 	else if (kind == 7)
@@ -249,16 +263,16 @@ static void prepare_string(struct builder *b)
 
 	uint64_t base = data_segment(b);
 
-	fix(b, RSI, DATA_BASE - base + 0x1900 + rng_below(r, 128));
-	fix(b, RDI, DATA_BASE - base + (rng_below(r, 3) ? 0x1900 + rng_below(r, 128) : 0x2000 - rng_below(r, 40)));
+	fix(b, RSI, DATA_BASE - base + TARGET_AT + rng_below(r, 128));
+	fix(b, RDI, DATA_BASE - base + (rng_below(r, 3) ? TARGET_AT + rng_below(r, 128) : DATA_SIZE / 2 - rng_below(r, 40)));
 	if (b->insn->prefix & (PFX_REP | PFX_REPNE))
 		fix(b, RCX, rng_below(r, 12));
 	if (!b->first)
 		return;
-	random_data(b, DATA_BASE + 0x1980);
+	random_data(b, DATA_BASE + TARGET_AT + 0x80);
 	if (rng_below(r, 2))            /* something to find */
 		for (unsigned n = 0; n < 16; n++)
-			put_data(b->c, DATA_BASE + 0x1900 + n * 8, 0, 8);
+			put_data(b->c, DATA_BASE + TARGET_AT + n * 8, 0, 8);
 }
 
 /* BT and the like with a register offset: a bit string around the target. */
@@ -347,8 +361,8 @@ static void prepare_op(struct builder *b)
 		break;
 	case OP_ENTER: stack_top(b); prepare_enter(b); break;
 	case OP_LEAVE: fix(b, RBP, DATA_BASE + STACK_AT + rng_below(&b->rng, 256)); break;
-	case OP_XLAT: fix(b, RBX, DATA_BASE - data_segment(b) + 0x1900); break;
-	case OP_MASKMOVDQU: fix(b, RDI, DATA_BASE - data_segment(b) + 0x1900 + rng_below(&b->rng, 64)); break;
+	case OP_XLAT: fix(b, RBX, DATA_BASE - data_segment(b) + TARGET_AT); break;
+	case OP_MASKMOVDQU: fix(b, RDI, DATA_BASE - data_segment(b) + TARGET_AT + rng_below(&b->rng, 64)); break;
 	case OP_VEC_GATHER: prepare_gather(b); break;
 	}
 	if (x86_op_info[i->op].props & OPP_STRING && i->op != OP_INS && i->op != OP_OUTS)
@@ -436,11 +450,20 @@ static bool flags_good(struct oracle_case *c, const struct x86_insn *i)
 	return true;
 }
 
+/*
+ * Alignment checks (EFLAGS.AC) that cannot be compared: ENTER and MASKMOVDQU check
+ * their pieces in an order of their own.
+ */
+static bool alignment_differs(const struct x86_insn *i)
+{
+	return i->op == OP_ENTER || i->op == OP_MASKMOVDQU || movbe_in_parts(i);
+}
+
 static bool only_first(const struct x86_insn *i)
 {
 	/* An earlier step may overwrite the target: the host would run wild. */
-	if (i->op == OP_ENTER || i->op == OP_MASKMOVDQU)
-		return true;    /* with AC */
+	if (alignment_differs(i))
+		return true;    /* AC may be set */
 	if (i->op == OP_X87_ENV)
 		return true;    /* and the host's addresses in an image must not be loaded again */
 	return i->op == OP_RET || i->op == OP_POPF || i->op == OP_LEAVE ||
@@ -461,7 +484,7 @@ static bool add_step(struct oracle_case *c, struct form *f, struct rng *r)
 		return false;
 	rng_next(r);
 	start = *r;
-	for (unsigned pass = 0; pass < 2; pass++) {
+	for (unsigned pass = c->steps == 0; pass < 2; pass++) {
 		b = (struct builder){ .c = c, .rng = start, .at = at, .first = c->steps == 0, .good = true };
 		memcpy(b.bytes, bytes, 16);
 		if (x86_decode(c->model, f->mode, false, bytes, 16, &insn) != X86_OK)
@@ -502,31 +525,39 @@ static bool needs_segment(const struct form *f)
 	return f->mode == 4 && (f->address == ADDR_67_B || f->address == ADDR_67_BI);
 }
 
-bool case_make(struct oracle_case *c, struct form *forms, unsigned count, struct form *first, unsigned steps)
+/* The first instruction, its state and memory; false: no luck. */
+static bool make_first(struct oracle_case *c, struct form *first, struct rng *r)
 {
-	struct rng r = { (c->seed ^ c->index * 0x9e3779b97f4a7c15ull) | 1 };
-
-	for (unsigned n = 0; n < 4; n++)
-		rng_next(&r);
 	c->steps = c->n = 0;
 	c->undefined_flags = c->undefined_once = 0;
 	c->mode = first->mode;
-	c->segmented = c->mode == 2 || needs_segment(first) || (c->mode == 4 && rng_below(&r, 4) == 0);
-	random_state(&r, &c->in);
+	c->segmented = c->mode == 2 || needs_segment(first) || (c->mode == 4 && rng_below(r, 4) == 0);
+	memset(c->data, 0, sizeof(c->data));
+	random_state(r, &c->in);
 	for (unsigned reg = 8; reg < 16 && c->mode != 8; reg++)
 		c->in.gpr[reg] = 0;
 	for (unsigned reg = 0; reg < 8 && c->mode != 8; reg++)
 		c->in.gpr[reg] = (uint32_t)c->in.gpr[reg];
-	random_data(&(struct builder){ .c = c, .rng = { rng_next(&r) | 1 } }, DATA_BASE + STACK_AT);
-	if (!add_step(c, first, &r))
-		return false;
-	uint16_t op = c->step[0].insn.op;
+	random_data(&(struct builder){ .c = c, .rng = { rng_next(r) | 1 } }, DATA_BASE + STACK_AT);
+	return add_step(c, first, r);
+}
 
-	if (op == OP_ENTER || op == OP_MASKMOVDQU)      /* their pieces are checked in an order of its own */
+bool case_make(struct oracle_case *c, struct form *forms, unsigned count, struct form *first, unsigned steps)
+{
+	struct rng r = { c->seed * 0xd1342543de82ef95ull + c->index * 0x9e3779b97f4a7c15ull };
+	unsigned tries = 0;
+
+	r.state += !r.state;            /* 0 would stay 0 */
+	for (unsigned n = 0; n < 4; n++)
+		rng_next(&r);
+	while (!make_first(c, first, &r))
+		if (++tries == 20)
+			return false;
+	if (alignment_differs(&c->step[0].insn))
 		c->in.rflags &= ~(uint64_t)FL_AC;
-	if (op == OP_X87_ENV)
+	if (c->step[0].insn.op == OP_X87_ENV)
 		steps = 1;
-	for (unsigned tries = 0; c->steps < steps && tries < 40; tries++) {
+	for (tries = 0; c->steps < steps && tries < 40; tries++) {
 		struct form *f = &forms[rng_below(&r, count)];
 
 		if (f->mode == c->mode && !faults_always(f) && (c->segmented || !needs_segment(f)))
