@@ -13,6 +13,7 @@
 #include "device/chipset.h"
 #include "device/firmware.h"
 #include "device/keyboard.h"
+#include "device/net.h"
 #include "device/smbios.h"
 #include "device/vga/screen.h"
 #include "device/virtio/virtio.h"
@@ -96,6 +97,14 @@ static bool create_disks(struct machine *m, struct error *err)
 	return !nsata || ahci_create(m, sata, nsata, err);
 }
 
+static bool create_card(struct machine *m, unsigned i, struct net_port *port, struct error *err)
+{
+	const struct net_config *n = &m->config->net[i];
+	if (n->model && !strcmp(n->model, "e1000"))
+		return e1000_create(m, i, port, n->mac, err);
+	return virtio_net_create(m, port, n->mac, err);
+}
+
 static bool create_virtio(struct machine *m, struct error *err)
 {
 	const struct machine_config *c = m->config;
@@ -103,7 +112,7 @@ static bool create_virtio(struct machine *m, struct error *err)
 		return false;
 	for (unsigned i = 0; i < c->nnets; i++) {
 		struct net_port *p = net_socket_port(m->loop, c->net[i].fd, err);
-		if (!p || !virtio_net_create(m, p, c->net[i].mac, err))
+		if (!p || !create_card(m, i, p, err))
 			return false;
 	}
 	if (c->console_fd >= 0 && !virtio_console_create(m, c->console_fd, err))

@@ -87,14 +87,16 @@ bool definition_add_net(struct definition *d, const char *text, struct error *er
 		return false;
 	net->name = next_field(&text);
 	for (char *f; (f = next_field(&text)); free(f)) {
-		const char *mac = after(f, "mac=");
-		if (!mac) {
-			error_set(err, 0, "network option '%s' is not known: use mac=xx:xx:xx:xx:xx:xx", f);
+		const char *mac = after(f, "mac="), *model = after(f, "model=");
+		if (!mac && !model) {
+			error_set(err, 0, "network option '%s' is not known: use mac=xx:xx:xx:xx:xx:xx "
+				  "or model=virtio|e1000", f);
 			free(f);
 			return false;
 		}
-		free(net->mac);
-		net->mac = xstrdup(mac);
+		char **field = mac ? &net->mac : &net->model;
+		free(*field);
+		*field = xstrdup(mac ? mac : model);
 	}
 	return true;
 }
@@ -247,7 +249,9 @@ static bool check_nets(struct definition *d, struct error *err)
 	for (unsigned i = 0; i < d->nnets; i++) {
 		struct def_net *net = &d->nets[i];
 		uint8_t mac[6];
-		if (!ONE_OF(net->name, "network", "user", "none"))
+		set_default(&net->model, "virtio");
+		if (!ONE_OF(net->name, "network", "user", "none") ||
+		    !ONE_OF(net->model, "network card", "virtio", "e1000"))
 			return false;
 		make_mac(net, d->uuid, i);
 		if (!mac_parse(net->mac, mac))

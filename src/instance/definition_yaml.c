@@ -34,6 +34,7 @@ static const cyaml_schema_value_t disk_schema = {
 static const cyaml_schema_field_t net_fields[] = {
 	STRING_NEEDED("name", struct def_net, name),
 	STRING("mac", struct def_net, mac),
+	STRING("model", struct def_net, model),
 	CYAML_FIELD_END
 };
 static const cyaml_schema_value_t net_schema = {

@@ -269,6 +269,7 @@ static void copy_words(struct machine_config *c, const struct instance *i, const
 		if (!strcmp(d->nets[k].name, "none"))
 			continue;
 		c->net[c->nnets].fd = -1;
+		c->net[c->nnets].model = xstrdup(d->nets[k].model);
 		mac_parse(d->nets[k].mac, c->net[c->nnets++].mac);
 	}
 }

@@ -16,7 +16,7 @@ enum { CONFIG_MAX_BACKING = 6 };     /* files below a qcow2 disk */
 struct disk_config { char *path; int fd; bool readonly; char *format;
 	int backing_fd[CONFIG_MAX_BACKING]; unsigned nbacking;
 	bool sata, cdrom; /* at the SATA controller, else virtio */ };
-struct net_config { int fd; /* SOCK_SEQPACKET to the helper, -1: none */ uint8_t mac[6]; };
+struct net_config { int fd; /* SOCK_SEQPACKET to the helper, -1: none */ uint8_t mac[6]; char *model; /* virtio, e1000 */ };
 struct share_config { char *tag; int fd; /* to the 9p helper */ bool readonly; };
 
 struct machine_config {

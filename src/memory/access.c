@@ -175,6 +175,22 @@ void memory_write(struct memory *m, uint64_t gpa, const void *buf, size_t len)
 	}
 }
 
+void memory_dma_read(struct memory *m, uint64_t gpa, void *buf, size_t len)
+{
+	bool was = inside_io;
+	inside_io = true;
+	memory_read(m, gpa, buf, len);
+	inside_io = was;
+}
+
+void memory_dma_write(struct memory *m, uint64_t gpa, const void *buf, size_t len)
+{
+	bool was = inside_io;
+	inside_io = true;
+	memory_write(m, gpa, buf, len);
+	inside_io = was;
+}
+
 uint64_t memory_load(struct memory *m, uint64_t gpa, unsigned size)
 {
 	uint64_t v = 0;

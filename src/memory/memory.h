@@ -113,6 +113,11 @@ const struct mem_view *memory_view(struct memory *m);
 /* Any length, RAM and I/O mixed; I/O in naturally aligned pieces of <= 8. */
 void memory_read(struct memory *m, uint64_t gpa, void *buf, size_t len);
 void memory_write(struct memory *m, uint64_t gpa, const void *buf, size_t len);
+/* The same for a device's own access on a thread of the monitor: RAM only. What
+ * lies elsewhere reads all ones and takes nothing, so that a guest cannot point
+ * a device at registers whose lock that device holds. */
+void memory_dma_read(struct memory *m, uint64_t gpa, void *buf, size_t len);
+void memory_dma_write(struct memory *m, uint64_t gpa, const void *buf, size_t len);
 /* One access of 1, 2, 4 or 8 bytes; may cross a page. */
 uint64_t memory_load(struct memory *m, uint64_t gpa, unsigned size);
 void memory_store(struct memory *m, uint64_t gpa, uint64_t value, unsigned size);

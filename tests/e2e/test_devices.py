@@ -14,7 +14,7 @@ import pytest
 
 from conftest import TOP, vmlinuz
 
-MODULES = ["virtio_pci", "virtio_net", "virtio_blk", "9p", "9pnet_virtio"]
+MODULES = ["virtio_pci", "virtio_net", "e1000", "virtio_blk", "9p", "9pnet_virtio"]
 BOOT = 90
 
 
@@ -80,11 +80,13 @@ def ask(port, seconds):
     return b""
 
 
-def test_network(abyme, guest):
+@pytest.mark.parametrize("card", ["virtio", "e1000"])
+def test_network(abyme, guest, card):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hello)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     port = free_port()
-    m = abyme.start("run", "--rm", *guest, "--net", "user", "--publish", f"{port}:7000")
+    m = abyme.start("run", "--rm", *guest, "--net", f"user,model={card}", "--publish",
+                    f"{port}:7000")
     shell(m)
     run(m, "ip link set lo up; ip link set eth0 up; udhcpc -i eth0 -n -q | grep obtained", "lease of 10.0.2.15 obtained")
     run(m, "ip addr add 10.0.2.15/24 dev eth0; ip route add default via 10.0.2.2; echo up-$((1+1))", "^up-2")

@@ -6,6 +6,7 @@
  */
 #include "board_fixture.h"
 
+#include "device/net.h"
 #include "device/vga/screen.h"
 #include "lib/fuzz.h"
 
@@ -14,11 +15,24 @@ static const uint16_t ports[] = {
 	0xe0, 0xe4, 0xf4, 0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x2f8, 0x2fc, 0x510, 0x511, 0x514, 0x600,
 	0x604, 0x608, 0x1ce, 0x1d0, 0x3c0, 0x3c4, 0x3c8, 0x3ce, 0x3d4, 0x3da, 0x620, 0xcf8, 0xcf9, 0xcfc, 0xcfe, 0x2000, 0xc000,
 };
-enum { AHCI_REGS = 0xc100e000 };   /* where pci_assign puts them */
-static const uint64_t areas[] = {
+static uint64_t areas[128] = {
 	BOARD_IOAPIC, BOARD_HPET, BOARD_ECAM, BOARD_PCI32, 0xff000000, 0xa0000, 0xf0000, 0x1000,
-	BOARD_PCI64, 0xb8000, AHCI_REGS, AHCI_REGS + 0x100, 0xff000000, 0,
+	BOARD_PCI64, 0xb8000, 0,
 };
+static unsigned nareas = 11;
+
+/* Where pci_assign has put the functions' registers. */
+static void find_bars(struct machine *m)
+{
+	for (unsigned devfn = 0; devfn < 256; devfn++)
+		for (unsigned bar = 0x10; bar < 0x28; bar += 4) {
+			uint32_t v = pci_config_read(m, devfn, bar, 4);
+			if (v != UINT32_MAX && v & ~15u && !(v & 1) && nareas + 2 <= ARRAY_SIZE(areas)) {
+				areas[nareas++] = v & ~15u;
+				areas[nareas++] = (v & ~15u) + 0x100;
+			}
+		}
+}
 
 static void add_drive(bool cdrom)
 {
@@ -27,6 +41,15 @@ static void add_drive(bool cdrom)
 		.path = (char *)"d", .fd = fixture_file(zero, sizeof(zero)), .sata = true, .cdrom = cdrom,
 		.readonly = cdrom,
 	};
+}
+
+static void reset(struct machine *m)
+{
+	for (struct device *d = m->devices; d; d = d->next)
+		if (d->ops->reset)
+			d->ops->reset(d);
+	pci_host_shadow_all(m);
+	pci_assign(m);
 }
 
 static struct machine *board(void)
@@ -40,16 +63,11 @@ static struct machine *board(void)
 	add_drive(false);
 	add_drive(true);
 	assert_true(board_create(m, NULL));
+	static const uint8_t mac[6] = { 2 };
+	assert_true(e1000_create(m, 0, NULL, mac, NULL));
+	reset(m);
+	find_bars(m);
 	return m;
-}
-
-static void reset(struct machine *m)
-{
-	for (struct device *d = m->devices; d; d = d->next)
-		if (d->ops->reset)
-			d->ops->reset(d);
-	pci_host_shadow_all(m);
-	pci_assign(m);
 }
 
 static void run_time(struct machine *m, unsigned ms)
@@ -64,7 +82,7 @@ static void access_once(struct machine *m, const uint8_t *p)
 {
 	unsigned size = 1u << (p[0] >> 4 & 3), port = ports[p[1] % ARRAY_SIZE(ports)] + (p[2] & 3);
 	uint64_t value = le32_get(p + 4) * 0x100000001ull;
-	uint64_t gpa = areas[p[1] % ARRAY_SIZE(areas)] + (le16_get(p + 2) & 0xfff) * (p[0] & 0x80 ? 16 : 1);
+	uint64_t gpa = areas[p[1] % nareas] + (le16_get(p + 2) & 0xfff) * (p[0] & 0x80 ? 16 : 1);
 	uint32_t address = 0x80000000 | (p[1] % 5 == 4 ? 31u : p[1] % 5) << 11 | p[2];
 	struct irq_line line = board_gsi(m, p[1] % 26);
 	switch (p[0] & 15) {

@@ -198,6 +198,12 @@ static void wild_lists_harm_nobody(void **unused)
 	set_reg(port(0, 0x38), 0xffffffff);
 	for (unsigned i = 0; i < 20; i++)
 		fixture_turn(m);
+	recover(0);
+	set_reg(port(0, 0x00), ABAR);            /* a command list in the controller itself */
+	set_reg(port(0, 0x08), ABAR);
+	set_reg(port(0, 0x38), 1);
+	fixture_turn(m);
+	assert_int_equal(reg(0x10), 0x00010300);
 	ahci->ops->reset(ahci);
 	fixture_free(m);
 }

@@ -89,7 +89,7 @@ static void update_irq(struct ahci *a)
 static void put_fis(struct port *p, unsigned at, const uint8_t *fis, unsigned len)
 {
 	if (p->cmd & CMD_FRE)
-		memory_write(guest(p), p->fb + at, fis, len);
+		memory_dma_write(guest(p), p->fb + at, fis, len);
 }
 
 static void task_file(uint8_t *fis, const struct ata_command *c)
@@ -186,7 +186,7 @@ static bool pin_list(struct slot *s, uint32_t want, bool to_guest)
 	unsigned entries = s->header[0] >> 16;
 	for (unsigned i = 0; i < entries && want; i++) {
 		uint8_t e[16];
-		memory_read(guest(s->port), s->table + 0x80 + i * 16ull, e, sizeof(e));
+		memory_dma_read(guest(s->port), s->table + 0x80 + i * 16ull, e, sizeof(e));
 		uint32_t n = MIN((le32_get(e + 12) & 0x3fffff) + 1, want);
 		if (s->segments == MAX_SEGMENTS || !pin_one(s, le64_get(e), n, to_guest))
 			return false;
@@ -213,7 +213,7 @@ static void complete(struct slot *s)
 	bool failed = c->status & ATA_ST_ERR;
 	uint8_t moved[4];
 	le32_put(moved, failed ? 0 : c->length);
-	memory_write(guest(p), s->header_gpa + 4, moved, sizeof(moved));
+	memory_dma_write(guest(p), s->header_gpa + 4, moved, sizeof(moved));
 	if (c->queued)
 		send_set_bits(p, c);
 	else if (c->pio && !failed && c->transfer != ATA_NO_DATA && c->op == DISK_READ)
@@ -281,10 +281,10 @@ static bool start(struct slot *s)
 	struct port *p = s->port;
 	uint8_t header[32], table[0x50];
 	s->header_gpa = p->clb + (uint64_t)(s - p->slot) * 32;
-	memory_read(guest(p), s->header_gpa, header, sizeof(header));
+	memory_dma_read(guest(p), s->header_gpa, header, sizeof(header));
 	s->header[0] = le32_get(header);
 	s->table = le64_get(header + 8) & ~0x7full;
-	memory_read(guest(p), s->table, table, sizeof(table));
+	memory_dma_read(guest(p), s->table, table, sizeof(table));
 	s->segments = 0;
 	if (!(table[1] & 0x80)) {
 		control(s, table[15]);
