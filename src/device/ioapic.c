@@ -166,6 +166,13 @@ static void ioapic_reset(struct device *d)
 		a->rte[i] = RTE_MASKED;
 }
 
+static void ioapic_loaded(struct device *d)
+{
+	struct ioapic *a = container_of(d, struct ioapic, dev);
+	for (unsigned i = 0; i < PINS; i++)
+		tell_engine(a, i);
+}
+
 static bool ioapic_xfer(struct device *d, struct state *s, uint32_t version)
 {
 	struct ioapic *a = container_of(d, struct ioapic, dev);
@@ -188,7 +195,7 @@ static void ioapic_destroy(struct device *d)
 
 static const struct io_ops mmio_ops = { ioapic_read, ioapic_write, 4, 4, true };
 static const struct device_ops ioapic_ops = {
-	.name = "ioapic", .version = 1, .reset = ioapic_reset, .xfer = ioapic_xfer,
+	.name = "ioapic", .version = 1, .reset = ioapic_reset, .xfer = ioapic_xfer, .loaded = ioapic_loaded,
 	.destroy = ioapic_destroy,
 };
 

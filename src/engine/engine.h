@@ -53,6 +53,10 @@ struct engine_ops {
 	 * in run(). No-ops where v->cpu is always current. */
 	void (*state_get)(struct vcpu *v);
 	void (*state_set)(struct vcpu *v);
+	/* Where the engine counts time by itself (kvm's TSC and kvmclock), else NULL:
+	 * machine time has just stopped; it is about to go on. All vCPUs out. */
+	void (*time_stopped)(struct machine *m);
+	void (*time_goes_on)(struct machine *m);
 	/* Where local APICs are the engine's own (kvm): an interrupt message, and
 	 * the I/O APIC's entry for a pin after each change. NULL: engine/soft's. */
 	void (*interrupt)(struct machine *m, uint64_t addr, uint32_t data);

@@ -182,6 +182,7 @@ static void access_state(struct debug *d, struct vcpu *v, const struct debug_msg
 			break;
 		}
 		memcpy(&regs, d->payload, sizeof(regs));
+		d->m->engine->state_get(v);       /* interrupts may have come in since */
 		set_regs(&v->cpu, &regs);
 		d->m->engine->state_set(v);
 		break;

@@ -175,6 +175,13 @@ static bool power_on(struct machine *m, struct error *err)
 	return true;
 }
 
+static void go_on(struct machine *m)
+{
+	clock_resume(m->clock);
+	if (m->engine->time_goes_on)
+		m->engine->time_goes_on(m);
+}
+
 bool machine_start(struct machine *m, struct error *err)
 {
 	board_lock(m);
@@ -182,7 +189,7 @@ bool machine_start(struct machine *m, struct error *err)
 	board_unlock(m);
 	if (!ok || !vcpus_start(m, err))
 		return false;
-	clock_resume(m->clock);
+	go_on(m);
 	vcpus_release(m);
 	return true;
 }
@@ -242,6 +249,8 @@ void machine_pause(struct machine *m)
 	if (!m->paused) {
 		vcpus_quiesce(m);
 		clock_pause(m->clock);
+		if (m->engine->time_stopped)
+			m->engine->time_stopped(m);
 		m->paused = true;
 	}
 	pthread_mutex_unlock(&m->control);
@@ -251,7 +260,7 @@ void machine_unpause(struct machine *m)
 {
 	pthread_mutex_lock(&m->control);
 	if (m->paused) {
-		clock_resume(m->clock);
+		go_on(m);
 		m->paused = false;
 		vcpus_release(m);
 	}

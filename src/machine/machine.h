@@ -49,7 +49,7 @@ struct machine {
 	/* quiesce: vCPUs inside run(), and how many want them out */
 	pthread_mutex_t quiesce_lock;
 	pthread_cond_t quiesce_cond;
-	unsigned quiesce_depth, inside;
+	unsigned quiesce_depth, inside, ready;
 	bool paused, threads_started;
 	struct control *server;           /* machine/control.c */
 	struct error error;               /* why END_ERROR */
@@ -81,7 +81,8 @@ void machine_unpause(struct machine *m);
 void vcpus_quiesce(struct machine *m);
 void vcpus_release(struct machine *m);
 
-/* machine/vcpu.c, for machine.c: the threads. */
+/* machine/vcpu.c, for machine.c: the threads. All have taken their state over
+ * when vcpus_start returns, so that none can be sent an interrupt too early. */
 bool vcpus_start(struct machine *m, struct error *err);
 void vcpus_join(struct machine *m);
 

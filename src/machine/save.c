@@ -205,6 +205,8 @@ struct drain { struct machine *m; bool on; sem_t done; };
 static void drain_on_loop(void *opaque)
 {
 	struct drain *w = opaque;
+	if (w->on)
+		clock_settle(w->m->clock);
 	for (struct device *d = w->m->devices; d; d = d->next) {
 		if (w->on && d->ops->drain)
 			d->ops->drain(d);
@@ -229,6 +231,9 @@ bool machine_save(struct machine *m, int fd, struct error *err)
 {
 	machine_pause(m);
 	drain(m, true);
+	/* Interrupts that came with it may be in the engine's own local APICs. */
+	for (unsigned i = 0; i < m->nvcpus; i++)
+		m->engine->state_get(m->vcpus[i]);
 	struct state *s = state_save_new();
 	board_lock(m);
 	save_sections(m, s);
@@ -335,7 +340,8 @@ static void loaded(struct machine *m)
 		if (d->ops->loaded)
 			d->ops->loaded(d);
 	for (unsigned i = 0; i < m->nvcpus; i++) {
-		lapic_timer_rearm(m->vcpus[i]);
+		if (!m->engine->interrupt)    /* else the engine has timers of its own */
+			lapic_timer_rearm(m->vcpus[i]);
 		vcpu_request(m->vcpus[i], REQ_TLB | REQ_INTERRUPT | REQ_NMI | REQ_INIT | REQ_SIPI);
 	}
 }

@@ -128,20 +128,33 @@ static void handle_exit(struct vcpu *v, enum vcpu_exit why)
 	}
 }
 
+static bool prepare(struct vcpu *v)
+{
+	struct machine *m = v->machine;
+	bool ok = v->engine->vcpu_create(v, &v->error);
+	if (ok) {
+		epoch_enter();
+		v->engine->state_set(v);
+		epoch_leave();
+	} else {
+		m->error = v->error;
+		machine_end_request(m, END_ERROR, 1);
+	}
+	pthread_mutex_lock(&m->quiesce_lock);
+	m->ready++;
+	pthread_cond_broadcast(&m->quiesce_cond);
+	pthread_mutex_unlock(&m->quiesce_lock);
+	return ok;
+}
+
 static void *vcpu_main(void *opaque)
 {
 	struct vcpu *v = opaque;
 	char name[16];
 	snprintf(name, sizeof(name), "vcpu%u", v->index);
 	pthread_setname_np(pthread_self(), name);
-	if (!v->engine->vcpu_create(v, &v->error)) {
-		v->machine->error = v->error;
-		machine_end_request(v->machine, END_ERROR, 1);
+	if (!prepare(v))
 		return NULL;
-	}
-	epoch_enter();
-	v->engine->state_set(v);
-	epoch_leave();
 	while (enter(v)) {
 		enum vcpu_exit why = v->engine->run(v);
 		leave(v);
@@ -165,6 +178,10 @@ bool vcpus_start(struct machine *m, struct error *err)
 			return error_set(err, r, "cannot start the thread of vCPU %u", i);
 		}
 	}
+	pthread_mutex_lock(&m->quiesce_lock);
+	while (m->ready < m->nvcpus)
+		pthread_cond_wait(&m->quiesce_cond, &m->quiesce_lock);
+	pthread_mutex_unlock(&m->quiesce_lock);
 	m->threads_started = true;
 	return true;
 }

@@ -72,11 +72,11 @@ static void unlink_timer(struct machine_clock *c, struct clock_timer *t)
 		}
 }
 
-static struct clock_timer *pop_due(struct machine_clock *c)
+static struct clock_timer *pop_due(struct machine_clock *c, bool paused)
 {
 	pthread_mutex_lock(&c->lock);
 	struct clock_timer *t = c->first;
-	if (c->paused || !t || t->deadline > clock_now(c)) {
+	if (c->paused != paused || !t || t->deadline > clock_now(c)) {
 		t = NULL;
 		arm(c);
 	} else {
@@ -92,7 +92,13 @@ static void expired(void *opaque, int events)
 	struct machine_clock *c = opaque;
 	uint64_t count;
 	ssize_t n UNUSED = read(c->timerfd, &count, sizeof(count));
-	for (struct clock_timer *t; (t = pop_due(c)); )
+	for (struct clock_timer *t; (t = pop_due(c, false)); )
+		t->fn(t->opaque);
+}
+
+void clock_settle(struct machine_clock *c)
+{
+	for (struct clock_timer *t; (t = pop_due(c, true)); )
 		t->fn(t->opaque);
 }
 
@@ -145,6 +151,8 @@ void clock_resume(struct machine_clock *c)
 	}
 	pthread_mutex_unlock(&c->lock);
 }
+
+bool clock_paused(const struct machine_clock *c) { return atomic_load(&c->paused); }
 
 void clock_set(struct machine_clock *c, uint64_t ns)
 {

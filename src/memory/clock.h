@@ -22,6 +22,10 @@ void clock_set_wall_base(struct machine_clock *c, int64_t ns);
 void clock_pause(struct machine_clock *c);
 void clock_resume(struct machine_clock *c);
 void clock_set(struct machine_clock *c, uint64_t ns);      /* only while paused */
+bool clock_paused(const struct machine_clock *c);
+/* Paused, on the loop's thread: run the timers that are due at this moment, so that
+ * none is due and not fired in what is saved. */
+void clock_settle(struct machine_clock *c);
 /* a*b/c without overflow, as every rate conversion must be. */
 static inline uint64_t muldiv64(uint64_t a, uint64_t b, uint64_t c)
 {

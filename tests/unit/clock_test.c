@@ -74,11 +74,46 @@ static void another_thread_arms(void **unused)
 	loop_free(loop);
 }
 
+static struct clock_timer again;
+
+static void note_and_repeat(void *opaque)
+{
+	note(opaque);
+	clock_timer_again(&again, clock_now(again.clock) + 1);
+}
+
+/* A timer that came due while nobody looked must not be lost in a saved state. */
+static void what_is_due_fires_before_a_save(void **unused)
+{
+	struct error err;
+	loop = loop_new(&err);
+	struct machine_clock *c = clock_new(loop, &err);
+	struct clock_timer due, later;
+	memset(order, 0, sizeof(order));
+	fired = 0;
+	clock_timer_init(&due, c, note, "d");
+	clock_timer_init(&later, c, note, "l");
+	clock_timer_init(&again, c, note_and_repeat, "a");
+	clock_timer_set(&due, 1000);
+	clock_timer_set(&again, 1001);
+	clock_timer_set(&later, 1002);
+	clock_set(c, 1001);
+	clock_settle(c);
+	assert_string_equal(order, "da");
+	assert_true(due.deadline == UINT64_MAX && later.deadline == 1002 && again.deadline == 1002);
+	clock_resume(c);
+	clock_settle(c);              /* runs: the loop's business */
+	assert_string_equal(order, "da");
+	clock_free(c);
+	loop_free(loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(timers_fire_in_order),
 		cmocka_unit_test(another_thread_arms),
+		cmocka_unit_test(what_is_due_fires_before_a_save),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

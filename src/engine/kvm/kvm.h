@@ -9,6 +9,7 @@
 #define ENGINE_KVM_KVM_H
 
 #include <linux/kvm.h>
+#include <time.h>
 #include "engine/engine.h"
 
 enum { KVM_MAX_SLOTS = 64, KVM_IOAPIC_PINS = 24 };
@@ -33,6 +34,8 @@ struct kvm_vcpu {
 	struct kvm_run *run;
 	struct kvm_vm *vm;
 	bool debugging;
+	uint64_t interrupted;             /* entries cut short in a row, without a request */
+	time_t interrupted_since;
 #define X(name) uint64_t exits_##name;
 	KVM_EXITS(X)
 #undef X
@@ -57,6 +60,20 @@ void kvm_route(struct machine *m, unsigned pin, uint64_t addr, uint32_t data, bo
 /* kvm/cpuid.c */
 bool kvm_set_cpuid(struct vcpu *v, struct error *err);
 bool kvm_model_ok(struct kvm_vm *k, const struct x86_model *m, struct error *err);
+/* kvm/run.c */
+enum vcpu_exit kvm_run_vcpu(struct vcpu *v);
+/* kvm/time.c */
+bool kvm_time_get(struct vcpu *v, struct error *err);
+bool kvm_time_set(struct vcpu *v, struct error *err);
+void kvm_time_stopped(struct machine *m);
+void kvm_time_goes_on(struct machine *m);
+/* kvm/msr.c, kvm/lapic.c: parts of the state; one MSR by KVM_GET_MSRS or KVM_SET_MSRS. */
+bool kvm_msr(struct vcpu *v, unsigned long request, uint32_t msr, uint64_t *value);
+bool kvm_msrs_get(struct vcpu *v, struct error *err);
+bool kvm_msrs_set(struct vcpu *v, struct error *err);
+bool kvm_lapic_get(struct vcpu *v, struct error *err);
+bool kvm_lapic_set(struct vcpu *v, struct error *err);
+bool kvm_failed(struct error *err, const char *what);
 /* kvm/state.c: the vCPU's own thread, or with the vCPU out of run(). */
 bool kvm_state_get(struct vcpu *v, struct error *err);
 bool kvm_state_set(struct vcpu *v, struct error *err);
