@@ -4,6 +4,7 @@
 #include "cli/run.h"
 #include "instance/client.h"
 #include "machine/machine.h"
+#include "machine/state_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,7 +48,7 @@ int verb_suspend(int argc, char **argv)
 
 /* ---- resume ---- */
 
-struct resume_options { char *name, *engine, *jail, *serial; bool rm, detach; };
+struct resume_options { char *name, *engine, *jail, *serial; bool rm, detach, unchecked; };
 #define TEXT(name, arg, member, help) \
 	{ name, arg, help, OPTION_STRING, offsetof(struct resume_options, member) }
 #define FLAG(name, member, help) \
@@ -58,6 +59,7 @@ static const struct cli_option resume_options[] = {
 	TEXT("--jail", "auto|require|none", jail, "how much of the jail must be there"),
 	TEXT("--serial", "stdio|file:PATH|unix:PATH|none", serial, "where the serial console goes"),
 	FLAG("--rm", rm, "remove the instance when it ends"),
+	FLAG("--unchecked", unchecked, "do not read the memory in the file first to find damage"),
 	FLAG("--detach", detach, "do not stay in the foreground"),
 	{ NULL }
 };
@@ -105,7 +107,8 @@ static int resume(const char *file, struct resume_options *o)
 		error_set(&err, errno, "cannot open state file '%s'", file);
 		return cli_fail(&err);
 	}
-	struct definition *d = saved_definition(k.state_fd, file, o, &err);
+	struct definition *d = machine_state_check(k.state_fd, !o->unchecked, &err) ?
+			       saved_definition(k.state_fd, file, o, &err) : NULL;
 	struct instance *i = d ? find_or_create(d, &err) : NULL;
 	int status = i ? run_instance(i, d, &k) : cli_fail(&err);
 	instance_close(i);

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The state file.
- *
- *     0        header: magic, version, where RAM and the sections lie, CRC-32
- *     64 KiB   RAM, raw and sparse, low slot then high slot
- *     then     sections (base/state.h): definition, machine, clock, cpu.N, and
- *              one a device, named by its id
+ * A machine to and from a state file (state_file.h, abyme-state(5)).  Its sections:
+ * definition, machine, clock, cpu.N, one a device, named by its id, and ram (sums).
  *
  * Order of saving: vCPUs stop, devices drain, state is collected, RAM written,
  * sections written, and the header last: a file cut short has no header.
@@ -13,68 +9,19 @@
 #include <errno.h>
 #include <semaphore.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "base/log.h"
 #include "machine/machine.h"
+#include "machine/state_file.h"
 #include "x86/lapic.h"
 
-#define STATE_MAGIC "ABYMEST1"
-enum { HEADER_SIZE = 64, RAM_OFFSET = 65536, SECTIONS_MAX = 256 << 20, DEFINITION_MAX = 1 << 20,
-       FILE_VERSION = 1, RECORD_VERSION = 1, CHUNK = 65536 };
-
-struct header { uint64_t ram_offset, ram_size, state_offset, state_size; };
-
-/* FNV-1a: guards the header only; sections carry CRCs of their own. */
-static uint64_t header_sum(const uint8_t *p, size_t n)
-{
-	uint64_t h = 0xcbf29ce484222325ull;
-	while (n--)
-		h = (h ^ *p++) * 0x100000001b3ull;
-	return h;
-}
-
-static bool header_write(int fd, const struct header *h, struct error *err)
-{
-	uint8_t b[HEADER_SIZE] = STATE_MAGIC;
-	le32_put(b + 8, FILE_VERSION);
-	le64_put(b + 16, h->ram_offset);
-	le64_put(b + 24, h->ram_size);
-	le64_put(b + 32, h->state_offset);
-	le64_put(b + 40, h->state_size);
-	le64_put(b + 56, header_sum(b, 56));
-	if (!fd_pwrite_full(fd, b, sizeof(b), 0) || fsync(fd))
-		return error_set(err, errno, "cannot write the state file");
-	return true;
-}
-
-static bool header_read(int fd, struct header *h, struct error *err)
-{
-	uint8_t b[HEADER_SIZE];
-	struct stat st;
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
-		return error_set(err, 0, "the state file is not a regular file");
-	if (!fd_pread_full(fd, b, sizeof(b), 0) || memcmp(b, STATE_MAGIC, 8))
-		return error_set(err, 0, "this is not an Abyme state file, or its writing was cut short");
-	if (le64_get(b + 56) != header_sum(b, 56))
-		return error_set(err, 0, "the state file's header is damaged");
-	if (le32_get(b + 8) != FILE_VERSION)
-		return error_set(err, 0, "the state file has version %u; this program reads version %d",
-				 le32_get(b + 8), FILE_VERSION);
-	*h = (struct header){ le64_get(b + 16), le64_get(b + 24), le64_get(b + 32), le64_get(b + 40) };
-	uint64_t size = (uint64_t)st.st_size;
-	if (h->ram_offset != RAM_OFFSET || h->ram_size % PAGE_SIZE || h->ram_size > BIT(46) ||
-	    h->state_offset < RAM_OFFSET + h->ram_size || h->state_size > SECTIONS_MAX ||
-	    h->state_offset > size || size - h->state_offset < h->state_size)
-		return error_set(err, 0, "the state file is cut short or damaged");
-	return true;
-}
+enum { DEFINITION_MAX = 1 << 20, RECORD_VERSION = 1 };
 
 bool machine_state_ram(int fd, uint64_t *offset, uint64_t *size, struct error *err)
 {
-	struct header h;
-	if (!header_read(fd, &h, err))
+	struct state_header h;
+	if (!state_header_read(fd, &h, err))
 		return false;
 	*offset = h.ram_offset;
 	*size = h.ram_size;
@@ -161,13 +108,8 @@ static void save_sections(struct machine *m, struct state *s)
 
 /* --- saving --------------------------------------------------------------- */
 
-static bool all_zero(const uint8_t *p, size_t n)
-{
-	return p[0] == 0 && !memcmp(p, p + 1, n - 1);
-}
-
 /* Holes stay holes: neither read from untouched RAM nor written. */
-static bool write_slot(int fd, const struct ram_slot *r, uint64_t offset, struct error *err)
+static bool write_slot(int fd, const struct ram_slot *r, uint64_t offset, struct ram_sums *sums, struct error *err)
 {
 	uint64_t pos = 0;
 	while (r && pos < r->size) {
@@ -175,29 +117,43 @@ static bool write_slot(int fd, const struct ram_slot *r, uint64_t offset, struct
 			off_t data = lseek(r->fd, (off_t)pos, SEEK_DATA);
 			if (data < 0)
 				break;
-			pos = ALIGN_DOWN((uint64_t)data, CHUNK);
+			pos = ALIGN_DOWN((uint64_t)data, STATE_CHUNK);
 		}
-		size_t n = MIN((uint64_t)CHUNK, r->size - pos);
-		if (!all_zero(r->host + pos, n) && !fd_pwrite_full(fd, r->host + pos, n, offset + pos))
+		size_t n = MIN((uint64_t)STATE_CHUNK, r->size - pos);
+		uint32_t sum = ram_sum(r->host + pos, n);
+		if (sum && !fd_pwrite_full(fd, r->host + pos, n, offset + pos))
 			return error_set(err, errno, "cannot write %llu MiB of guest memory to the state file",
 					 (unsigned long long)(r->size / MiB));
+		sums->sum[(offset - STATE_RAM_OFFSET + pos) / STATE_CHUNK] = sum;
 		pos += n;
 	}
 	return true;
 }
 
+static bool write_ram(struct machine *m, struct state *s, int fd, struct error *err)
+{
+	struct ram_sums sums;
+	if (!ram_sums_init(&sums, m->config->memory))
+		return error_set(err, 0, "this machine has too much memory for a state file");
+	bool ok = write_slot(fd, m->ram_low, STATE_RAM_OFFSET, &sums, err) &&
+		  write_slot(fd, m->ram_high, STATE_RAM_OFFSET + m->ram_low->size, &sums, err);
+	ram_sums_save(&sums, s);
+	ram_sums_free(&sums);
+	return ok;
+}
+
 static bool write_file(struct machine *m, struct state *s, int fd, struct error *err)
 {
-	struct header h = { .ram_offset = RAM_OFFSET, .ram_size = m->config->memory };
+	struct state_header h = { .ram_offset = STATE_RAM_OFFSET, .ram_size = m->config->memory };
 	h.state_offset = h.ram_offset + h.ram_size;
-	const void *bytes = state_bytes(s, &h.state_size);
-	if (ftruncate(fd, 0) || ftruncate(fd, (off_t)(h.state_offset + h.state_size)))
+	if (ftruncate(fd, 0) || ftruncate(fd, (off_t)h.state_offset))
 		return error_set(err, errno, "cannot write the state file");
-	return write_slot(fd, m->ram_low, h.ram_offset, err) &&
-	       write_slot(fd, m->ram_high, h.ram_offset + m->ram_low->size, err) &&
-	       (fd_pwrite_full(fd, bytes, h.state_size, h.state_offset) ||
+	if (!write_ram(m, s, fd, err))
+		return false;
+	const void *bytes = state_bytes(s, &h.state_size);
+	return (fd_pwrite_full(fd, bytes, h.state_size, h.state_offset) ||
 		error_set(err, errno, "cannot write the state file")) &&
-	       header_write(fd, &h, err);
+	       state_header_write(fd, &h, err);
 }
 
 struct drain { struct machine *m; bool on; sem_t done; };
@@ -249,23 +205,10 @@ bool machine_save(struct machine *m, int fd, struct error *err)
 
 /* --- loading --------------------------------------------------------------- */
 
-static void *read_sections(int fd, struct header *h, struct error *err)
-{
-	if (!header_read(fd, h, err))
-		return NULL;
-	void *p = xmalloc(h->state_size);
-	if (!fd_pread_full(fd, p, h->state_size, h->state_offset)) {
-		error_set(err, errno, "cannot read the state file");
-		free(p);
-		return NULL;
-	}
-	return p;
-}
-
 char *machine_state_definition(int fd, struct error *err)
 {
-	struct header h;
-	auto_free void *bytes = read_sections(fd, &h, err);
+	struct state_header h;
+	auto_free void *bytes = state_sections_read(fd, &h, err);
 	if (!bytes)
 		return NULL;
 	struct state *s = state_load_new(bytes, h.state_size);
@@ -301,7 +244,7 @@ static struct device *device_find(struct machine *m, const char *id)
 
 static unsigned sections_wanted(struct machine *m)
 {
-	unsigned n = 2 + m->nvcpus;
+	unsigned n = 3 + m->nvcpus;
 	for (struct device *d = m->devices; d; d = d->next)
 		n += !!d->ops->xfer;
 	return n;
@@ -314,6 +257,8 @@ static bool load_section(struct machine *m, struct state *s, const struct state_
 	struct device *d;
 	if (!strcmp(sec->name, "machine")) {
 		xfer_machine(m, s);
+	} else if (!strcmp(sec->name, "ram")) {
+		state_skip(s);          /* machine_state_check() has looked */
 	} else if (!strcmp(sec->name, "clock")) {
 		xfer_clock(m, s);
 	} else if (!strncmp(sec->name, "cpu.", 4) && parse_u64(sec->name + 4, 0, m->nvcpus - 1, &cpu)) {
@@ -360,8 +305,8 @@ static void reset_all(struct machine *m)
 
 bool machine_load(struct machine *m, struct error *err)
 {
-	struct header h;
-	auto_free void *bytes = read_sections(m->config->state_fd, &h, err);
+	struct state_header h;
+	auto_free void *bytes = state_sections_read(m->config->state_fd, &h, err);
 	if (!bytes)
 		return false;
 	reset_all(m);

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Bad input ends with one clear sentence and status 1 or 2, leaving nothing behind."""
 import os
+import random
 import socket
+import subprocess
+import time
 
 import pytest
 
@@ -120,3 +123,67 @@ def test_state_files(abyme, tmp_path):
         path.write_bytes(data)
         sentence(abyme("resume", str(path)), 1, "state file")
     sentence(abyme("resume", str(tmp_path / "nothing")), 1, "nothing")
+
+
+@pytest.fixture
+def state(abyme, tmp_path, kernel_tree, initrd):
+    """A good state file of a small machine."""
+    from conftest import vmlinuz
+    path = tmp_path / "good"
+    status, name, err = abyme("run", "--detach", "--rm", "--memory", "128M", "--kernel", vmlinuz(kernel_tree("cloud-amd64")),
+                              "--initrd", initrd, "--append", "console=ttyS0")
+    assert status == 0, err
+    end = time.monotonic() + 60
+    while "Linux version" not in abyme("logs", name.strip())[1]:
+        assert time.monotonic() < end, "no sign of life"
+        time.sleep(0.1)
+    assert abyme("suspend", name.strip(), str(path), seconds=60)[0] == 0
+    return path
+
+
+def extents(path):
+    """Where the file has data."""
+    found, at = [], 0
+    with open(path, "rb") as f:
+        size = f.seek(0, os.SEEK_END)
+        while at < size:
+            try:
+                start = os.lseek(f.fileno(), at, os.SEEK_DATA)
+            except OSError:
+                break
+            at = os.lseek(f.fileno(), start, os.SEEK_HOLE)
+            found.append((start, at))
+    return found
+
+
+def test_damaged_state(abyme, tmp_path, state):
+    """Cut anywhere, one bit flipped anywhere: header, gap, memory, holes, sections."""
+    rng = random.Random(12)
+    size = state.stat().st_size
+    memory_end = 65536 + (128 << 20)
+    data = extents(state)
+    places = [0, 8, 20, 63, 64, 65535, 65536, memory_end - 1, memory_end, memory_end + 70, size - 1]
+    places += [rng.randrange(size) for _ in range(6)]                           # holes, mostly
+    places += [rng.randrange(memory_end, size) for _ in range(6)]
+    places += [rng.randrange(*rng.choice(data)) for _ in range(12)]
+    for at in places:
+        path = tmp_path / "flipped"
+        subprocess.run(["cp", "--sparse=always", str(state), str(path)], check=True)
+        with open(path, "r+b") as f:
+            f.seek(at)
+            byte = f.read(1)[0]
+            f.seek(at)
+            f.write(bytes([byte ^ 1 << rng.randrange(8)]))
+        sentence(abyme("resume", "--rm", str(path)), 1, "state")
+    for n in [0, 1, 63, 64, 65536, memory_end, size - 1] + [rng.randrange(size) for _ in range(4)]:
+        path = tmp_path / "cut"
+        subprocess.run(["cp", "--sparse=always", str(state), str(path)], check=True)
+        os.truncate(path, n)
+        sentence(abyme("resume", "--rm", str(path)), 1, "state")
+    assert nothing_left(abyme)
+    # The good one, copied without its holes, goes on.
+    path = tmp_path / "full"
+    subprocess.run(["cp", "--sparse=never", str(state), str(path)], check=True)
+    status, name, err = abyme("resume", "--rm", "--detach", str(path))
+    assert status == 0, err
+    assert abyme("kill", name.strip())[0] == 0
