@@ -219,9 +219,11 @@ static int disk_check(int argc, char **argv)
 		printf("%" PRIu64 " corruptions\n", found.corruptions);
 	if (found.leaks)
 		printf("%" PRIu64 " leaked clusters: space only; --repair gives it back\n", found.leaks);
-	if (!found.corruptions && !found.leaks)
+	if (found.unmarked)
+		printf("%" PRIu64 " clusters are not marked as unshared: slower only; --repair marks them\n", found.unmarked);
+	if (!found.corruptions && !found.leaks && !found.unmarked)
 		printf("no errors\n");
-	return found.corruptions || found.leaks ? STATUS_FAILED : 0;
+	return found.corruptions || found.leaks || found.unmarked ? STATUS_FAILED : 0;
 }
 
 static int disk_resize(int argc, char **argv)

@@ -99,8 +99,21 @@ void iov_zero(const struct iovec *iov, unsigned n);
 /* qcow2.c */
 struct qcow2_create { uint64_t size; unsigned cluster_bits, version; const char *backing, *backing_format; };
 bool qcow2_create(struct image_file *f, const struct qcow2_create *c, struct error *err);
+
+/* qcow2_snapshot.c: internal snapshots. Names; where none fits, ids. All may run
+ * beside transfers; create and apply hold new ones up. */
+struct image_snapshot { char *id, *name; uint64_t size; uint32_t seconds, vm_state; };
+bool qcow2_snapshot_create(struct image *i, const char *name, struct error *err);
+bool qcow2_snapshot_delete(struct image *i, const char *name, struct error *err);
+bool qcow2_snapshot_apply(struct image *i, const char *name, struct error *err);
+/* None for other formats. */
+bool qcow2_snapshot_list(struct image *i, struct image_snapshot **list, unsigned *n, struct error *err);
+void image_snapshots_free(struct image_snapshot *list, unsigned n);
+/* A read-only image that shows the snapshot from now on. */
+bool qcow2_snapshot_show(struct image *i, const char *name, struct error *err);
+
 /* What a check found; repaired ones are counted too. */
-struct image_check { uint64_t corruptions, leaks, fixed, clusters, allocated; };
+struct image_check { uint64_t corruptions, leaks, unmarked /* sole owners not marked as such */, fixed, clusters, allocated; };
 bool qcow2_check(struct image *i, bool repair, struct image_check *result, struct error *err);
 
 #endif

@@ -353,19 +353,15 @@ bool qcow2_create(struct image_file *f, const struct qcow2_create *c, struct err
 /* A larger L1 table, at a new place; then one write of the header's fields. */
 static int grow_l1(struct qcow2 *q, uint64_t size, uint32_t entries)
 {
-	uint64_t clusters = (entries * 8ull + q->cluster_size - 1) >> q->cluster_bits, offset, got = 0;
-	auto_free uint8_t *raw = xcalloc(1, clusters << q->cluster_bits);
-	int r = 0;
-	while (got < clusters) {      /* neighbours: shorter runs go back */
-		if ((r = clusters_alloc(q, clusters, &offset, &got)))
-			return r;
-		for (uint64_t i = 0; got < clusters && i < got; i++)
-			cluster_free_later(q, offset + (i << q->cluster_bits));
-	}
+	uint64_t offset, bytes = entries * 8ull;
+	auto_free uint8_t *raw = xcalloc(1, bytes);
+	int r = clusters_alloc_run(q, bytes, &offset);
+	if (r)
+		return r;
 	for (uint32_t i = 0; i < q->l1_size; i++)
 		be64_put(raw + 8ull * i, q->l1[i]);
 	uint8_t h[24];
-	if ((r = file_write(q->file, raw, clusters << q->cluster_bits, offset)) || (r = metadata_sync(q)) ||
+	if ((r = file_write(q->file, raw, bytes, offset)) || (r = metadata_sync(q)) ||
 	    (r = file_read(q->file, h, sizeof(h), 24)))
 		return r;
 	be64_put(h, size);

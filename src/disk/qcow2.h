@@ -59,6 +59,7 @@ struct qcow2 {
 	uint64_t virgin;                  /* from here on the file has never been written */
 	int broken;                       /* metadata could not be written: no more writes (-errno) */
 	bool syncing;                     /* a flush waits for the disk, without the lock */
+	bool frozen;                      /* no transfer may begin: a snapshot is made */
 	struct pending *pending;          /* guest ranges that get new clusters just now */
 
 	/* invariant 4: freed in memory -> gone from the disk -> no transfer left that knew them */
@@ -95,6 +96,11 @@ int refcount_add(struct qcow2 *q, uint64_t cluster, int delta);
 int refcount_set(struct qcow2 *q, uint64_t cluster, uint64_t count);
 /* Up to `want` neighbouring free clusters, refcount 1 each: offset, *got. */
 int clusters_alloc(struct qcow2 *q, uint64_t want, uint64_t *offset, uint64_t *got);
+/* As many neighbours as hold so many bytes. */
+int clusters_alloc_run(struct qcow2 *q, uint64_t bytes, uint64_t *offset);
+/* The counts of `n` clusters by one; those that come to 0 are free (and punched). */
+int refcount_run(struct qcow2 *q, uint64_t first, uint64_t n, int delta);
+uint64_t refcount_max(const struct qcow2 *q);
 /* Once the reference has gone from the disk too. */
 void cluster_free_later(struct qcow2 *q, uint64_t offset);
 void clusters_put(struct cluster_list *l, uint64_t cluster);
@@ -118,8 +124,6 @@ int qcow2_flush(struct image *i);
 enum image_direct qcow2_direct(struct image *i, uint64_t offset, uint64_t len, bool writes, uint64_t *host,
 			       unsigned *token);
 void qcow2_landed(struct image *i, unsigned token);
-/* Wait until no new clusters are being filled; requires: q->lock */
-void pending_drain(struct qcow2 *q);
 /* An aligned host offset outside the header, the L1 and the refcount table. */
 bool place_sound(const struct qcow2 *q, uint64_t offset);
 

@@ -157,8 +157,23 @@ static int compare(struct check *c, bool repair)
 	return r;
 }
 
-/* Entries whose COPIED bit does not say what the counts say would be written in
- * place although shared: that bit goes. */
+/* COPIED says that the count is 1.  Wrongly there, a shared cluster would be written
+ * in place; wrongly absent, it is copied for nothing. */
+static bool copied_wrong(const struct check *c, uint64_t e)
+{
+	uint64_t host = (e & OFFSET_MASK) >> c->q->cluster_bits;
+	return host && host < c->clusters && (c->refs[host] == 1) != !!(e & L2_COPIED);
+}
+
+static void note(struct check *c, uint64_t e, bool repair)
+{
+	if (e & L2_COPIED)
+		c->found->corruptions++;
+	else
+		c->found->unmarked++;
+	c->found->fixed += repair;
+}
+
 static int fix_copied(struct check *c, bool repair)
 {
 	struct qcow2 *q = c->q;
@@ -168,20 +183,19 @@ static int fix_copied(struct check *c, bool repair)
 		struct table *t;
 		if (!at || at >> q->cluster_bits >= c->clusters || (r = table_get(q, at, TABLE_L2, false, &t)))
 			continue;
-		if (q->l1[i] & L2_COPIED && c->refs[at >> q->cluster_bits] != 1) {
-			c->found->corruptions++;
-			c->found->fixed += repair;
-			q->l1[i] &= repair ? ~L2_COPIED : ~0ull;
-			q->l1_dirty[i / 64] = q->any_l1_dirty = repair;
+		if (copied_wrong(c, q->l1[i])) {
+			note(c, q->l1[i], repair);
+			q->l1[i] ^= repair ? L2_COPIED : 0;
+			q->l1_dirty[i / 64] |= repair;
+			q->any_l1_dirty |= repair;
 		}
 		for (uint64_t k = 0; k < q->l2_entries; k++) {
-			uint64_t e = be64_get(t->data + 8 * k), host = (e & OFFSET_MASK) >> q->cluster_bits;
-			if (e & L2_COMPRESSED || !(e & L2_COPIED) || !host || host >= c->clusters || c->refs[host] == 1)
+			uint64_t e = be64_get(t->data + 8 * k);
+			if (e & L2_COMPRESSED || !copied_wrong(c, e))
 				continue;
-			c->found->corruptions++;
-			c->found->fixed += repair;
+			note(c, e, repair);
 			if (repair)
-				be64_put(t->data + 8 * k, e & ~L2_COPIED);
+				be64_put(t->data + 8 * k, e ^ L2_COPIED);
 			t->dirty |= repair;
 		}
 	}
@@ -202,10 +216,10 @@ bool qcow2_check(struct image *i, bool repair, struct image_check *found, struct
 		r = -ENOMEM;
 	if (!r)
 		r = refer_all(&c);
-	if (!r)
-		r = fix_copied(&c, repair);
 	if (!r && repair)
 		r = mark_dirty(q);
+	if (!r)
+		r = fix_copied(&c, repair);
 	if (!r)
 		r = compare(&c, repair);
 	if (!r && repair) {

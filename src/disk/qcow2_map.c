@@ -188,17 +188,26 @@ static int read_run(struct qcow2 *q, const struct run *run, const struct iovec *
 static unsigned transfer_begin(struct qcow2 *q)
 {
 	pthread_mutex_lock(&q->lock);
+	while (q->frozen)
+		pthread_cond_wait(&q->changed, &q->lock);
 	unsigned token = q->generation & 1;
 	q->active[token]++;
 	pthread_mutex_unlock(&q->lock);
 	return token;
 }
 
+/* requires: q->lock */
+static void transfer_end(struct qcow2 *q, unsigned token)
+{
+	if (!--q->active[token] && q->frozen)
+		pthread_cond_broadcast(&q->changed);
+}
+
 void qcow2_landed(struct image *i, unsigned token)
 {
 	struct qcow2 *q = i->format;
 	pthread_mutex_lock(&q->lock);
-	q->active[token]--;
+	transfer_end(q, token);
 	pthread_mutex_unlock(&q->lock);
 }
 
@@ -210,6 +219,10 @@ enum image_direct qcow2_direct(struct image *i, uint64_t offset, uint64_t len, b
 	enum image_direct found = DIRECT_NO;
 	if (pthread_mutex_trylock(&q->lock))
 		return DIRECT_NO;
+	if (q->frozen) {
+		pthread_mutex_unlock(&q->lock);
+		return DIRECT_NO;
+	}
 	uint64_t k = l1_index(q, offset), at = k < q->l1_size ? q->l1[k] & OFFSET_MASK : 0;
 	struct table *t = at ? table_peek(q, at, TABLE_L2) : NULL;
 	if ((at && !t) || run_in(q, t, offset, len, writes, &run) || run.len < len ||
@@ -327,12 +340,6 @@ static void pending_wait(struct qcow2 *q, uint64_t offset, uint64_t len)
 		pthread_cond_wait(&q->changed, &q->lock);
 }
 
-void pending_drain(struct qcow2 *q)
-{
-	while (q->pending)
-		pthread_cond_wait(&q->changed, &q->lock);
-}
-
 static void pending_end(struct qcow2 *q, struct pending *p)
 {
 	struct pending **at = &q->pending;
@@ -420,7 +427,7 @@ static int after_write(struct image *i, unsigned token, int r)
 {
 	struct qcow2 *q = i->format;
 	pthread_mutex_lock(&q->lock);
-	q->active[token]--;
+	transfer_end(q, token);
 	if (!r && q->freed.n > FREED_ENOUGH && !q->syncing)
 		r = metadata_flush(q);
 	pthread_mutex_unlock(&q->lock);

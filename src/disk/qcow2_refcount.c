@@ -39,7 +39,7 @@ void ref_store(const struct qcow2 *q, uint8_t *b, uint64_t i, uint64_t v)
 	}
 }
 
-static uint64_t ref_max(const struct qcow2 *q)
+uint64_t refcount_max(const struct qcow2 *q)
 {
 	return q->refcount_bits_log == 6 ? UINT64_MAX : (1ull << (1u << q->refcount_bits_log)) - 1;
 }
@@ -155,7 +155,7 @@ int refcount_add(struct qcow2 *q, uint64_t cluster, int delta)
 	int r = refcount_get(q, cluster, &count);
 	if (r)
 		return r;
-	if ((delta < 0 && !count) || (delta > 0 && count == ref_max(q)))
+	if ((delta < 0 && !count) || (delta > 0 && count == refcount_max(q)))
 		return -EIO;          /* a damaged image */
 	if (delta < 0 && count == 1)
 		q->next_free = MIN(q->next_free, cluster);
@@ -190,6 +190,54 @@ int clusters_alloc(struct qcow2 *q, uint64_t want, uint64_t *offset, uint64_t *g
 	return n ? 0 : r;
 }
 
+/* More than one block counts: behind all that is covered, blocks of their own first. */
+static int alloc_far(struct qcow2 *q, uint64_t want, uint64_t *offset)
+{
+	uint64_t per = q->refs_per_block, blocks = 1, k;
+	int r = 0;
+	while (blocks * per < want + blocks)
+		blocks++;
+	for (;;) {
+		for (k = q->reftable_entries; k && !q->reftable[k - 1]; k--) { }
+		if (k + blocks <= q->reftable_entries)
+			break;
+		if ((r = grow_reftable(q, MAX(k + blocks, q->reftable_entries))))
+			return r;
+	}
+	auto_free uint8_t *block = xmalloc(q->cluster_size);
+	for (uint64_t b = 0; b < blocks && !r; b++) {
+		memset(block, 0, q->cluster_size);
+		for (uint64_t i = 0; i < per && b * per + i < want + blocks; i++)
+			ref_store(q, block, i, 1);
+		r = file_write(q->file, block, q->cluster_size, (k * per + b) << q->cluster_bits);
+	}
+	if (r)
+		return r;             /* nothing refers to them */
+	r = q->file->ops->sync(q->file);
+	for (uint64_t b = 0; b < blocks && !r; b++) {
+		q->reftable[k + b] = (k * per + b) << q->cluster_bits;
+		r = write_reftable_entry(q, k + b);
+	}
+	used_up_to(q, k * per + blocks + want);
+	*offset = (k * per + blocks) << q->cluster_bits;
+	return metadata_failed(q, r);
+}
+
+int clusters_alloc_run(struct qcow2 *q, uint64_t bytes, uint64_t *offset)
+{
+	uint64_t want = (bytes + q->cluster_size - 1) >> q->cluster_bits, got = 0;
+	if (want >= q->refs_per_block / 2)
+		return alloc_far(q, want, offset);
+	while (got < want) {          /* shorter runs go back */
+		int r = clusters_alloc(q, want, offset, &got);
+		if (r)
+			return r;
+		for (uint64_t i = 0; got < want && i < got; i++)
+			cluster_free_later(q, *offset + (i << q->cluster_bits));
+	}
+	return 0;
+}
+
 void clusters_put(struct cluster_list *l, uint64_t cluster)
 {
 	if (l->n == l->max) {
@@ -217,24 +265,53 @@ static void hole_add(struct qcow2 *q, struct hole *h, uint64_t cluster)
 		h->first = cluster;
 }
 
-int apply_gone(struct qcow2 *q)
+static void hole_end(struct qcow2 *q, struct hole *h)
+{
+	if (h->n)
+		q->file->ops->punch(q->file, h->first << q->cluster_bits, h->n << q->cluster_bits);
+	h->n = 0;
+}
+
+/* Those of one block at a time. */
+int refcount_run(struct qcow2 *q, uint64_t first, uint64_t n, int delta)
 {
 	struct hole hole = { 0 };
 	int r = 0;
-	if (!q->gone.n || q->active[(q->generation + 1) & 1])
-		return 0;
-	for (size_t i = 0; i < q->gone.n && !r; i++) {
-		uint64_t count = 0;
-		r = refcount_add(q, q->gone.at[i], -1);
-		if (!r)
-			r = refcount_get(q, q->gone.at[i], &count);
-		if (!r && !count) {
-			table_forget(q, q->gone.at[i] << q->cluster_bits);
-			hole_add(q, &hole, q->gone.at[i]);
+	for (uint64_t end = first + n, c = first; c < end && !r; ) {
+		struct table *t;
+		uint64_t stop = MIN(end, ALIGN_DOWN(c, q->refs_per_block) + q->refs_per_block);
+		if ((r = block_get(q, c, false, &t)) || !t)
+			return r ? r : -EIO;
+		for (; c < stop && !r; c++) {
+			uint64_t count = ref_load(q, t->data, c % q->refs_per_block);
+			if (!count || (delta > 0 && count == refcount_max(q))) {
+				r = -EIO;             /* a damaged image */
+				break;
+			}
+			ref_store(q, t->data, c % q->refs_per_block, count + (uint64_t)(int64_t)delta);
+			t->dirty = true;
+			if (delta < 0 && count == 1) {
+				q->next_free = MIN(q->next_free, c);
+				if (c << q->cluster_bits != t->offset)
+					table_forget(q, c << q->cluster_bits);
+				hole_add(q, &hole, c);
+			}
 		}
 	}
-	if (hole.n)
-		q->file->ops->punch(q->file, hole.first << q->cluster_bits, hole.n << q->cluster_bits);
+	hole_end(q, &hole);
+	return r;
+}
+
+int apply_gone(struct qcow2 *q)
+{
+	int r = 0;
+	if (!q->gone.n || q->active[(q->generation + 1) & 1])
+		return 0;
+	for (size_t i = 0, n; i < q->gone.n && !r; i += n) {
+		for (n = 1; i + n < q->gone.n && q->gone.at[i + n] == q->gone.at[i] + n; )
+			n++;
+		r = refcount_run(q, q->gone.at[i], n, -1);
+	}
 	q->gone.n = 0;
 	return r;
 }

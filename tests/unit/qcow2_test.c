@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * qcow2 against a copy in memory, against power cuts, and against qemu-img where
- * that is installed.  Seeds are fixed.
+ * qcow2 against a copy in memory, and against qemu-img where that is installed.
+ * Seeds are fixed.  Power cuts: qcow2_crash_test.c.
  */
 #include <stdarg.h>
 #include <setjmp.h>
@@ -233,6 +233,116 @@ static void from_qemu(void **state)
 	}
 }
 
+/* Snapshots made, restored and deleted among writes; each keeps its contents; QEMU agrees. */
+enum { KEPT = 4, KEPT_SIZE = 3 << 20 };
+
+static void verify_kept(const char *path, uint8_t *const kept[KEPT])
+{
+	auto_free uint8_t *got = xmalloc(KEPT_SIZE);
+	for (unsigned k = 0; k < KEPT; k++) {
+		char name[8];
+		snprintf(name, sizeof(name), "s%u", k);
+		struct image *i = open_image(path, true);
+		struct error err;
+		assert_int_equal(qcow2_snapshot_show(i, name, &err), kept[k] != NULL);
+		if (kept[k])
+			same_as(i, kept[k], KEPT_SIZE);
+		image_close(i);
+		if (!kept[k] || !have_qemu)
+			continue;
+		auto_free char *raw = at("kept.raw");
+		assert_true(run("qemu-img convert -l snapshot.name=%s -O raw %s %s", name, path, raw));
+		auto_close int fd = open(raw, O_RDONLY);
+		assert_true(fd_read_full(fd, got, KEPT_SIZE));
+		assert_memory_equal(got, kept[k], KEPT_SIZE);
+	}
+}
+
+static void snapshot_once(struct image *i, uint8_t *model, uint8_t **kept, unsigned *seed)
+{
+	unsigned k = (unsigned)rand_r(seed) % KEPT;
+	char name[8];
+	struct error err;
+	bool ok;
+	snprintf(name, sizeof(name), "s%u", k);
+	if (!kept[k]) {
+		ok = qcow2_snapshot_create(i, name, &err);
+		assert_false(qcow2_snapshot_create(i, name, NULL));
+		kept[k] = memcpy(xmalloc(KEPT_SIZE), model, KEPT_SIZE);
+	} else if (rand_r(seed) & 1) {
+		ok = qcow2_snapshot_apply(i, name, &err);
+		memcpy(model, kept[k], KEPT_SIZE);
+	} else {
+		ok = qcow2_snapshot_delete(i, name, &err);
+		assert_false(qcow2_snapshot_delete(i, name, NULL));
+		free(move_ptr(kept[k]));
+	}
+	if (!ok)
+		fail_msg("%s", err.text);
+}
+
+static void snapshots_of(const char *path, uint8_t *model, unsigned seed)
+{
+	auto_free uint8_t *buf = xcalloc(1, 600 * 512);
+	uint8_t *kept[KEPT] = { NULL };
+	for (unsigned part = 0; part < 5; part++) {
+		struct image *i = open_image(path, false);
+		for (unsigned n = 0; n < 150; n++) {
+			scribble_once(i, model, KEPT_SIZE, &seed, buf);
+			if (n % 25 == 24)
+				snapshot_once(i, model, kept, &seed);
+		}
+		same_as(i, model, KEPT_SIZE);
+		image_close(i);
+		check_clean(path);
+		verify_kept(path, kept);
+	}
+	for (unsigned k = 0; k < KEPT; k++)
+		free(kept[k]);
+}
+
+static void snapshots(void **state)
+{
+	static const struct { unsigned bits, version; bool backing; } kinds[] = { { 9, 3, true }, { 12, 2, false },
+		{ 16, 3, false }, { 16, 3, true } };
+	auto_free char *path = at("snap.qcow2"), *base = at("snapbase.raw");
+	auto_free uint8_t *model = xcalloc(1, KEPT_SIZE);
+	for (unsigned k = 0; k < ARRAY_SIZE(kinds); k++) {
+		unsigned seed = k;
+		for (unsigned i = 0; i < KEPT_SIZE; i++)
+			model[i] = kinds[k].backing ? (uint8_t)rand_r(&seed) : 0;
+		int fd = open(base, O_RDWR | O_CREAT | O_TRUNC, 0600);
+		assert_true(fd_write_full(fd, model, KEPT_SIZE));
+		close(fd);
+		create(path, &(struct qcow2_create){ .size = KEPT_SIZE, .cluster_bits = kinds[k].bits,
+			.version = kinds[k].version, .backing = kinds[k].backing ? "snapbase.raw" : NULL,
+			.backing_format = kinds[k].backing ? "raw" : NULL });
+		snapshots_of(path, model, k + 1);
+	}
+}
+
+/* L1 tables that need more than one refcount block: small clusters, a large disk. */
+static void large_tables(void **state)
+{
+	auto_free char *path = at("large.qcow2");
+	uint8_t buf[512] = { 7 }, got[512];
+	struct error err;
+	create(path, &(struct qcow2_create){ .size = 1ull << 30, .cluster_bits = 9, .version = 3 });
+	struct image *i = open_image(path, false);
+	assert_int_equal(image_write(i, buf, 512, (1ull << 30) - 512), 0);
+	if (!qcow2_snapshot_create(i, "one", &err) || !i->ops->resize(i, 5ull << 29, &err))
+		fail_msg("%s", err.text);
+	buf[0] = 8;
+	assert_int_equal(image_write(i, buf, 512, (1ull << 30) - 512), 0);
+	image_close(i);
+	check_clean(path);
+	i = open_image(path, true);
+	assert_true(qcow2_snapshot_show(i, "one", NULL));
+	assert_int_equal(image_read(i, got, 512, (1ull << 30) - 512), 0);
+	assert_int_equal(got[0], 7);
+	image_close(i);
+}
+
 static void refuses(void **state)
 {
 	auto_free char *path = at("bad.qcow2");
@@ -263,252 +373,6 @@ static void refuses(void **state)
 	}
 }
 
-/* --- power cuts: a file that forgets ---------------------------------------- */
-
-struct write { uint64_t offset; uint32_t len; uint8_t *data; bool punch; };
-struct lossy {
-	struct image_file file;
-	uint8_t *durable, *current;       /* at the last sync; with everything since */
-	uint64_t size, durable_size;
-	struct write *pending;
-	unsigned npending;
-	int faults_in;                    /* counts down to an I/O error; < 0: never */
-};
-enum { LOSSY_MAX = 8 << 20, PENDING_MAX = 65536 };
-
-static struct lossy *lossy(struct image_file *f) { return container_of(f, struct lossy, file); }
-
-static bool faulty(struct lossy *l) { return l->faults_in >= 0 && l->faults_in-- == 0; }
-
-static int l_read(struct image_file *f, const struct iovec *iov, unsigned n, uint64_t offset)
-{
-	struct lossy *l = lossy(f);
-	if (faulty(l))
-		return -EIO;
-	for (unsigned i = 0; i < n; offset += iov[i++].iov_len) {
-		memset(iov[i].iov_base, 0, iov[i].iov_len);
-		if (offset < LOSSY_MAX)
-			memcpy(iov[i].iov_base, l->current + offset, MIN(iov[i].iov_len, LOSSY_MAX - offset));
-	}
-	return 0;
-}
-
-static void l_change(struct lossy *l, uint64_t offset, const void *data, uint64_t len)
-{
-	assert_true(offset + len <= LOSSY_MAX && l->npending < PENDING_MAX);
-	struct write *w = &l->pending[l->npending++];
-	*w = (struct write){ offset, (uint32_t)len, data ? memcpy(xmalloc(len), data, len) : NULL, !data };
-	if (data)
-		memcpy(l->current + offset, data, len);
-	else
-		memset(l->current + offset, 0, len);
-}
-
-static int l_write(struct image_file *f, const struct iovec *iov, unsigned n, uint64_t offset)
-{
-	struct lossy *l = lossy(f);
-	if (faulty(l))
-		return -EIO;
-	for (unsigned i = 0; i < n; offset += iov[i++].iov_len)
-		for (size_t at_byte = 0; at_byte < iov[i].iov_len; at_byte += 4096)   /* torn at pages */
-			l_change(l, offset + at_byte, (uint8_t *)iov[i].iov_base + at_byte,
-				 MIN(iov[i].iov_len - at_byte, (size_t)4096));
-	l->size = MAX(l->size, offset);
-	return 0;
-}
-
-static void forget_pending(struct lossy *l)
-{
-	while (l->npending)
-		free(l->pending[--l->npending].data);
-}
-
-static int l_sync(struct image_file *f)
-{
-	struct lossy *l = lossy(f);
-	if (faulty(l))
-		return -EIO;
-	memcpy(l->durable, l->current, MAX(l->size, l->durable_size));
-	l->durable_size = l->size;
-	forget_pending(l);
-	return 0;
-}
-
-static int l_punch(struct image_file *f, uint64_t offset, uint64_t len)
-{
-	l_change(lossy(f), offset, NULL, len);
-	return 0;
-}
-
-static int l_truncate(struct image_file *f, uint64_t size)
-{
-	lossy(f)->size = size;
-	return 0;
-}
-
-static uint64_t l_size(struct image_file *f) { return lossy(f)->size; }
-static void l_close(struct image_file *f) { }
-static const struct image_file_ops lossy_ops = { l_read, l_write, l_sync, l_punch, l_truncate, l_size, l_close };
-
-static void lossy_init(struct lossy *l)
-{
-	*l = (struct lossy){ .file.ops = &lossy_ops, .faults_in = -1 };
-	l->durable = xcalloc(1, LOSSY_MAX);
-	l->current = xcalloc(1, LOSSY_MAX);
-	l->pending = xcalloc(PENDING_MAX, sizeof(*l->pending));
-}
-
-static void lossy_free(struct lossy *l)
-{
-	forget_pending(l);
-	free(l->durable);
-	free(l->current);
-	free(l->pending);
-}
-
-/* What a disk may hold after the power has gone: any subset of what was not
- * synced, in any order. */
-static void cut(const struct lossy *l, struct lossy *out, unsigned *seed)
-{
-	memcpy(out->current, l->durable, LOSSY_MAX);
-	unsigned keep = rand_r(seed) % 101, order[64];
-	for (unsigned i = 0; i < l->npending; i += 64) {
-		unsigned n = MIN(l->npending - i, 64u);
-		for (unsigned k = 0; k < n; k++) {
-			unsigned j = (unsigned)rand_r(seed) % (k + 1);
-			order[k] = order[j];
-			order[j] = k;
-		}
-		for (unsigned k = 0; k < n; k++) {
-			const struct write *w = &l->pending[i + order[k]];
-			if ((unsigned)rand_r(seed) % 100 >= keep)
-				continue;
-			if (w->data)
-				memcpy(out->current + w->offset, w->data, w->len);
-			else
-				memset(out->current + w->offset, 0, w->len);
-		}
-	}
-	out->size = l->size;
-	l_sync(&out->file);
-}
-
-enum { CRASH_SIZE = 1 << 20 };
-
-/* A sector's bytes after a cut: what was flushed, or any later write to it. */
-struct history { uint8_t flushed; bool written[256]; };
-
-static void verify_cut(struct lossy *after, const struct history *h)
-{
-	struct error err = { 0 };
-	static uint8_t got[CRASH_SIZE];
-	struct image *i = image_on(&after->file, "qcow2", "crash", false, &err);
-	if (!i)
-		fail_msg("%s", err.text);
-	assert_int_equal(image_read(i, got, CRASH_SIZE, 0), 0);
-	for (unsigned s = 0; s < CRASH_SIZE / 512; s++)
-		for (unsigned k = 0; k < 512; k += 37) {
-			uint8_t v = got[s * 512 + k];
-			if (v != h[s].flushed && !h[s].written[v])
-				fail_msg("sector %u has %u, flushed was %u", s, v, h[s].flushed);
-		}
-	struct image_check found;
-	assert_true(qcow2_check(i, false, &found, &err));
-	assert_int_equal(found.corruptions, 0);
-	assert_int_equal(found.leaks, 0);         /* the dirty bit had them taken back */
-	image_close(i);
-	assert_int_equal(after->current[79] & 1, 0);
-}
-
-static void crash_write(struct image *i, struct history *h, unsigned s, unsigned n, uint8_t v)
-{
-	static uint8_t buf[200 * 512];
-	memset(buf, v, n * 512);
-	int r = v ? image_write(i, buf, n * 512, s * 512ull) : i->ops->zero(i, s * 512ull, n * 512, true);
-	if (r)
-		return;
-	for (unsigned k = s; k < s + n; k++)
-		h[k].written[v] = true;
-}
-
-static void power_cuts_at(unsigned bits, unsigned seed, unsigned cuts)
-{
-	struct lossy l, after;
-	lossy_init(&l);
-	lossy_init(&after);
-	struct history *h = xcalloc(CRASH_SIZE / 512, sizeof(*h));
-	static uint8_t last[CRASH_SIZE / 512];
-	memset(last, 0, sizeof(last));
-	assert_true(qcow2_create(&l.file, &(struct qcow2_create){ .size = CRASH_SIZE, .cluster_bits = bits,
-								  .version = 3 }, NULL));
-	struct image *i = image_on(&l.file, "qcow2", "crash", false, NULL);
-	for (unsigned done = 0; done < cuts; ) {
-		unsigned s = (unsigned)rand_r(&seed) % (CRASH_SIZE / 512), n = 1 + (unsigned)rand_r(&seed) % 100;
-		n = MIN(n, CRASH_SIZE / 512 - s);
-		uint8_t v = rand_r(&seed) % 4 ? (uint8_t)(1 + rand_r(&seed) % 255) : 0;
-		crash_write(i, h, s, n, v);
-		memset(last + s, v, n);
-		if (rand_r(&seed) % 8 == 0) {
-			assert_int_equal(i->ops->flush(i), 0);
-			for (unsigned k = 0; k < CRASH_SIZE / 512; k++) {
-				memset(&h[k], 0, sizeof(h[k]));
-				h[k].flushed = last[k];
-			}
-		}
-		if (rand_r(&seed) % 3 == 0) {
-			cut(&l, &after, &seed);
-			verify_cut(&after, h);
-			done++;
-		}
-	}
-	image_close(i);
-	lossy_free(&l);
-	lossy_free(&after);
-	free(h);
-}
-
-static void power_cuts(void **state)
-{
-	const char *many = getenv("QCOW2_CUTS");
-	unsigned cuts = many ? (unsigned)atoi(many) : 150;
-	power_cuts_at(9, 1, cuts);
-	power_cuts_at(12, 2, cuts);
-	power_cuts_at(16, 3, cuts);
-}
-
-/* Each I/O in turn fails: errors come back, the image stays sound. */
-static void faults(void **state)
-{
-	auto_free uint8_t *buf = xcalloc(1, 600 * 512);
-	for (int fault = 0; fault < 400; fault++) {
-		struct lossy l;
-		struct image_check found;
-		struct error err = { 0 };
-		lossy_init(&l);
-		assert_true(qcow2_create(&l.file, &(struct qcow2_create){ .size = CRASH_SIZE, .cluster_bits = 9,
-									  .version = 3 }, NULL));
-		struct image *i = image_on(&l.file, "qcow2", "faults", false, NULL);
-		unsigned seed = (unsigned)fault;
-		l.faults_in = fault;
-		for (unsigned n = 0; n < 30; n++) {
-			uint64_t s = (uint64_t)rand_r(&seed) % 1900;
-			if (n % 7 == 6)
-				i->ops->flush(i);
-			else
-				image_write(i, buf, 512 * (1 + (size_t)rand_r(&seed) % 100), s * 512);
-		}
-		l.faults_in = -1;
-		image_close(i);
-		l_sync(&l.file);
-		i = image_on(&l.file, "qcow2", "faults", false, &err);
-		assert_non_null(i);
-		assert_true(qcow2_check(i, false, &found, &err));
-		assert_int_equal(found.corruptions, 0);
-		image_close(i);
-		lossy_free(&l);
-	}
-}
-
 static int make_dir(void **state)
 {
 	/* memory if possible: the syncs are for the order, not for the wait */
@@ -528,8 +392,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(scribbles), cmocka_unit_test(backing), cmocka_unit_test(resizes),
-		cmocka_unit_test(from_qemu), cmocka_unit_test(refuses), cmocka_unit_test(power_cuts),
-		cmocka_unit_test(faults),
+		cmocka_unit_test(from_qemu), cmocka_unit_test(snapshots),
+		cmocka_unit_test(large_tables), cmocka_unit_test(refuses),
 	};
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
