@@ -40,6 +40,10 @@ struct cli_group { const struct cli_option *options; void *target; };
 int cli_parse(const struct cli_group *groups, int argc, char **argv,
 	      const char **words, unsigned min, unsigned max);
 
+/* For `abyme completion`: as the first argument, makes cli_parse print what may follow
+ * the word behind it (NULL: at the beginning), and end. */
+#define CLI_COMPLETE "--complete"
+
 /* "abyme: sentence"; returns the status. */
 int cli_fail(const struct error *err);
 int cli_usage(const struct error *err);

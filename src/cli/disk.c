@@ -299,6 +299,11 @@ int verb_disk(int argc, char **argv)
 {
 	struct error err;
 	const char *word = argc > 1 ? argv[1] : "--help";
+	if (!strcmp(word, CLI_COMPLETE)) {
+		for (unsigned i = 0; i < ARRAY_SIZE(disk_verbs) && argc == 2; i++)
+			printf("%s\n", disk_verbs[i].name);
+		return 0;
+	}
 	for (unsigned i = 0; i < ARRAY_SIZE(disk_verbs); i++)
 		if (!strcmp(word, disk_verbs[i].name)) {
 			if (argc == 3 && !strcmp(argv[2], "--help"))

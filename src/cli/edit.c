@@ -83,7 +83,7 @@ int verb_set(int argc, char **argv)
 	const char *name = NULL;
 	if (argc < 2 || argv[1][0] == '-') {
 		const struct cli_group help[] = { { definition_options, NULL }, { NULL } };
-		if (argc == 2 && !strcmp(argv[1], "--help"))
+		if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], CLI_COMPLETE)))
 			return cli_parse(help, argc, argv, &name, 0, 0);
 		error_set(&err, 0, "abyme set needs a NAME first: abyme set NAME OPTIONS");
 		return cli_usage(&err);

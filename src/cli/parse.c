@@ -79,6 +79,35 @@ static bool store(const struct cli_option *o, void *target, const char *value, s
 	}
 }
 
+/* "a|b:X|c[,d=E]": a and c, a line each. */
+static void print_values(const char *p)
+{
+	while (*p >= 'a' && *p <= 'z') {
+		size_t n = strcspn(p, "|:[");
+		if (p[n] != ':')
+			printf("%.*s\n", (int)n, p);
+		if (p[n] == '[')
+			return;
+		p += strcspn(p, "|");
+		p += *p == '|';
+	}
+}
+
+/* What may come next, a word a line: the values of the option before, or the options. */
+static void print_words(const struct cli_group *groups, const char *before)
+{
+	void *target;
+	const char *value;
+	const struct cli_option *o = before ? find(groups, before, &target, &value) : NULL;
+	if (o && o->argument && !value) {
+		print_values(o->argument);
+		return;
+	}
+	for (const struct cli_group *g = groups; g->options; g++)
+		for (o = g->options; o->name; o++)
+			printf("%s\n", o->name);
+}
+
 /* How many of argv were used; 0: error. */
 static int one_option(const struct cli_group *groups, const char *verb, char **argv, struct error *err)
 {
@@ -111,6 +140,9 @@ int cli_parse(const struct cli_group *groups, int argc, char **argv,
 			i++;
 		} else if (options && (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))) {
 			print_help(groups, argv[0]);
+			return 0;
+		} else if (options && !strcmp(argv[i], CLI_COMPLETE)) {
+			print_words(groups, argv[i + 1]);
 			return 0;
 		} else if (options && argv[i][0] == '-' && argv[i][1]) {
 			int used = one_option(groups, argv[0], argv + i, &err);
