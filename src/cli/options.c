@@ -135,7 +135,7 @@ const struct cli_option definition_options[] = {
 	CALL("--kernel", "FILE", set_kernel, "bzImage, PVH ELF or multiboot kernel"),
 	CALL("--initrd", "FILE", set_initrd, "initial RAM disk for the kernel"),
 	TEXT("--append", "STRING", append, "kernel command line"),
-	CALL("--disk", "FILE[,readonly][,format=raw|qcow2][,bus=virtio|ahci]", add_disk, "a disk (repeatable)"),
+	CALL("--disk", "FILE[,readonly][,format=raw|qcow2][,bus=virtio|ahci|nvme]", add_disk, "a disk (repeatable)"),
 	CALL("--cdrom", "FILE.iso", add_cdrom, "a CD in a SATA drive (repeatable)"),
 	CALL("--net", "user|none[,mac=MAC][,model=virtio|e1000]", add_net, "a network interface (repeatable)"),
 	CALL("--network", "user|none[,mac=MAC][,model=virtio|e1000]", add_net, "the same as --net"),

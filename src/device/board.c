@@ -11,6 +11,7 @@
 #include "device/ata/ahci.h"
 #include "device/boot/boot.h"
 #include "device/chipset.h"
+#include "device/drives.h"
 #include "device/firmware.h"
 #include "device/keyboard.h"
 #include "device/net.h"
@@ -76,7 +77,20 @@ static bool create_chips(struct machine *m, struct error *err)
 	       (!c->test_device || testdev_create(m, err));
 }
 
-/* Virtio disks in their order; SATA drives are collected for their controller. */
+static struct disk *open_disk(struct machine *m, const struct disk_config *d, struct error *err)
+{
+	struct disk_options o = { .path = d->path, .fd = d->fd, .format = d->format,
+				  .readonly = d->readonly,
+				  .backing_fds = d->backing_fd, .nbacking_fds = d->nbacking };
+	return disk_open(&o, m->loop, err);
+}
+
+static bool is_bus(const struct disk_config *d, const char *bus)
+{
+	return d->bus && !strcmp(d->bus, bus);
+}
+
+/* Disks in their order; drives of a shared controller are collected for it. */
 static bool create_disks(struct machine *m, struct error *err)
 {
 	struct ahci_drive sata[CONFIG_MAX_DISKS];
@@ -84,14 +98,18 @@ static bool create_disks(struct machine *m, struct error *err)
 	for (unsigned i = 0; i < m->config->ndisks; i++) {
 		const struct disk_config *d = &m->config->disk[i];
 		char serial[20];
+		bool ok = true;
 		snprintf(serial, sizeof(serial), "abyme-%u", i);
-		struct disk_options o = { .path = d->path, .fd = d->fd, .format = d->format,
-					  .readonly = d->readonly,
-					  .backing_fds = d->backing_fd, .nbacking_fds = d->nbacking };
-		struct disk *disk = disk_open(&o, m->loop, err);
-		if (disk && (d->sata || d->cdrom))
+		struct disk *disk = open_disk(m, d, err);
+		if (!disk)
+			return false;
+		if (is_bus(d, "ahci"))
 			sata[nsata++] = (struct ahci_drive){ disk, d->cdrom };
-		else if (!disk || !virtio_blk_create(m, disk, serial, err))
+		else if (is_bus(d, "nvme"))
+			ok = nvme_create(m, disk, i, err);
+		else
+			ok = virtio_blk_create(m, disk, serial, err);
+		if (!ok)
 			return false;
 	}
 	return !nsata || ahci_create(m, sata, nsata, err);

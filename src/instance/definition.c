@@ -62,7 +62,7 @@ bool definition_add_disk(struct definition *d, const char *text, struct error *e
 			free(disk->bus);
 			disk->bus = xstrdup(bus);
 		} else {
-			error_set(err, 0, "disk option '%s' is not known: use readonly, format=raw|qcow2 or bus=virtio|ahci", f);
+			error_set(err, 0, "disk option '%s' is not known: use readonly, format=raw|qcow2 or bus=virtio|ahci|nvme", f);
 			free(f);
 			return false;
 		}
@@ -227,7 +227,7 @@ static bool check_disks(struct definition *d, struct error *err)
 		set_default(&d->disks[i].bus, "virtio");
 		d->disks[i].readonly |= d->disks[i].cdrom;
 		if (!ONE_OF(d->disks[i].format, "disk format", "raw", "qcow2") ||
-		    !ONE_OF(d->disks[i].bus, "disk bus", "virtio", "ahci"))
+		    !ONE_OF(d->disks[i].bus, "disk bus", "virtio", "ahci", "nvme"))
 			return false;
 	}
 	return true;

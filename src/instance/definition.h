@@ -12,7 +12,7 @@
 
 enum { DEFINITION_VERSION = 1 };
 
-struct def_disk { char *file; bool readonly; char *format; char *bus; /* virtio|ahci */ bool cdrom; };
+struct def_disk { char *file; bool readonly; char *format; char *bus; /* virtio|ahci|nvme */ bool cdrom; };
 struct def_net { char *name; char *mac; char *model; /* virtio|e1000 */ };
 struct def_share { char *dir; char *tag; bool readonly; };
 

@@ -129,7 +129,7 @@ static bool open_disks(struct machine_config *c, const struct definition *d, str
 		to->path = xstrdup(from->file);
 		to->format = xstrdup(from->format);
 		to->readonly = from->readonly;
-		to->sata = !strcmp(from->bus, "ahci");
+		to->bus = xstrdup(from->bus);
 		to->cdrom = from->cdrom;
 		if (!strcmp(to->format, "qcow2") &&
 		    !disk_open_chain(to->path, to->fd, to->backing_fd, CONFIG_MAX_BACKING, &to->nbacking, err))

@@ -15,7 +15,7 @@ enum { CONFIG_MAX_DISKS = 16, CONFIG_MAX_SHARES = 8, CONFIG_MAX_NETS = 4 };
 enum { CONFIG_MAX_BACKING = 6 };     /* files below a qcow2 disk */
 struct disk_config { char *path; int fd; bool readonly; char *format;
 	int backing_fd[CONFIG_MAX_BACKING]; unsigned nbacking;
-	bool sata, cdrom; /* at the SATA controller, else virtio */ };
+	char *bus; /* virtio, ahci, nvme */ bool cdrom; };
 struct net_config { int fd; /* SOCK_SEQPACKET to the helper, -1: none */ uint8_t mac[6]; char *model; /* virtio, e1000 */ };
 struct share_config { char *tag; int fd; /* to the 9p helper */ bool readonly; };
 

@@ -34,11 +34,11 @@ static void find_bars(struct machine *m)
 		}
 }
 
-static void add_drive(bool cdrom)
+static void add_drive(const char *bus, bool cdrom)
 {
 	static uint8_t zero[65536];
 	fx.config.disk[fx.config.ndisks++] = (struct disk_config){
-		.path = (char *)"d", .fd = fixture_file(zero, sizeof(zero)), .sata = true, .cdrom = cdrom,
+		.path = (char *)"d", .fd = fixture_file(zero, sizeof(zero)), .bus = (char *)bus, .cdrom = cdrom,
 		.readonly = cdrom,
 	};
 }
@@ -60,8 +60,9 @@ static struct machine *board(void)
 	m = fixture_new(16 * MiB);
 	board_free(m);
 	fx.config.debug_exit = fx.config.test_device = fx.config.screen = true;
-	add_drive(false);
-	add_drive(true);
+	add_drive("ahci", false);
+	add_drive("ahci", true);
+	add_drive("nvme", false);
 	assert_true(board_create(m, NULL));
 	static const uint8_t mac[6] = { 2 };
 	assert_true(e1000_create(m, 0, NULL, mac, NULL));

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The parts of a whole PC under Linux's own drivers: disk controllers, media."""
+import os
+import random
+import shutil
+import subprocess
+
+import pytest
+
+from conftest import TOP, vmlinuz
+
+MODULES = ["ahci", "nvme", "sd_mod", "sr_mod", "isofs"]
+BUSES = {"ahci": "sda", "nvme": "nvme0n1"}
+
+
+@pytest.fixture(scope="module")
+def guest(kernel_tree, tmp_path_factory):
+    """Arguments for a guest with the drivers of a PC's controllers."""
+    if not shutil.which("busybox") or not shutil.which("cpio"):
+        pytest.skip("busybox-static and cpio are needed for the test initrd")
+    tree = kernel_tree("amd64")
+    out = tmp_path_factory.mktemp("pc") / "initrd.gz"
+    subprocess.run(["sh", f"{TOP}/scripts/initrd.sh", str(out), "", tree, *MODULES], check=True)
+    return ["--memory", "256M", "--kernel", vmlinuz(tree), "--initrd", str(out),
+            "--append", "console=ttyS0 quiet loglevel=3 panic=-1"]
+
+
+def shell(m):
+    m.expect("USERSPACE-REACHED", 90)
+    m.expect("# ", 30)
+
+
+def run(m, command, pattern, seconds=60):
+    m.send(command + "\n")
+    return m.expect(pattern, seconds)
+
+
+def off(m):
+    m.send("poweroff -f\n")
+    assert m.wait(60) == 0, m.text[-2000:]
+
+
+@pytest.mark.parametrize("bus", list(BUSES))
+def test_disk(abyme, guest, tmp_path, bus):
+    """Reads what the host wrote, writes what the host finds, goes on after a suspend."""
+    disk, dev, state = tmp_path / "disk.img", f"/dev/{BUSES[bus]}", tmp_path / "saved"
+    data = random.Random(bus).randbytes(8 << 20)
+    with open(disk, "wb") as f:
+        f.write(data)
+        f.truncate(32 << 20)
+    m = abyme.start("run", "--name", "d", *guest, "--disk", f"{disk},bus={bus}")
+    shell(m)
+    run(m, f"ls {dev}; head -c {len(data)} {dev} | md5sum", f"^{md5(data)}  -")
+    m.send(f"n=0; while head -c 1048576 {dev} | dd of={dev} bs=256k seek=64 conv=fsync 2>/tmp/e; do "
+           "n=$((n+1)); [ $n = 2 ] && echo two; [ -e /tmp/stop ] && break; done & sleep 1; echo\n")
+    m.expect("^two", 60)
+    status, _, text = abyme("suspend", "d", str(state), seconds=60)
+    assert status == 0, text
+    assert m.wait(60) == 0
+    m = abyme.start("resume", str(state))
+    m.send("\n")
+    m.expect("# ", 60)
+    run(m, "touch /tmp/stop; wait; cat /tmp/e; echo over-$((1+1))", "^over-2")
+    run(m, f"dd if={dev} bs=256k skip=64 count=4 2>/dev/null | md5sum", f"^{md5(data[:1 << 20])}  -")
+    off(m)
+    with open(disk, "rb") as f:
+        f.seek(16 << 20)
+        assert f.read(1 << 20) == data[:1 << 20]
+
+
+def md5(data):
+    import hashlib
+    return hashlib.md5(data).hexdigest()
+
+
+def test_refused(abyme, tmp_path):
+    """A bus that does not exist is named, and what does."""
+    disk = tmp_path / "d.img"
+    disk.write_bytes(b"\0" * 4096)
+    status, _, text = abyme("run", "--rm", "--disk", f"{disk},bus=mfm")
+    assert status and "mfm" in text and "nvme" in text and text.count("\n") == 1
+    assert os.path.exists(disk)
