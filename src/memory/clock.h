@@ -29,6 +29,10 @@ void clock_settle(struct machine_clock *c);
 /* a*b/c without overflow, as every rate conversion must be. */
 static inline uint64_t muldiv64(uint64_t a, uint64_t b, uint64_t c)
 {
+	uint64_t product;
+
+	if (likely(!__builtin_mul_overflow(a, b, &product)))
+		return product / c;
 	return (uint64_t)((unsigned __int128)a * b / c);
 }
 

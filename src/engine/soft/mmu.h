@@ -53,8 +53,8 @@ struct tlb_space {
 	 * what the fills did: [0] non-global, [1] global; over TLB_LOG: all. */
 	unsigned logged[2];
 	uint16_t log[2][TLB_LOG];     /* index into tlb[0] */
-	uint64_t large[16];          /* filter: 2 MiB regions (hashed) mapped by large pages */
-	bool huge;                   /* 1 GiB pages are mapped */
+	uint64_t large[16];          /* filter: 4 MiB regions (hashed) mapped by large pages */
+	uint64_t huge[4];            /* filter: 1 GiB regions (hashed) mapped by 1 GiB pages */
 	uint16_t pcid;
 	uint64_t used;               /* for replacement */
 	uint64_t code_version;       /* as below, for the non-global pages of this space */

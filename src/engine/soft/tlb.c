@@ -13,14 +13,34 @@ enum { NO_PCID = 0xffff };
 
 static const struct tlb_entry no_entry = { TLB_NONE, TLB_NONE, TLB_NONE, 0 };
 
+/* Hashes of the 4 MiB and 1 GiB regions, for the filters of large pages. */
+static unsigned large_hash(uint64_t lin) { return (lin >> 22 ^ lin >> 32) & 1023; }
+static unsigned huge_hash(uint64_t lin) { return (lin >> 30 ^ lin >> 38) & 255; }
+
+static bool is_set(const uint64_t *bits, unsigned n) { return bits[n / 64] >> (n % 64) & 1; }
+
+/* There are no entries of large pages any more. */
+static void large_forget(struct tlb_space *s)
+{
+	memset(s->large, 0, sizeof(s->large));
+	memset(s->huge, 0, sizeof(s->huge));
+}
+
+static void large_note(struct tlb_space *s, uint64_t lin, unsigned shift)
+{
+	if (shift == 30)
+		s->huge[huge_hash(lin) / 64] |= BIT(huge_hash(lin) % 64);
+	else if (shift > 12)
+		s->large[large_hash(lin) / 64] |= BIT(large_hash(lin) % 64);
+}
+
 static void space_clear(struct tlb_space *s)
 {
 	struct tlb_entry *e = &s->tlb[0][0];
 	for (unsigned i = 0; i < 2 * MMU_MODES * TLB_SIZE; i++)
 		e[i] = no_entry;
-	memset(s->large, 0, sizeof(s->large));
+	large_forget(s);
 	s->logged[0] = s->logged[1] = 0;
-	s->huge = false;
 	s->code_version++;
 }
 
@@ -102,9 +122,6 @@ static void log_entry(struct tlb_space *s, unsigned mode, unsigned slot, bool gl
 	s->logged[global] = MIN(n + 1, (unsigned)TLB_LOG + 1);
 }
 
-/* Hash of the 4 MiB region, for the filter of large pages. */
-static unsigned region_hash(uint64_t lin) { return (lin >> 22 ^ lin >> 32) & 1023; }
-
 static bool entry_in(const struct tlb_entry *e, uint64_t lin, unsigned shift)
 {
 	uint64_t tag = e->read & e->write & e->exec;   /* tags are equal or all ones */
@@ -143,10 +160,7 @@ void tlb_fill(struct vcpu *v, uint64_t lin, enum mmu_access acc, unsigned mode, 
 	} else if (entry_in(w, lin, 12)) {
 		*w = no_entry;
 	}
-	if (m->shift == 30)
-		s->huge = true;
-	else if (m->shift > 12)
-		s->large[region_hash(lin) / 64] |= BIT(region_hash(lin) % 64);
+	large_note(s, lin, m->shift);
 }
 
 /* Drop every entry of the 2^shift bytes around lin. */
@@ -177,14 +191,14 @@ static void space_drop_page(struct tlb_space *s, uint64_t lin)
 void mmu_flush_page(struct vcpu *v, uint64_t lin)
 {
 	uint64_t page = lin >> 12 & 4095;
-	if (v->mmu->code_filter[page / 64] >> (page % 64) & 1)
+	if (is_set(v->mmu->code_filter, (unsigned)page))
 		code_changed(v->mmu);
 	v->mmu->flushes++;
 	for (unsigned i = 0; i < MMU_SPACES && v->mmu->spaces[i]; i++) {
 		struct tlb_space *s = v->mmu->spaces[i];
-		if (s->huge)
+		if (is_set(s->huge, huge_hash(lin)))
 			code_changed(v->mmu), space_drop_region(s, lin, 30);
-		else if (s->large[region_hash(lin) / 64] >> (region_hash(lin) % 64) & 1)
+		else if (is_set(s->large, large_hash(lin)))
 			code_changed(v->mmu), space_drop_region(s, lin, 22);
 		else
 			space_drop_page(s, lin);
@@ -201,8 +215,7 @@ void mmu_flush_all(struct vcpu *v)
 		struct tlb_space *s = mmu->spaces[i];
 		space_flush(s, 0);
 		space_flush(s, 1);
-		memset(s->large, 0, sizeof(s->large));
-		s->huge = false;
+		large_forget(s);
 		s->pcid = NO_PCID;
 	}
 	mmu->space->pcid = v->cpu.cr4 & CR4_PCIDE ? v->cpu.cr3 & 0xfff : 0;
