@@ -183,6 +183,17 @@ static struct emem short_operand(struct trans *t, const struct address *a)
 	return EMEM(S0, a->disp);
 }
 
+/* S0 is the addend. */
+static void checked_operand(struct trans *t, const struct address *a, struct emem *mem)
+{
+	if (a->general) {
+		emit_alu_load(&t->e, 8, ALU_ADD, S0, EGS(OFF_HOT(HOT_TMP2)));
+		*mem = EMEM(S0, 0);
+	} else {
+		*mem = short_operand(t, a);
+	}
+}
+
 static struct slow_path *check(struct trans *t, const struct address *a, unsigned size, unsigned align,
 			       unsigned acc, struct emem *mem)
 {
@@ -195,12 +206,45 @@ static struct slow_path *check(struct trans *t, const struct address *a, unsigne
 	else
 		short_linear(t, a, last);
 	struct slow_path *s = trans_slow(t, tlb_compare(t, align, acc));
-	if (a->general) {
-		emit_alu_load(&t->e, 8, ALU_ADD, S0, EGS(OFF_HOT(HOT_TMP2)));
-		*mem = EMEM(S0, 0);
-	} else {
-		*mem = short_operand(t, a);
-	}
+	checked_operand(t, a, mem);
+	return s;
+}
+
+bool is_bit_string(const struct x86_insn *i)
+{
+	return i->op >= OP_BT && i->op <= OP_BTC && i->o[0].kind == OPK_MEM && i->o[1].kind == OPK_GPR;
+}
+
+/* S0 += what the bit number adds to the address (SDM 2A BT); S1 := last byte. */
+static void add_bit_offset(struct trans *t, const struct x86_insn *i)
+{
+	struct emit *e = &t->e;
+	unsigned size = i->opsize, reg = use_reg(t, i->o[1].reg, S1);
+
+	if (size == 8)
+		emit_mov(e, 8, S1, reg);
+	else if (size == 4)
+		emit_rr(e, 8, 0, 0x63, S1, reg);          /* movsxd */
+	else
+		emit_rr(e, 8, 1, 0xbf, S1, reg);          /* movsx */
+	emit_shift_imm(e, 8, SHIFT_SAR, S1, size == 8 ? 6 : size == 4 ? 5 : 4);
+	emit_lea(e, 8, S0, (struct emem){ .base = S0, .index = S1, .scale = (uint8_t)size });
+	emit_lea(e, 8, S1, EMEM(S0, size - 1));
+}
+
+struct slow_path *bit_check(struct trans *t, const struct x86_insn *i, unsigned acc, struct emem *mem)
+{
+	struct address a = take_apart(t, i);
+
+	t->s0_group = t->s0_next = -1;
+	flags_before_check(t);
+	if (a.general)
+		general_linear(t, &a, 0);
+	else
+		short_linear(t, &a, 0);
+	add_bit_offset(t, i);
+	struct slow_path *s = trans_slow(t, tlb_compare(t, 0, acc));
+	checked_operand(t, &a, mem);
 	return s;
 }
 

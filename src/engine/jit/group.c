@@ -90,7 +90,7 @@ static int8_t assign_operand(struct pass *p, const struct x86_insn *i, unsigned 
 	for (unsigned n = 0; n < i->nops; n++)
 		if (i->o[n].kind == OPK_MEM)
 			acc |= i->o[n].access & OPA_W ? ACC_WRITE : ACC_READ;
-	if (!acc || !access_ok(p->t, i) || i->seg >= FS || i->addrsize != 8 || i->op == OP_CMPXCHG16B ||
+	if (!acc || !access_ok(p->t, i) || i->seg >= FS || i->addrsize != 8 || i->op == OP_CMPXCHG16B || is_bit_string(i) ||
 	    base == EREG_NONE || (index != EREG_NONE && is_slot_reg(index)))
 		return -1;
 	if (base == X86_RIP)
@@ -139,7 +139,7 @@ static void implicit_changes(struct pass *p, const struct x86_insn *i)
 {
 	switch (i->op) {
 	case OP_MUL: case OP_IMUL1: case OP_DIV: case OP_IDIV: case OP_CWD: case OP_CBW: case OP_LAHF:
-	case OP_CMPXCHG: case OP_CMPXCHG8B: case OP_CMPXCHG16B: case OP_RDTSC:
+	case OP_CMPXCHG: case OP_CMPXCHG8B: case OP_CMPXCHG16B: case OP_RDTSC: case OP_RDTSCP:
 	case OP_VEC: case OP_VEC_FLAGS:
 		changed(p, RAX);
 		changed(p, RDX);

@@ -39,6 +39,7 @@ enum hot_word {
 	HOT_RIPBASE,     /* guest RIP - offset in the physical page, of the running block */
 	HOT_TLB,         /* copy of mmu->data */
 	HOT_JC,          /* struct jump_entry[JC_SIZE] in use, or the empty one */
+	HOT_JC_KERNEL,   /* the same for KEY_KERNEL code: a change of privilege stores nothing */
 	HOT_POLL,        /* nonzero: look up from your work */
 	HOT_VEC,         /* guest vectors and MXCSR are in the host's registers */
 	HOT_TMP, HOT_TMP2,
@@ -62,7 +63,11 @@ enum block_key {
 	KEY_AC = 256,        /* alignment checks are on */
 	KEY_ALONE = 512,     /* every access is checked by itself (group.c) */
 	KEY_KERNEL = 1024,   /* 64-bit code at CPL 0 */
+	KEY_SMAP = 2048,     /* ... where CR4.SMAP is set */
 };
+
+/* The word that holds the jump cache of code with this key. */
+static inline enum hot_word jc_word(uint32_t key) { return key & KEY_KERNEL ? HOT_JC_KERNEL : HOT_JC; }
 
 struct jit_exit;
 struct verify;

@@ -2,7 +2,7 @@
 /*
  * Jump caches: from a guest RIP to code, for indirect branches and for direct
  * ones that leave their page.  A vCPU has one for each combination of address
- * space, privilege and mode key; HOT_JC points to the one in use.  Like a TLB, an
+ * space, privilege and mode key; HOT_JC and HOT_JC_KERNEL point to those in use.  Like a TLB, an
  * entry stays until the mapping it came from is flushed: tlb_space.code_version
  * tells.  A dropped block stays in there, but its entry code is patched to say so.
  */
@@ -57,7 +57,7 @@ uint32_t mode_key(struct vcpu *v)
 	if (size >= 4)
 		key |= vector_key(c);
 	if (size == 8 && c->cpl == 0 && !jit_vm(v)->verify)      /* it stops behind STI */
-		key |= KEY_KERNEL;
+		key |= c->cr4 & CR4_SMAP ? KEY_KERNEL | KEY_SMAP : KEY_KERNEL;
 	if (c->cr0 & CR0_AM && c->rflags & FL_AC && c->cpl == 3)
 		key |= KEY_AC;
 	return key;
@@ -132,9 +132,9 @@ void jump_select(struct vcpu *v)
 		j->jc->version = v->mmu->code_version;
 	}
 	v->hot[HOT_TLB] = (uintptr_t)v->mmu->data;
-	/* A full barrier: a kick stores HOT_JC after the request that the caller looks for. */
-	if (v->hot[HOT_JC] != (uintptr_t)j->jc->e)
-		__atomic_exchange_n(&v->hot[HOT_JC], (uintptr_t)j->jc->e, __ATOMIC_SEQ_CST);
+	/* A full barrier: a kick stores this word after the request that the caller looks for. */
+	if (v->hot[jc_word(key)] != (uintptr_t)j->jc->e)
+		__atomic_exchange_n(&v->hot[jc_word(key)], (uintptr_t)j->jc->e, __ATOMIC_SEQ_CST);
 }
 
 const uint8_t *jump_get(struct vcpu *v, uint64_t rip)

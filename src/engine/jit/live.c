@@ -20,10 +20,21 @@ static bool is_shift(const struct x86_insn *i)
 	return (i->op >= OP_ROL && i->op <= OP_SHRD);
 }
 
+/* System instructions that do nothing with the status flags but push them in a fault. */
+static bool is_indifferent(const struct x86_insn *i)
+{
+	switch (i->op) {
+	case OP_CLI: case OP_STI: case OP_STAC: case OP_CLAC: case OP_SWAPGS: case OP_RDTSC: case OP_RDTSCP:
+	case OP_RDFSBASE: case OP_RDGSBASE: case OP_WRFSBASE: case OP_WRGSBASE: case OP_INVLPG:
+		return true;
+	}
+	return false;
+}
+
 unsigned insn_reads(const struct x86_insn *i)
 {
 	const struct x86_op_info *info = &x86_op_info[i->op];
-	if (info->props & OPP_SYSTEM)
+	if (info->props & OPP_SYSTEM && !is_indifferent(i))
 		return FL_STATUS;
 	if (i->op == OP_JCC || i->op == OP_SETCC || i->op == OP_CMOVCC)
 		return cond_reads(i->cond);

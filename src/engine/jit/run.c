@@ -259,6 +259,7 @@ static void jit_kick(struct vcpu *v)
 		return;
 	__atomic_store_n(&v->hot[HOT_POLL], 1, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&v->hot[HOT_JC], (uintptr_t)j->empty, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&v->hot[HOT_JC_KERNEL], (uintptr_t)j->empty, __ATOMIC_SEQ_CST);
 }
 
 static void jit_state_get(struct vcpu *v) { }

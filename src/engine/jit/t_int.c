@@ -61,7 +61,8 @@ static bool copy_memory(struct trans *t, const struct x86_insn *i, const struct 
 
 	if (!access_ok(t, i) || has_high8(i) || s.used == 3)
 		return false;
-	struct slow_path *slow = access_check(t, i, m->access & OPA_W ? ACC_WRITE : ACC_READ, &mem);
+	unsigned acc = m->access & OPA_W ? ACC_WRITE : ACC_READ;
+	struct slow_path *slow = is_bit_string(i) ? bit_check(t, i, acc, &mem) : access_check(t, i, acc, &mem);
 	flags_before_op(t, i);
 	if (s.used)
 		emit_load(&t->e, 8, S1, slot_mem(r.from));
@@ -84,10 +85,11 @@ bool t_copy(struct trans *t, const struct x86_insn *i)
 	return true;
 }
 
-/* BT and its like address bits beyond their operand when the index is a register. */
+/* BT and its like address bits beyond their operand when the index is a register:
+ * the host's instruction does so too, on an address that was checked with it. */
 bool t_bit(struct trans *t, const struct x86_insn *i)
 {
-	if (mem_operand(i) && i->o[1].kind != OPK_IMM)
+	if (is_bit_string(i) && (t->size != 8 || i->addrsize != 8))
 		return false;
 	return t_copy(t, i);
 }

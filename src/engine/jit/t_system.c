@@ -53,6 +53,40 @@ void trans_end_shadow(struct trans *t)
 	t->shadow = false;
 }
 
+bool t_direction(struct trans *t, const struct x86_insn *i)
+{
+	flags_before_check(t);
+	if (i->op == OP_CLD)
+		emit_alu_mem_imm(&t->e, 4, ALU_AND, RFLAGS, ~(int32_t)FL_DF);
+	else
+		emit_alu_mem_imm(&t->e, 4, ALU_OR, RFLAGS, FL_DF);
+	t->s0_next = t->s0_group;
+	return true;
+}
+
+/* STAC and CLAC where they matter: explicit accesses go by another table. */
+bool t_ac(struct trans *t, const struct x86_insn *i)
+{
+	struct emit *e = &t->e;
+	unsigned mode = i->op == OP_STAC ? MMU_SUPER_AC : MMU_SUPER;
+
+	if (!(t->key & KEY_SMAP))
+		return false;
+	flags_before_check(t);
+	if (i->op == OP_STAC)
+		emit_alu_mem_imm(e, 4, ALU_OR, RFLAGS, FL_AC);
+	else
+		emit_alu_mem_imm(e, 4, ALU_AND, RFLAGS, ~(int32_t)FL_AC);
+	emit_load(e, 8, S1, EGS(offsetof(struct vcpu, mmu)));
+	emit_load(e, 8, S0, EMEM(S1, offsetof(struct soft_mmu, space)));
+	emit_lea(e, 8, S0, EMEM(S0, offsetof(struct tlb_space, tlb) + mode * sizeof(struct tlb_entry[TLB_SIZE])));
+	emit_store(e, 8, EMEM(S1, offsetof(struct soft_mmu, data)), S0);
+	emit_store_imm32(e, 4, EMEM(S1, offsetof(struct soft_mmu, mode)), (int32_t)mode);
+	emit_store(e, 8, EGS(OFF_HOT(HOT_TLB)), S0);
+	groups_forget(t);
+	return true;
+}
+
 bool t_swapgs(struct trans *t, const struct x86_insn *i)
 {
 	struct emit *e = &t->e;
@@ -95,19 +129,96 @@ bool t_pushf(struct trans *t, const struct x86_insn *i)
 	return true;
 }
 
+static void set_register(struct trans *t, unsigned reg, unsigned size, unsigned from)
+{
+	if (is_slot_reg(reg))
+		emit_store(&t->e, size < 4 ? size : 8, slot_mem(reg), from);
+	else
+		emit_mov(&t->e, size < 4 ? size : 8, reg, from);
+}
+
 bool t_mov_from_sreg(struct trans *t, const struct x86_insn *i)
 {
 	const struct x86_operand *o = &i->o[0];
 	struct emit *e = &t->e;
 	unsigned seg = i->modrm >> 3 & 7;
+	struct slow_path *slow = NULL;
+	struct emem mem;
 
-	if (o->kind != OPK_GPR || o->size < 4 || seg > GS)
+	if (seg > GS || (o->kind == OPK_MEM && !access_ok(t, i)))
 		return false;
-	emit_load(e, 2, S0, EGS(seg_field(seg, offsetof(struct x86_seg, sel))));
-	if (is_slot_reg(o->reg))
-		emit_store(e, 8, slot_mem(o->reg), S0);
-	else
-		emit_mov(e, 4, o->reg, S0);
+	if (o->kind == OPK_MEM) {
+		slow = access_check(t, i, ACC_WRITE, &mem);
+		emit_load(e, 2, S1, EGS(seg_field(seg, offsetof(struct x86_seg, sel))));
+		emit_store(e, 2, mem, S1);
+	} else {
+		emit_load(e, 2, S0, EGS(seg_field(seg, offsetof(struct x86_seg, sel))));
+		set_register(t, o->reg, o->size, S0);
+	}
+	flags_after_op(t, i);
+	trans_resume(t, slow);
+	return true;
+}
+
+bool t_mov_from_cr(struct trans *t, const struct x86_insn *i)
+{
+	int32_t from;
+
+	if (!(t->key & KEY_KERNEL))
+		return false;
+	switch (i->o[1].reg) {
+	case 0: from = OFF_CPU(cr0); break;
+	case 2: from = OFF_CPU(cr2); break;
+	case 3: from = OFF_CPU(cr3); break;
+	case 4: from = OFF_CPU(cr4); break;
+	default: return false;
+	}
+	emit_load(&t->e, 8, S0, EGS(from));
+	set_register(t, i->o[0].reg, 8, S0);
+	return true;
+}
+
+/* #UD where CR4.FSGSBASE is clear. */
+static struct slow_path *check_fsgsbase(struct trans *t)
+{
+	flags_before_check(t);
+	emit_rm(&t->e, 1, 0, 0xf6, 0, EGS(OFF_CPU(cr4) + 2));
+	emit8(&t->e, CR4_FSGSBASE >> 16);
+	return trans_slow(t, emit_jcc(&t->e, CC_E));
+}
+
+bool t_read_base(struct trans *t, const struct x86_insn *i)
+{
+	struct slow_path *slow;
+
+	if (t->size != 8)
+		return false;
+	slow = check_fsgsbase(t);
+	emit_load(&t->e, i->opsize, S0, EGS(seg_field(i->op == OP_RDFSBASE ? FS : GS, offsetof(struct x86_seg, base))));
+	set_register(t, i->o[0].reg, 8, S0);
+	flags_after_op(t, i);
+	trans_resume(t, slow);
+	return true;
+}
+
+bool t_write_base(struct trans *t, const struct x86_insn *i)
+{
+	struct emit *e = &t->e;
+	struct slow_path *ud, *gp;
+
+	if (t->size != 8)
+		return false;
+	ud = check_fsgsbase(t);
+	emit_mov(e, i->opsize, S0, use_reg(t, i->o[0].reg, S0));
+	emit_mov(e, 8, S1, S0);
+	emit_shift_imm(e, 8, SHIFT_SHL, S1, 16);
+	emit_shift_imm(e, 8, SHIFT_SAR, S1, 16);
+	emit_alu(e, 8, ALU_CMP, S1, S0);
+	gp = trans_slow(t, emit_jcc(e, CC_NE));           /* not canonical */
+	emit_store(e, 8, EGS(seg_field(i->op == OP_WRFSBASE ? FS : GS, offsetof(struct x86_seg, base))), S0);
+	flags_after_op(t, i);
+	trans_resume(t, ud);
+	trans_resume(t, gp);
 	return true;
 }
 
@@ -135,10 +246,16 @@ static void leaf_rdtsc(struct vcpu *v)
 	v->cpu.gpr[RDX] = tsc >> 32;
 }
 
+static void leaf_rdtscp(struct vcpu *v)
+{
+	leaf_rdtsc(v);
+	v->cpu.gpr[RCX] = (uint32_t)v->cpu.tsc_aux;
+}
+
 bool t_rdtsc(struct trans *t, const struct x86_insn *i)
 {
 	if (!(t->key & KEY_KERNEL) || t->vm->verify)
 		return false;
-	leaf(t, (uintptr_t)leaf_rdtsc);
+	leaf(t, i->op == OP_RDTSC ? (uintptr_t)leaf_rdtsc : (uintptr_t)leaf_rdtscp);
 	return true;
 }

@@ -104,6 +104,9 @@ bool access_ok(const struct trans *t, const struct x86_insn *i);
 struct slow_path *access_check(struct trans *t, const struct x86_insn *i, unsigned acc, struct emem *mem);
 /* The same for `size` bytes at guest base + disp (RSP or RBP, the stack segment). */
 bool stack_ok(const struct trans *t);
+/* The same for BT and its like, whose bit number in a register reaches beyond the operand. */
+struct slow_path *bit_check(struct trans *t, const struct x86_insn *i, unsigned acc, struct emem *mem);
+bool is_bit_string(const struct x86_insn *i);
 /* The comparison alone: S0, S1 are the first and last byte; S0 becomes the addend.
  * The jump is taken on a miss. */
 uint8_t *tlb_compare(struct trans *t, unsigned align, unsigned acc);
@@ -153,7 +156,12 @@ bool t_sti(struct trans *t, const struct x86_insn *i);
 void trans_end_shadow(struct trans *t);
 bool t_swapgs(struct trans *t, const struct x86_insn *i);
 bool t_pushf(struct trans *t, const struct x86_insn *i);
+bool t_direction(struct trans *t, const struct x86_insn *i);
+bool t_ac(struct trans *t, const struct x86_insn *i);
 bool t_mov_from_sreg(struct trans *t, const struct x86_insn *i);
+bool t_mov_from_cr(struct trans *t, const struct x86_insn *i);
+bool t_read_base(struct trans *t, const struct x86_insn *i);
+bool t_write_base(struct trans *t, const struct x86_insn *i);
 bool t_rdtsc(struct trans *t, const struct x86_insn *i);
 
 /* Leave the block for the instruction at a page offset (may be outside the page). */

@@ -35,8 +35,12 @@ static template_fn *const templates[OP_COUNT] = {
 	[OP_JMP] = t_jmp, [OP_JCC] = t_jcc, [OP_CALL] = t_call, [OP_RET] = t_ret,
 	[OP_JMP_IND] = t_jmp_ind, [OP_CALL_IND] = t_call_ind,
 	[OP_NOP] = t_nop, [OP_PAUSE] = t_nop, [OP_FENCE] = t_fence, [OP_CLFLUSH] = NULL,
-	[OP_STOS] = t_rep, [OP_MOVS] = t_rep, [OP_CLI] = t_cli, [OP_STI] = t_sti, [OP_SWAPGS] = t_swapgs, [OP_PUSHF] = t_pushf,
-	[OP_MOV_SREG_STORE] = t_mov_from_sreg, [OP_RDTSC] = t_rdtsc,
+	[OP_STOS] = t_rep, [OP_MOVS] = t_rep,
+	[OP_CLI] = t_cli, [OP_STI] = t_sti, [OP_SWAPGS] = t_swapgs, [OP_PUSHF] = t_pushf,
+	[OP_CLD] = t_direction, [OP_STD] = t_direction, [OP_STAC] = t_ac, [OP_CLAC] = t_ac,
+	[OP_MOV_SREG_STORE] = t_mov_from_sreg, [OP_MOV_FROM_CR] = t_mov_from_cr,
+	[OP_RDTSC] = t_rdtsc, [OP_RDTSCP] = t_rdtsc, [OP_RDFSBASE] = t_read_base, [OP_RDGSBASE] = t_read_base,
+	[OP_WRFSBASE] = t_write_base, [OP_WRGSBASE] = t_write_base,
 	[OP_VEC] = t_vec, [OP_VEC_FLAGS] = t_vec, [OP_VZEROUPPER] = t_vec, [OP_VZEROALL] = t_vec,
 };
 
@@ -144,6 +148,8 @@ static bool ends_block(const struct x86_insn *i, uint32_t key)
 	switch (i->op) {
 	case OP_STI:
 		return !(key & KEY_KERNEL);
+	case OP_STAC: case OP_CLAC:
+		return !(key & KEY_SMAP);
 	case OP_JCC:
 	case OP_PUSHF: case OP_CLI: case OP_IN: case OP_RDMSR: case OP_RDTSC: case OP_RDTSCP:
 	case OP_RDPMC: case OP_RDPID: case OP_CPUID: case OP_RDFSBASE: case OP_RDGSBASE:
@@ -219,7 +225,7 @@ void trans_lookup(struct trans *t, uint32_t rec)
 	emit32(e, JC_FACTOR);
 	emit_shift_imm(e, 4, SHIFT_SHR, S1, JC_SHIFT);
 	emit_alu_imm(e, 4, ALU_AND, S1, JC_MASK);
-	emit_alu_load(e, 8, ALU_ADD, S1, EGS(OFF_HOT(HOT_JC)));
+	emit_alu_load(e, 8, ALU_ADD, S1, EGS(OFF_HOT(jc_word(t->key))));
 	emit_alu_load(e, 8, ALU_CMP, S0, EMEM(S1, offsetof(struct jump_entry, rip)));
 	uint8_t *miss = emit_jcc(e, CC_NE);
 	emit_jmp_mem(e, EMEM(S1, offsetof(struct jump_entry, code)));

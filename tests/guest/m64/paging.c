@@ -170,6 +170,9 @@ static void smep_smap(void)
 	WRITE("SMAP");
 	TRY("SMAP, AC=1", "stac; movabs $0x400000000000, %%rbx; mov (%%rbx), %%rax; mov %%rax, (%%rbx); clac");
 	TRY("SMAP after CLAC", "stac; clac; movabs $0x400000000000, %%rbx; mov (%%rbx), %%rax");
+	TRY("SMAP, the same page before and after CLAC",
+	    "movabs $0x400000000000, %%rbx; stac; mov (%%rbx), %%rax; mov 8(%%rbx), %%rcx; mov %%rcx, 16(%%rbx); clac; mov 24(%%rbx), %%rax");
+	TRY("SMAP, CLAC with flags alive", "xor %%eax, %%eax; stac; jnz 1f; cmp $1, %%eax; clac; jc 2f; 1: ud2; 2:");
 	TRY("SMAP, POPF sets AC", "pushq $0x40002; popfq; movabs $0x400000000000, %%rbx; mov (%%rbx), %%rax");
 	gdt[SEL_FREE / 8] = make_desc(0, 0xff, D_LDT, 0);
 	gdt[SEL_FREE / 8 + 1] = TOP >> 32;
