@@ -44,6 +44,9 @@ int cli_parse(const struct cli_group *groups, int argc, char **argv,
  * the word behind it (NULL: at the beginning), and end. */
 #define CLI_COMPLETE "--complete"
 
+/* A noun (argv[0]) with verbs of its own (argv[1]); the table ends with a NULL name. */
+int cli_noun(const struct verb *all, int argc, char **argv);
+
 /* "abyme: sentence"; returns the status. */
 int cli_fail(const struct error *err);
 int cli_usage(const struct error *err);
@@ -75,6 +78,7 @@ int verb_key(int argc, char **argv);
 int verb_resume(int argc, char **argv);
 int verb_stats(int argc, char **argv);
 int verb_disk(int argc, char **argv);
+int verb_snapshot(int argc, char **argv);
 int verb_doctor(int argc, char **argv);
 int verb_completion(int argc, char **argv);
 int verb_help(int argc, char **argv);

@@ -293,30 +293,7 @@ static const struct verb disk_verbs[] = {
 	{ "map", "[--format json] FILE", "where there is data", disk_map },
 	{ "compare", "FILE FILE", "are two disks equal", disk_compare },
 	{ "bench", "[--write] [--depth N] FILE", "how fast requests go through", disk_bench },
+	{ NULL }
 };
 
-int verb_disk(int argc, char **argv)
-{
-	struct error err;
-	const char *word = argc > 1 ? argv[1] : "--help";
-	if (!strcmp(word, CLI_COMPLETE)) {
-		for (unsigned i = 0; i < ARRAY_SIZE(disk_verbs) && argc == 2; i++)
-			printf("%s\n", disk_verbs[i].name);
-		return 0;
-	}
-	for (unsigned i = 0; i < ARRAY_SIZE(disk_verbs); i++)
-		if (!strcmp(word, disk_verbs[i].name)) {
-			if (argc == 3 && !strcmp(argv[2], "--help"))
-				printf("usage: abyme disk %s %s\n%s\n", word, disk_verbs[i].synopsis, disk_verbs[i].help);
-			argv[1] = "disk ";    /* no verb of its own: only the options are listed */
-			return disk_verbs[i].run(argc - 1, argv + 1);
-		}
-	if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
-		printf("usage: abyme disk VERB ...\n");
-		for (unsigned i = 0; i < ARRAY_SIZE(disk_verbs); i++)
-			printf("  %-8s %-38s %s\n", disk_verbs[i].name, disk_verbs[i].synopsis, disk_verbs[i].help);
-		return argc > 1 ? 0 : STATUS_USAGE;
-	}
-	error_set(&err, 0, "'disk %s' is not known: abyme disk --help lists what is", word);
-	return cli_usage(&err);
-}
+int verb_disk(int argc, char **argv) { return cli_noun(disk_verbs, argc, argv); }

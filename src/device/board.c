@@ -100,7 +100,7 @@ static bool create_disks(struct machine *m, struct error *err)
 		char serial[20];
 		bool ok = true;
 		snprintf(serial, sizeof(serial), "abyme-%u", i);
-		struct disk *disk = open_disk(m, d, err);
+		struct disk *disk = m->disks[i] = open_disk(m, d, err);
 		if (!disk)
 			return false;
 		if (is_bus(d, "ahci"))

@@ -125,3 +125,10 @@ unsigned disk_in_flight(const struct disk *d)
 {
 	return d->in_flight;
 }
+
+bool disk_snapshot(struct disk *d, enum disk_snapshot what, const char *name, struct error *err)
+{
+	if (d->ops->snapshot)
+		return d->ops->snapshot(d, what, name, err);
+	return error_set(err, 0, "a %s disk has no snapshots: convert it to qcow2", d->info.format);
+}

@@ -2,8 +2,8 @@
 /*
  * Virtual disks: asynchronous requests; formats stack over files.  A request
  * is submitted and completes by its callback on the loop's thread, in any
- * order, possibly before disk_submit returns.  After disk_flush completes, all writes completed before it was
- * submitted survive a power cut.
+ * order, possibly before disk_submit returns.  After a flush completes, all
+ * writes completed before it was submitted survive a power cut.
  */
 #ifndef DISK_DISK_H
 #define DISK_DISK_H
@@ -53,6 +53,10 @@ void disk_drain(struct disk *d);
  * of the one that names it, or below.
  */
 bool disk_open_chain(const char *path, int fd, int *fds, unsigned max, unsigned *n, struct error *err);
+/* Internal snapshots of a format that has them; from any thread but the loop's. CREATE
+ * holds requests up while it works; FLUSH before it makes that short. */
+enum disk_snapshot { DISK_SNAPSHOT_FLUSH, DISK_SNAPSHOT_CREATE, DISK_SNAPSHOT_DELETE };
+bool disk_snapshot(struct disk *d, enum disk_snapshot what, const char *name, struct error *err);
 unsigned disk_in_flight(const struct disk *d);
 
 #endif

@@ -15,6 +15,7 @@ struct disk_ops {
 	void (*submit)(struct disk *d, struct disk_request *r);
 	void (*plug)(struct disk *d, bool on);
 	void (*wait)(struct disk *d);       /* block for at least one completion */
+	bool (*snapshot)(struct disk *d, enum disk_snapshot what, const char *name, struct error *err);   /* or NULL */
 	void (*close)(struct disk *d);
 };
 

@@ -152,6 +152,19 @@ static void layered_wait(struct disk *d)
 		workers_wait(l->workers);
 }
 
+static bool layered_snapshot(struct disk *d, enum disk_snapshot what, const char *name, struct error *err)
+{
+	struct image *i = ((struct layered *)d->format)->image;
+	int r;
+	switch (what) {
+	case DISK_SNAPSHOT_FLUSH:
+		r = i->ops->flush(i);
+		return !r || error_set(err, -r, "cannot flush disk '%s'", i->path);
+	case DISK_SNAPSHOT_CREATE: return qcow2_snapshot_create(i, name, err);
+	default: return qcow2_snapshot_delete(i, name, err);
+	}
+}
+
 static void layered_close(struct disk *d)
 {
 	struct layered *l = d->format;
@@ -212,5 +225,5 @@ static bool layered_open(struct disk *d, int fd, const struct disk_options *o, s
 
 const struct disk_ops disk_qcow2 = {
 	.format = "qcow2", .open = layered_open, .submit = layered_submit, .plug = layered_plug,
-	.wait = layered_wait, .close = layered_close,
+	.wait = layered_wait, .snapshot = layered_snapshot, .close = layered_close,
 };

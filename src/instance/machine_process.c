@@ -91,6 +91,7 @@ static NORETURN void child(struct opened *o, struct jail *jail, const char *trac
 	}
 	report(report_fd, MACHINE_READY, m, jail, jail->missing);
 	machine_wait(m);
+	control_finish(m);
 	machine_free_devices(m);
 	trace_to(trace_fd);
 	report(report_fd, MACHINE_ENDED, m, jail, m->error.text);

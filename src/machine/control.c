@@ -5,8 +5,10 @@
  * checked.  A client that does not read its replies is dropped.
  */
 #include "machine/control.h"
+#include "disk/disk.h"
 #include "device/keyboard.h"
 #include "device/vga/screen.h"
+#include "machine/control_disks.h"
 #include "machine/machine.h"
 
 #include <errno.h>
@@ -16,12 +18,22 @@
 
 enum { LINE_MAX_BYTES = 16384, MAX_CLIENTS = 16 };
 
+struct deferred {
+	struct control *control;
+	struct request { struct control_client *client; json_t *id, *args; int fd; } request;
+	control_work *work;
+	pthread_t thread;
+	json_t *args, *result;
+	struct error err;
+};
+
 struct control {
 	struct machine *machine;
 	struct loop_fd *watch;
 	struct control_client *clients;
 	unsigned nclients;
 	bool saving;
+	struct deferred *deferred;        /* one at a time */
 };
 
 struct control_client {
@@ -32,8 +44,6 @@ struct control_client {
 	size_t len;
 	char line[LINE_MAX_BYTES];
 };
-
-struct request { struct control_client *client; json_t *id, *args; int fd; };
 
 struct command {
 	const char *name;
@@ -173,8 +183,8 @@ static json_t *run_suspend(struct control *c, struct request *r, struct error *e
 	pthread_t thread;
 	if (r->fd < 0)
 		return error_null(err, 0, "suspend needs a file descriptor to write to");
-	if (c->saving)
-		return error_null(err, 0, "the machine is being suspended already");
+	if (c->saving || c->deferred)
+		return error_null(err, 0, "the machine is busy with a snapshot or a suspend: try again when it is done");
 	struct save_job *j = xnew(struct save_job);
 	*j = (struct save_job){ c, *r, c->machine->paused };
 	int e = pthread_create(&thread, NULL, save_thread, j);
@@ -187,6 +197,70 @@ static json_t *run_suspend(struct control *c, struct request *r, struct error *e
 	r->fd = -1;
 	r->client = NULL;      /* answered by save_done */
 	return NULL;
+}
+
+/* ---- work on a thread of its own ---- */
+
+static void deferred_done(void *opaque)
+{
+	struct deferred *j = opaque;
+	struct control *c = j->control;
+	struct control_client *k = j->request.client;
+	pthread_join(j->thread, NULL);
+	c->deferred = NULL;
+	if (!client_alive(c, k)) {
+		json_decref(j->result);
+		json_decref(j->request.id);
+	} else if (!reply(k, j->request.id, j->result, &j->err)) {
+		client_gone(k);
+	}
+	json_decref(j->args);
+	free(j);
+}
+
+static void *deferred_thread(void *opaque)
+{
+	struct deferred *j = opaque;
+	j->result = j->work(j->control->machine, j->args, &j->err);
+	loop_post(j->control->machine->loop, deferred_done, j);
+	return NULL;
+}
+
+static json_t *defer(struct control *c, struct request *r, control_work *work, struct error *err)
+{
+	if (c->deferred || c->saving)
+		return error_null(err, 0, "the machine is busy with a snapshot or a suspend: try again when it is done");
+	struct deferred *j = xnew(struct deferred);
+	*j = (struct deferred){ .control = c, .request = *r, .work = work, .args = json_incref(r->args) };
+	int e = pthread_create(&j->thread, NULL, deferred_thread, j);
+	if (e) {
+		json_decref(j->args);
+		free(j);
+		return error_null(err, e, "cannot start a thread");
+	}
+	c->deferred = j;
+	r->client = NULL;      /* answered by deferred_done */
+	return NULL;
+}
+
+void control_finish(struct machine *m)
+{
+	if (!m->server || !m->server->deferred)
+		return;
+	for (unsigned i = 0; i < m->config->ndisks; i++)
+		disk_drain(m->disks[i]);      /* it may wait for transfers to end */
+	pthread_join(m->server->deferred->thread, NULL);
+	m->server->deferred = NULL;
+}
+
+static json_t *run_snapshot_create(struct control *c, struct request *r, struct error *err)
+{
+	return defer(c, r, control_snapshot_create, err);
+}
+
+static json_t *run_snapshot_delete(struct control *c, struct request *r, struct error *err)
+{
+	return defer(c, r, control_snapshot_delete, err);
 }
 
 static json_t *run_screenshot(struct control *c, struct request *r, struct error *err)
@@ -231,6 +305,7 @@ static const struct command commands[] = {
 	{ "unpause", run_unpause }, { "stop", run_stop }, { "kill", run_kill },
 	{ "suspend", run_suspend }, { "screenshot", run_screenshot },
 	{ "key", run_key }, { "type", run_type },
+	{ "snapshot-create", run_snapshot_create }, { "snapshot-delete", run_snapshot_delete },
 };
 
 static const struct command *find_command(const char *name)

@@ -24,7 +24,7 @@ enum machine_end { END_NONE, END_POWEROFF, END_RESET, END_SHUTDOWN_FAULT, END_DE
 
 enum { MACHINE_MAX_VCPUS = 64 };
 
-struct pci_bus; struct board; struct control;
+struct pci_bus; struct board; struct control; struct disk;
 
 struct machine {
 	const struct machine_config *config;
@@ -52,6 +52,7 @@ struct machine {
 	unsigned quiesce_depth, inside, ready;
 	bool paused, threads_started;
 	struct control *server;           /* machine/control.c */
+	struct disk *disks[CONFIG_MAX_DISKS];   /* as in config; their devices own them */
 	struct error error;               /* why END_ERROR */
 };
 

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Control commands that work on the disks, on a thread of their own. */
+#ifndef MACHINE_CONTROL_DISKS_H
+#define MACHINE_CONTROL_DISKS_H
+
+#include <jansson.h>
+#include "base/error.h"
+
+struct machine;
+/* The result (a new reference), or NULL with err. */
+typedef json_t *control_work(struct machine *m, json_t *args, struct error *err);
+
+/* {"name"}: of every disk that can be written, at one moment of the guest; all or none. */
+control_work control_snapshot_create;
+/* {"name"}: from all disks that have it. */
+control_work control_snapshot_delete;
+
+#endif
