@@ -3,7 +3,8 @@
 # A small busybox initramfs for tests and measurements.
 #   initrd.sh OUT [INIT [KERNELDIR MODULE...]]
 # INIT replaces the default init, which says USERSPACE-REACHED and gives a shell
-# on the console. BUSYBOX=FILE takes another busybox (an i386 one). Modules of the kernel tree (from kernel.sh) go to /modules.
+# on the console. BUSYBOX=FILE takes another busybox (an i386 one),
+# EXTRA=FILE goes to /bin. Modules of the kernel tree (from kernel.sh) go to /modules.
 set -eu
 out=$1 init=${2:-}
 work=$(mktemp -d)
@@ -14,6 +15,7 @@ for a in sh mount echo cat ls sleep poweroff reboot insmod ip udhcpc wget nc dme
 	head tail dd sync mkdir cut wc md5sum sha256sum time true false test ps kill touch chmod rm cp mv; do
 	ln -s busybox "$work/bin/$a"
 done
+[ -z "${EXTRA:-}" ] || cp "$EXTRA" "$work/bin/"
 # A module after those that it needs; names may differ in - and _.
 add_module() {
 	grep -qx "$1" "$work/modules/order" 2>/dev/null && return 0

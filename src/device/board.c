@@ -138,7 +138,7 @@ static bool create_virtio(struct machine *m, struct error *err)
 	for (unsigned i = 0; i < c->nshares; i++)
 		if (!virtio_9p_create(m, c->share[i].tag, c->share[i].fd, err))
 			return false;
-	if (c->vsock_cid && !virtio_vsock_create(m, c->vsock_cid, c->vsock_fd, c->vsock_path, err))
+	if (c->vsock_cid && !virtio_vsock_create(m, c->vsock_cid, c->vsock_fd, c->vsock_dial_fd, err))
 		return false;
 	return virtio_rng_create(m, err) && virtio_balloon_create(m, err);
 }

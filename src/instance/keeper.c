@@ -6,6 +6,7 @@
  */
 #include "instance/keeper.h"
 #include "instance/console.h"
+#include "instance/dialer.h"
 #include "instance/helpers.h"
 #include "instance/machine_process.h"
 #include "machine/machine.h"
@@ -32,6 +33,7 @@ struct keeper {
 	struct helpers helpers;
 	struct machine_process machine;
 	struct console *console;
+	struct dialer dialer;
 	struct jail jail;
 	int report, leash, primary, signals, log;
 	struct loop_fd *leash_watch;
@@ -169,6 +171,8 @@ static bool start_loop(struct keeper *k, struct error *err)
 	console_listen(k->console, listen_fd);
 	if (k->primary >= 0)
 		console_attach(k->console, k->primary, true);
+	if (o->vsock_line >= 0)
+		dialer_start(&k->dialer, k->loop, k->instance, o->vsock_line);
 	loop_fd_add(k->loop, k->signals, LOOP_READ, signal_ready, k);
 	loop_fd_add(k->loop, k->machine.report, LOOP_READ, machine_reported, k);
 	return true;

@@ -47,20 +47,6 @@ static void trace_to(int fd)
 		trace_dump(fd);
 }
 
-/* The one directory a machine sees: its vsock sockets, under a name of its own. */
-static bool enter_root(struct jail *jail, struct machine_config *c, struct error *err)
-{
-	char dir[300] = "";
-	if (c->vsock_path)
-		snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(c->vsock_path, '/') - c->vsock_path), c->vsock_path);
-	const char *const binds[][2] = { { dir, "/vsock" }, { NULL, NULL } };
-	if (!jail_root(jail, c->vsock_path ? binds : NULL, err))
-		return false;
-	if (c->vsock_path && jail->granted & JAIL_ROOT)
-		c->vsock_path = "/vsock/sock";
-	return true;
-}
-
 static bool enter_jail(struct jail *jail, struct opened *o, int report_fd, int log_fd, int trace_fd,
 		       struct error *err)
 {
@@ -70,7 +56,7 @@ static bool enter_jail(struct jail *jail, struct opened *o, int report_fd, int l
 	keep[n++] = log_fd;
 	keep[n++] = trace_fd;
 	jail_close_fds(keep, n);
-	return enter_root(jail, &o->config, err);
+	return jail_root(jail, NULL, err);
 }
 
 static NORETURN void child(struct opened *o, struct jail *jail, const char *trace,

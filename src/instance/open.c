@@ -201,24 +201,21 @@ static bool open_gdb(struct machine_config *c, const struct definition *d, struc
 	return true;
 }
 
-/* The sockets of a guest's own connections are looked for in a directory of
- * their own, the only place of the host that the machine's jail shows. */
+/* The sockets of a guest's own connections are looked for in a directory of their own. */
 static bool open_vsock(struct opened *o, const struct instance *i, const struct definition *d,
 		       struct error *err)
 {
 	struct machine_config *c = &o->config;
-	char link[64], path[PATH_MAX];
+	int pair[2];
 	if (!d->vsock)
 		return true;
 	if (mkdirat(i->dir, "vsock", 0711) && errno != EEXIST)
 		return error_set(err, errno, "cannot create the vsock directory of '%s'", i->name);
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", i->dir);
-	ssize_t n = readlink(link, path, sizeof(path) - 1);
-	if (n < 0)
-		return error_set(err, errno, "cannot find the directory of '%s'", i->name);
-	o->vsock_dir = xasprintf("%.*s/vsock", (int)n, path);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair))
+		return error_set(err, errno, "cannot create the line of the vsock device");
+	o->vsock_line = pair[0];
+	c->vsock_dial_fd = pair[1];
 	c->vsock_cid = d->vsock;
-	c->vsock_path = xasprintf("%s/sock", o->vsock_dir);
 	c->vsock_fd = instance_listen(i, "vsock/sock", err);
 	return c->vsock_fd >= 0;
 }
@@ -278,9 +275,9 @@ static void all_closed(struct opened *o, int state_fd)
 {
 	struct machine_config *c = &o->config;
 	memset(o, 0, sizeof(*o));
-	o->serial_host = o->serial_file = o->serial_listen = o->console_log = -1;
+	o->vsock_line = o->serial_host = o->serial_file = o->serial_listen = o->console_log = -1;
 	c->kernel_fd = c->initrd_fd = c->firmware_fd = c->nvram_fd = c->video_rom_fd = c->serial_fd[0] = c->serial_fd[1] = c->console_fd = -1;
-	c->control_fd = c->gdb_fd = c->vsock_fd = c->kvm_fd = -1;
+	c->control_fd = c->gdb_fd = c->vsock_fd = c->vsock_dial_fd = c->kvm_fd = -1;
 	c->state_fd = state_fd;
 	for (unsigned i = 0; i < CONFIG_MAX_SHARES; i++)
 		o->share_root[i] = -1;
@@ -314,7 +311,7 @@ unsigned opened_machine_fds(const struct opened *o, int fds[OPENED_MAX_FDS])
 	const struct machine_config *c = &o->config;
 	unsigned n = 0;
 	const int single[] = { c->kernel_fd, c->initrd_fd, c->firmware_fd, c->nvram_fd, c->video_rom_fd,
-			       c->vsock_fd, c->kvm_fd, c->serial_fd[0], c->serial_fd[1],
+			       c->vsock_fd, c->vsock_dial_fd, c->kvm_fd, c->serial_fd[0], c->serial_fd[1],
 			       c->console_fd, c->control_fd, c->gdb_fd, c->state_fd };
 	for (unsigned i = 0; i < ARRAY_SIZE(single); i++)
 		fds[n++] = single[i];

@@ -17,7 +17,7 @@ struct opened {
 	int serial_listen;                /* serial unix:PATH */
 	int console_log;
 	int share_root[CONFIG_MAX_SHARES];
-	char *vsock_dir;                  /* host's path of vsock/, NULL: none */
+	int vsock_line;                   /* the keeper's end of a guest's calls (dialer.h), -1: none */
 };
 
 bool opened_make(struct opened *o, const struct instance *i, const struct definition *d,

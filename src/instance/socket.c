@@ -27,6 +27,16 @@ int instance_listen(const struct instance *i, const char *file, struct error *er
 	return move_fd(&fd);
 }
 
+/* Does not wait: a full queue of a server's is an error, too. */
+int instance_dial(const struct instance *i, const char *file, struct error *err)
+{
+	struct sockaddr_un a;
+	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0 && address_of(i, file, &a) && !connect(fd, (struct sockaddr *)&a, sizeof(a)))
+		return move_fd(&fd);
+	return error_minus(err, errno, "cannot connect to '%s' of instance '%s'", file, i->name);
+}
+
 int instance_connect(const struct instance *i, const char *file, struct error *err)
 {
 	struct sockaddr_un a;

@@ -137,9 +137,14 @@ static void remove_contents(int dir)
 	DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
 	if (!d)
 		return;
-	for (struct dirent *e; (e = readdir(d)); )
-		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
-			unlinkat(dir, e->d_name, 0);
+	for (struct dirent *e; (e = readdir(d)); ) {
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || !unlinkat(dir, e->d_name, 0))
+			continue;
+		auto_close int below = openat(dir, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (below >= 0)         /* vsock/, with what servers left in it */
+			remove_contents(below);
+		unlinkat(dir, e->d_name, AT_REMOVEDIR);
+	}
 	closedir(d);
 }
 

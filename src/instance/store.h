@@ -45,5 +45,6 @@ pid_t instance_keeper(const struct instance *i);
 /* Sockets of an instance, whatever the length of its path. */
 int instance_listen(const struct instance *i, const char *file, struct error *err);
 int instance_connect(const struct instance *i, const char *file, struct error *err);
+int instance_dial(const struct instance *i, const char *file, struct error *err);
 
 #endif

@@ -32,7 +32,7 @@ static const int machine[] = {
 	CALL(pread64), CALL(pwrite64), CALL(preadv), CALL(pwritev), CALL(preadv2), CALL(pwritev2),
 	CALL(fsync), CALL(fdatasync), CALL(fallocate), CALL(ftruncate), CALL(sync_file_range),
 	CALL(memfd_create), CALL(msync), CALL(mincore), CALL(membarrier), CALL(sched_getaffinity),
-	CALL(io_uring_enter), CALL(socket), CALL(connect), CALL(setsockopt), CALL(getsockname),
+	CALL(io_uring_enter),
 	CALL(newfstatat), CALL(prctl), CALL(arch_prctl), CALL(sched_setaffinity), CALL(copy_file_range),
 	CALL(signalfd4), CALL(set_tid_address), CALL(statx),
 };

@@ -39,7 +39,9 @@ struct machine_config {
 	unsigned ndisks; struct disk_config disk[CONFIG_MAX_DISKS];
 	unsigned nnets; struct net_config net[CONFIG_MAX_NETS];
 	unsigned nshares; struct share_config share[CONFIG_MAX_SHARES];
-	uint64_t vsock_cid; char *vsock_path; int vsock_fd;   /* 0: none; listening unix socket */
+	uint64_t vsock_cid;           /* 0: none */
+	int vsock_fd;                 /* listening unix socket: the host calls the guest */
+	int vsock_dial_fd;            /* the keeper calls for the guest (device/virtio/vsock_dial.c) */
 	int serial_fd[2];             /* COM1, COM2: stream descriptors (read+write), -1: none */
 	int console_fd;               /* virtio-console, -1: none */
 	int control_fd;               /* listening unix socket of the control protocol, -1 */

@@ -5,14 +5,24 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include "device/virtio/vsock.h"
+#include "instance/dialer.h"
 
 enum { CID = 42, TXBUF = 0x300000, RXBUF = 0x400000, RXSIZE = 4096 };
 
-struct fixture { struct guest g; struct g_queue rx, tx, ev; char path[64]; unsigned rx_head; uint32_t got; };
+struct fixture {
+	struct guest g;
+	struct g_queue rx, tx, ev;
+	char folder[64], path[80];
+	unsigned rx_head;
+	uint32_t got;
+	struct instance instance;     /* the real keeper's half, on the same loop */
+	struct dialer dialer;
+};
 struct packet { uint32_t src, dst, len, flags, alloc, fwd; uint16_t op; const uint8_t *data; };
 
 static int listen_on(const char *path)
@@ -44,8 +54,15 @@ static int setup(void **state)
 {
 	struct fixture *f = xnew(struct fixture);
 	guest_init(&f->g);
-	sprintf(f->path, "/tmp/abyme-vsock-%d", getpid());
-	assert_true(virtio_vsock_create(&f->g.m, CID, listen_on(f->path), f->path, NULL));
+	int line[2];
+	sprintf(f->folder, "/tmp/abyme-vsock-XXXXXX");
+	assert_non_null(mkdtemp(f->folder));
+	f->instance = (struct instance){ "test", open(f->folder, O_RDONLY | O_DIRECTORY) };
+	assert_int_equal(mkdirat(f->instance.dir, "vsock", 0700), 0);
+	sprintf(f->path, "%s/vsock/sock", f->folder);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, line), 0);
+	dialer_start(&f->dialer, f->g.m.loop, &f->instance, line[0]);
+	assert_true(virtio_vsock_create(&f->g.m, CID, listen_on(f->path), line[1], NULL));
 	g_negotiate(&f->g, g_offered(&f->g));
 	g_queue(&f->g, &f->rx, 0, 16);
 	g_queue(&f->g, &f->tx, 1, 16);
@@ -62,8 +79,14 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
+	loop_fd_del(f->dialer.watch);
+	g_turn(&f->g);
 	guest_free(&f->g);
+	close(f->dialer.line);
 	unlink(f->path);
+	unlinkat(f->instance.dir, "vsock", AT_REMOVEDIR);
+	close(f->instance.dir);
+	rmdir(f->folder);
 	free(f);
 	return 0;
 }
@@ -194,6 +217,25 @@ static void guest_to_host(void **state)
 	unlink(path);
 }
 
+/* The guest gives up before the keeper has answered: nothing may be left open. */
+static void given_up(void **state)
+{
+	struct fixture *f = *state;
+	auto_free char *path = xasprintf("%s_77", f->path);
+	auto_close int listener = listen_on(path);
+	char c;
+	loop_fd_events(f->dialer.watch, 0);
+	guest_sends(f, 1024, 77, VSOCK_REQUEST, 0, 4096, 0, "", 0);
+	assert_true(quiet(f));
+	guest_sends(f, 1024, 77, VSOCK_RST, 0, 0, 0, "", 0);
+	loop_fd_events(f->dialer.watch, LOOP_READ);
+	assert_true(quiet(f));
+	auto_close int fd = accept(listener, NULL, NULL);
+	assert_true(fd >= 0);
+	assert_int_equal(read(fd, &c, 1), 0);
+	unlink(path);
+}
+
 /* A reader that does not read: the guest is held to its credit, then all arrives. */
 static void slow_host(void **state)
 {
@@ -308,7 +350,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(host_to_guest), T(guest_to_host), T(slow_host), T(bad_greetings), T(hostile_packets),
+		T(host_to_guest), T(guest_to_host), T(given_up), T(slow_host), T(bad_greetings), T(hostile_packets),
 		T(load_tells_the_driver),
 	};
 	signal(SIGPIPE, SIG_IGN);

@@ -162,8 +162,7 @@ bool virtio_console_create(struct machine *m, int fd, struct error *err);
 /* fd: stream to the helper that serves the tree (9p messages as they are). */
 bool virtio_9p_create(struct machine *m, const char *tag, int fd, struct error *err);
 /* listen_fd: unix socket of the host side, Firecracker's convention ("CONNECT
- * PORT\n" from the host; PATH_PORT sockets for connections the guest makes). */
-bool virtio_vsock_create(struct machine *m, uint64_t cid, int listen_fd,
-			 const char *socket_path, struct error *err);
+ * PORT\n" from the host); dial_fd: who connects for the guest (vsock_dial.c). */
+bool virtio_vsock_create(struct machine *m, uint64_t cid, int listen_fd, int dial_fd, struct error *err);
 
 #endif

@@ -193,6 +193,11 @@ static void listen_ready(void *opaque, int events)
 	vsock_accept(opaque);
 }
 
+static void dial_ready(void *opaque, int events)
+{
+	vsock_dialed(opaque);
+}
+
 static void vsock_reset(struct virtio_device *v)
 {
 	struct virtio_vsock *s = from(v);
@@ -225,8 +230,9 @@ static void vsock_destroy(struct virtio_device *v)
 	struct virtio_vsock *s = from(v);
 	vsock_reset(v);
 	loop_fd_del(s->listen_watch);
+	loop_fd_del(s->dial_watch);
 	close(s->listen_fd);
-	free(s->path);
+	close(s->dial_fd);
 	free(s);
 }
 
@@ -237,8 +243,7 @@ static const struct virtio_ops vsock_ops = {
 	.destroy = vsock_destroy,
 };
 
-bool virtio_vsock_create(struct machine *m, uint64_t cid, int listen_fd, const char *socket_path,
-			 struct error *err)
+bool virtio_vsock_create(struct machine *m, uint64_t cid, int listen_fd, int dial_fd, struct error *err)
 {
 	char id[32];
 	if (cid < 3 || cid >= UINT32_MAX)
@@ -247,13 +252,13 @@ bool virtio_vsock_create(struct machine *m, uint64_t cid, int listen_fd, const c
 	struct virtio_vsock *s = xnew(struct virtio_vsock);
 	s->cid = cid;
 	s->listen_fd = listen_fd;
-	s->path = xstrdup(socket_path);
+	s->dial_fd = dial_fd;
 	virtio_id(m, &vsock_ops, id);
 	if (!virtio_pci_init(m, &s->v, &vsock_ops, id, err)) {
-		free(s->path);
 		free(s);
 		return false;
 	}
 	s->listen_watch = loop_fd_add(m->loop, listen_fd, LOOP_READ, listen_ready, s);
+	s->dial_watch = loop_fd_add(m->loop, dial_fd, LOOP_READ, dial_ready, s);
 	return true;
 }

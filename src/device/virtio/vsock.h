@@ -23,14 +23,14 @@ struct vsock_packet {
 	uint32_t flags, buf_alloc, fwd_cnt;
 };
 
-enum vsock_state { CONN_GREETING, CONN_REQUESTED, CONN_OPEN, CONN_DEAD };
+enum vsock_state { CONN_GREETING, CONN_REQUESTED, CONN_DIALING, CONN_OPEN, CONN_DEAD };
 
 struct vsock_conn {
 	struct virtio_vsock *dev;
 	struct vsock_conn *next;
 	uint32_t host_port, guest_port;
 	enum vsock_state state;
-	int fd;
+	int fd;                           /* -1 while dialing */
 	struct loop_fd *watch;
 	char line[32];                    /* "CONNECT PORT\n" so far */
 	unsigned line_len;
@@ -49,9 +49,8 @@ struct vsock_conn {
 struct virtio_vsock {
 	struct virtio_device v;
 	uint64_t cid;
-	char *path;                       /* of the host side: PATH_PORT for the guest's calls */
-	int listen_fd;
-	struct loop_fd *listen_watch;
+	int listen_fd, dial_fd;
+	struct loop_fd *listen_watch, *dial_watch;
 	uint32_t next_port;
 	unsigned nconns;
 	struct vsock_conn *conns;
@@ -67,6 +66,12 @@ struct vsock_conn *vsock_find(struct virtio_vsock *s, uint32_t host_port, uint32
 /* The host has called; the guest has called (false: nobody listens there). */
 void vsock_accept(struct virtio_vsock *s);
 bool vsock_connect(struct virtio_vsock *s, const struct vsock_packet *p);
+/* What the keeper has to say about calls of the guest's. */
+void vsock_dialed(struct virtio_vsock *s);
+/* Ask the keeper for a socket; false: it cannot be asked now. */
+bool vsock_dial(struct virtio_vsock *s, const struct vsock_conn *c);
+void vsock_conn_open(struct vsock_conn *c, int fd);
+void vsock_conn_reset(struct vsock_conn *c);
 /* A packet for c whose payload is in the chain's out part. */
 void vsock_conn_packet(struct vsock_conn *c, const struct vsock_packet *p, struct virtq_chain *chain);
 /* Read at most what credit and the chain's in part allow: bytes, 0 = nothing now. */

@@ -2,7 +2,7 @@
 /*
  * Connections of virtio-vsock.  Firecracker's convention: whoever connects to
  * the host's socket says "CONNECT PORT\n" and hears "OK PORT\n"; the guest's
- * calls to port P of the host go to the socket PATH_P.
+ * calls to port P of the host go to the socket PATH_P, which the keeper opens.
  */
 #include "device/virtio/vsock.h"
 
@@ -10,7 +10,6 @@
 #include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include "machine/machine.h"
 
@@ -32,7 +31,8 @@ void vsock_conn_free(struct vsock_conn *c)
 	*p = c->next;
 	c->dev->nconns--;
 	loop_fd_del(c->watch);
-	close(c->fd);
+	if (c->fd >= 0)
+		close(c->fd);
 	free(c->buffer);
 	free(c);
 }
@@ -40,7 +40,8 @@ void vsock_conn_free(struct vsock_conn *c)
 void vsock_conn_watch(struct vsock_conn *c)
 {
 	bool reads = c->state == CONN_GREETING || (c->state == CONN_OPEN && !c->readable && !c->host_done);
-	loop_fd_events(c->watch, (reads ? LOOP_READ : 0) | (c->fill ? LOOP_WRITE : 0));
+	if (c->watch)
+		loop_fd_events(c->watch, (reads ? LOOP_READ : 0) | (c->fill ? LOOP_WRITE : 0));
 }
 
 static void say(struct vsock_conn *c, unsigned op)
@@ -49,7 +50,7 @@ static void say(struct vsock_conn *c, unsigned op)
 	vsock_flush(c->dev);          /* may free c */
 }
 
-static void reset(struct vsock_conn *c)
+void vsock_conn_reset(struct vsock_conn *c)
 {
 	c->state = CONN_DEAD;
 	c->fill = 0;
@@ -67,7 +68,7 @@ static void finish_sending(struct vsock_conn *c)
 		return;
 	shutdown(c->fd, SHUT_WR);
 	if (c->shutdown & VSOCK_NO_RECEIVE)
-		reset(c);
+		vsock_conn_reset(c);
 }
 
 static void forwarded(struct vsock_conn *c, uint32_t n)
@@ -88,7 +89,7 @@ static bool write_buffer(struct vsock_conn *c)
 		if (r < 0 && errno == EAGAIN)
 			break;
 		if (r < 0) {
-			reset(c);
+			vsock_conn_reset(c);
 			return false;
 		}
 		c->start = (c->start + (uint32_t)r) % VSOCK_BUFFER;
@@ -116,7 +117,7 @@ static void from_guest(struct vsock_conn *c, const struct vsock_packet *p, struc
 {
 	/* more than its credit, or after it said that there would be no more */
 	if (p->len > VSOCK_BUFFER - c->fill || c->shutdown & VSOCK_NO_SEND) {
-		reset(c);
+		vsock_conn_reset(c);
 		return;
 	}
 	buffer_add(c, chain, VSOCK_HEADER, p->len);
@@ -173,17 +174,23 @@ uint32_t vsock_conn_read(struct vsock_conn *c, struct virtq_chain *chain)
 
 static void conn_ready(void *opaque, int events);
 
-static struct vsock_conn *conn_new(struct virtio_vsock *s, int fd, enum vsock_state state)
+static struct vsock_conn *conn_new(struct virtio_vsock *s, enum vsock_state state)
 {
 	struct vsock_conn *c = xnew(struct vsock_conn);
 	c->dev = s;
-	c->fd = fd;
+	c->fd = -1;
 	c->state = state;
 	c->next = s->conns;
 	s->conns = c;
 	s->nconns++;
-	c->watch = loop_fd_add(s->v.pci.dev.machine->loop, fd, 0, conn_ready, c);
 	return c;
+}
+
+static void conn_fd(struct vsock_conn *c, int fd)
+{
+	c->fd = fd;
+	c->watch = loop_fd_add(c->dev->v.pci.dev.machine->loop, fd, 0, conn_ready, c);
+	vsock_conn_watch(c);
 }
 
 void vsock_accept(struct virtio_vsock *s)
@@ -195,30 +202,29 @@ void vsock_accept(struct virtio_vsock *s)
 		close(fd);
 		return;
 	}
-	vsock_conn_watch(conn_new(s, fd, CONN_GREETING));
+	conn_fd(conn_new(s, CONN_GREETING), fd);
 }
 
 bool vsock_connect(struct virtio_vsock *s, const struct vsock_packet *p)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int n = snprintf(a.sun_path, sizeof(a.sun_path), "%s_%u", s->path, p->dst_port);
-	if (s->nconns >= VSOCK_CONNS || n >= (int)sizeof(a.sun_path))
+	if (s->nconns >= VSOCK_CONNS)
 		return false;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return false;
-	if (connect(fd, (struct sockaddr *)&a, sizeof(a))) {
-		close(fd);
-		return false;
-	}
-	struct vsock_conn *c = conn_new(s, fd, CONN_OPEN);
+	struct vsock_conn *c = conn_new(s, CONN_DIALING);
 	c->host_port = p->dst_port;
 	c->guest_port = p->src_port;
 	c->peer_alloc = p->buf_alloc;
 	c->peer_fwd_cnt = p->fwd_cnt;
-	vsock_conn_watch(c);
+	if (vsock_dial(s, c))
+		return true;
+	vsock_conn_free(c);
+	return false;
+}
+
+void vsock_conn_open(struct vsock_conn *c, int fd)
+{
+	c->state = CONN_OPEN;
+	conn_fd(c, fd);
 	say(c, VSOCK_RESPONSE);
-	return true;
 }
 
 /* "CONNECT PORT\n", a byte at a time: what follows belongs to the guest. */
@@ -255,7 +261,7 @@ static void opened(struct vsock_conn *c)
 	int n = snprintf(text, sizeof(text), "OK %u\n", c->host_port);
 	c->state = CONN_OPEN;
 	if (send(c->fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) != n)
-		reset(c);
+		vsock_conn_reset(c);
 	else
 		vsock_conn_watch(c);
 }
@@ -303,7 +309,7 @@ void vsock_conn_packet(struct vsock_conn *c, const struct vsock_packet *p, struc
 	} else if (c->state == CONN_REQUESTED && p->op == VSOCK_RESPONSE) {
 		opened(c);
 	} else if (c->state != CONN_OPEN) {
-		reset(c);
+		vsock_conn_reset(c);
 	} else if (p->op == VSOCK_RW) {
 		from_guest(c, p, chain);
 	} else if (p->op == VSOCK_SHUTDOWN) {
@@ -313,6 +319,6 @@ void vsock_conn_packet(struct vsock_conn *c, const struct vsock_packet *p, struc
 	} else if (p->op == VSOCK_CREDIT_UPDATE) {
 		vsock_flush(c->dev);
 	} else {
-		reset(c);
+		vsock_conn_reset(c);
 	}
 }
