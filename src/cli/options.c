@@ -131,6 +131,7 @@ const struct cli_option definition_options[] = {
 	TEXT("--memory", "SIZE", memory, "512M, 2G (default 1G)"),
 	TEXT("--board", "pc", board, "the machine's board"),
 	CALL("--firmware", "none|bios|uefi|FILE", set_firmware, "what starts the disk (SeaBIOS, OVMF)"),
+	TEXT("--boot", "disk,cdrom,net", boot, "what firmware tries, in this order"),
 	TEXT("--display", "none|headless", display, "headless: a screen that abyme screenshot sees"),
 	CALL("--kernel", "FILE", set_kernel, "bzImage, PVH ELF or multiboot kernel"),
 	CALL("--initrd", "FILE", set_initrd, "initial RAM disk for the kernel"),

@@ -10,6 +10,7 @@
 #include "device/acpi/acpi.h"
 #include "device/ata/ahci.h"
 #include "device/boot/boot.h"
+#include "device/boot_order.h"
 #include "device/chipset.h"
 #include "device/drives.h"
 #include "device/firmware.h"
@@ -90,6 +91,29 @@ static bool is_bus(const struct disk_config *d, const char *bus)
 	return d->bus && !strcmp(d->bus, bus);
 }
 
+/* The function made last. */
+static struct pci_function *last_function(struct machine *m)
+{
+	struct device *d = m->devices;
+	while (d->next)
+		d = d->next;
+	return container_of(d, struct pci_function, dev);
+}
+
+/* Where firmware finds a disk that has just been made, or that port of AHCI. */
+static void describe_disk(struct machine *m, const struct disk_config *d, unsigned port)
+{
+	enum boot_kind kind = d->cdrom ? BOOT_CDROM : BOOT_DISK;
+	char below[32];
+	snprintf(below, sizeof(below), "/drive@%x/disk@0", port);
+	if (is_bus(d, "ahci"))
+		boot_order_add(m, kind, AHCI_DEVFN, "pci8086,2922", below);
+	else if (is_bus(d, "nvme"))
+		boot_order_add(m, kind, last_function(m)->devfn, "pci8086,5845", "/namespace@1,0");
+	else
+		boot_order_add(m, kind, last_function(m)->devfn, "scsi", "/disk@0,0");
+}
+
 /* Disks in their order; drives of a shared controller are collected for it. */
 static bool create_disks(struct machine *m, struct error *err)
 {
@@ -111,6 +135,7 @@ static bool create_disks(struct machine *m, struct error *err)
 			ok = virtio_blk_create(m, disk, serial, err);
 		if (!ok)
 			return false;
+		describe_disk(m, d, nsata - 1);
 	}
 	return !nsata || ahci_create(m, sata, nsata, err);
 }
@@ -118,9 +143,12 @@ static bool create_disks(struct machine *m, struct error *err)
 static bool create_card(struct machine *m, unsigned i, struct net_port *port, struct error *err)
 {
 	const struct net_config *n = &m->config->net[i];
-	if (n->model && !strcmp(n->model, "e1000"))
-		return e1000_create(m, i, port, n->mac, err);
-	return virtio_net_create(m, port, n->mac, err);
+	bool intel = n->model && !strcmp(n->model, "e1000");
+	if (!(intel ? e1000_create(m, i, port, n->mac, err) : virtio_net_create(m, port, n->mac, err)))
+		return false;
+	struct pci_function *f = last_function(m);
+	boot_order_add(m, BOOT_NET, f->devfn, "ethernet", "/ethernet-phy@0");
+	return n->rom_fd < 0 || pci_rom_add(f, n->rom_fd, err);
 }
 
 static bool create_virtio(struct machine *m, struct error *err)
@@ -153,6 +181,7 @@ bool board_create(struct machine *m, struct error *err)
 	if (!firmware_create(m, err) || !create_chips(m, err) || !create_virtio(m, err))
 		return false;
 	firmware_describe(m);
+	boot_order_describe(m, m->config->boot);
 	return true;
 }
 
@@ -164,6 +193,7 @@ void board_end(struct machine *m)
 void board_free(struct machine *m)
 {
 	pci_free(m);
+	boot_order_free(m);
 	free(m->board_data);
 	m->board_data = NULL;
 }

@@ -26,6 +26,7 @@ struct board {
 	struct vmgenid *vmgenid;
 	struct vga *vga;          /* NULL: no screen */
 	struct keyboard *keyboard;
+	struct boot_order *boot_order;
 };
 
 /* Wait, a second at most, until the host has taken what the UARTs hold; board

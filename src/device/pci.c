@@ -21,6 +21,7 @@ struct pci_bus {
 	pthread_mutex_t lock;             /* INTx wires */
 	unsigned asserted[8];             /* functions that pull each PIRQ */
 	struct pci_msix *msix;            /* all of them, to be freed at the end */
+	struct pci_rom *roms;             /* the same */
 };
 
 /* --- registration --------------------------------------------------------- */
@@ -106,6 +107,7 @@ void pci_bar_add(struct pci_function *f, unsigned n, uint64_t size, unsigned fla
 }
 
 struct pci_msix **pci_msix_list(struct pci_function *f) { return &f->bus->msix; }
+struct pci_rom **pci_rom_list(struct pci_function *f) { return &f->bus->roms; }
 
 unsigned pci_cap_add(struct pci_function *f, uint8_t id, unsigned len)
 {
@@ -301,6 +303,7 @@ void pci_free(struct machine *m)
 	if (!m->pci)
 		return;
 	msix_free_all(m->pci->msix);
+	pci_rom_free_all(m->pci->roms);
 	pthread_mutex_destroy(&m->pci->lock);
 	free(m->pci);
 	m->pci = NULL;

@@ -61,6 +61,12 @@ unsigned pci_cap_add(struct pci_function *f, uint8_t id, unsigned len);
 /* MSI-X with `vectors` entries: table and PBA in BAR `bar` (size 4096 or more is
  * added by this call). */
 void pci_msix_add(struct pci_function *f, unsigned bar, unsigned vectors);
+/* An expansion ROM from a file (its descriptor stays the caller's). */
+bool pci_rom_add(struct pci_function *f, int fd, struct error *err);
+/* Between pci.c and pci_rom.c: the bus's list, and its end. */
+struct pci_rom;
+struct pci_rom **pci_rom_list(struct pci_function *f);
+void pci_rom_free_all(struct pci_rom *list);
 /* Raise a vector: any thread, lock-free; masked vectors set their pending bit. */
 void pci_msix_raise(struct pci_function *f, unsigned vector);
 bool pci_msix_enabled(const struct pci_function *f);

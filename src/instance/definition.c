@@ -309,6 +309,27 @@ static bool check_rest(struct definition *d, struct error *err)
 		check_serial(d->serial, err) && check_shares(d, err);
 }
 
+/* Words of --boot, each once at most. */
+static bool check_boot(const char *boot, struct error *err)
+{
+	const char *rest = boot;
+	unsigned seen = 0;
+	for (char *w; (w = next_field(&rest)); free(w)) {
+		static const char *const words[] = { "disk", "cdrom", "net", "floppy" };
+		unsigned k = 0;
+		while (k < ARRAY_SIZE(words) && strcmp(words[k], w))
+			k++;
+		if (k == ARRAY_SIZE(words) || seen & 1u << k) {
+			error_set(err, 0, "boot order '%s' is not valid: name each of disk, cdrom, net, "
+				  "floppy once at most", boot);
+			free(w);
+			return false;
+		}
+		seen |= 1u << k;
+	}
+	return true;
+}
+
 /* A kernel is started by the monitor; a disk by firmware. */
 static bool check_firmware(struct definition *d, struct error *err)
 {
@@ -318,7 +339,9 @@ static bool check_firmware(struct definition *d, struct error *err)
 	if (strcmp(d->firmware, "none") && d->kernel)
 		return error_set(err, 0, "--firmware starts disks, --kernel starts a kernel: "
 				 "give one of them");
-	return true;
+	if (d->boot && !strcmp(d->firmware, "none"))
+		return error_set(err, 0, "--boot is for firmware, which a machine with --kernel does without");
+	return !d->boot || check_boot(d->boot, err);
 }
 
 bool definition_resolve(struct definition *d, char why[160], struct error *err)

@@ -25,6 +25,7 @@ struct definition {
 	unsigned cpus, vcpus;
 	char *memory;             /* "512M" */
 	char *firmware;           /* none|bios|uefi|/path/of/a/rom */
+	char *boot;               /* disk,cdrom,net,floppy */
 	char *display;            /* none|headless */
 	char *kernel, *initrd, *append;
 	struct def_disk *disks; unsigned ndisks;

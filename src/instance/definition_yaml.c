@@ -68,6 +68,7 @@ static const cyaml_schema_field_t definition_fields[] = {
 	CYAML_FIELD_UINT("vcpus", OPT, struct definition, vcpus),
 	FIELD("memory", memory),
 	FIELD("firmware", firmware),
+	FIELD("boot", boot),
 	FIELD("display", display),
 	FIELD("kernel", kernel),
 	FIELD("initrd", initrd),

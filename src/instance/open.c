@@ -102,6 +102,18 @@ static bool open_firmware(struct machine_config *c, const struct instance *i,
 	return c->firmware_fd >= 0;
 }
 
+/* Network cards get iPXE's ROMs, where their package is installed. */
+static bool open_net_roms(struct machine_config *c, struct error *err)
+{
+	for (unsigned i = 0; i < c->nnets && c->firmware_fd >= 0; i++) {
+		bool intel = !strcmp(c->net[i].model, "e1000");
+		const char *rom = intel ? "/usr/lib/ipxe/qemu/efi-e1000.rom" : "/usr/lib/ipxe/qemu/efi-virtio.rom";
+		if (!access(rom, R_OK) && (c->net[i].rom_fd = open_regular(rom, "network ROM", err)) < 0)
+			return false;
+	}
+	return true;
+}
+
 /* The screen's BIOS may be missing: only firmware and old systems use it. */
 static bool open_screen(struct machine_config *c, const struct definition *d, struct error *err)
 {
@@ -252,6 +264,7 @@ static void copy_words(struct machine_config *c, const struct instance *i, const
 	c->name = xstrdup(i->name);
 	c->board = xstrdup(d->board);
 	c->cpu = xstrdup(d->cpu);
+	c->boot = d->boot ? xstrdup(d->boot) : NULL;
 	c->engine = xasprintf("%.*s", (int)n, d->engine);
 	c->engine_options = d->engine[n] ? xstrdup(d->engine + n + 1) : NULL;
 	c->vcpus = d->vcpus;
@@ -265,7 +278,7 @@ static void copy_words(struct machine_config *c, const struct instance *i, const
 	for (unsigned k = 0; k < d->nnets; k++) {
 		if (!strcmp(d->nets[k].name, "none"))
 			continue;
-		c->net[c->nnets].fd = -1;
+		c->net[c->nnets].fd = c->net[c->nnets].rom_fd = -1;
 		c->net[c->nnets].model = xstrdup(d->nets[k].model);
 		mac_parse(d->nets[k].mac, c->net[c->nnets++].mac);
 	}
@@ -300,7 +313,8 @@ bool opened_make(struct opened *o, const struct instance *i, const struct defini
 	struct definition named = *d;
 	named.name = i->name;
 	c->definition = definition_to_yaml(&named, err);
-	return c->definition && open_kvm(c, err) && open_kernel(c, d, err) && open_firmware(c, i, d, err) && open_screen(c, d, err) && open_disks(c, d, err) &&
+	return c->definition && open_kvm(c, err) && open_kernel(c, d, err) && open_firmware(c, i, d, err) && open_screen(c, d, err) &&
+		open_net_roms(c, err) && open_disks(c, d, err) &&
 		open_shares(o, d, err) && open_vsock(o, i, d, err) && open_gdb(c, d, err) &&
 		open_serial(o, i, d, err) &&
 		(c->control_fd = instance_listen(i, "control.sock", err)) >= 0;
@@ -320,8 +334,10 @@ unsigned opened_machine_fds(const struct opened *o, int fds[OPENED_MAX_FDS])
 			fds[n++] = c->disk[i].backing_fd[k];
 	for (unsigned i = 0; i < c->ndisks; i++)
 		fds[n++] = c->disk[i].fd;
-	for (unsigned i = 0; i < c->nnets; i++)
+	for (unsigned i = 0; i < c->nnets; i++) {
 		fds[n++] = c->net[i].fd;
+		fds[n++] = c->net[i].rom_fd;
+	}
 	for (unsigned i = 0; i < c->nshares; i++)
 		fds[n++] = c->share[i].fd;
 	return n;

@@ -16,7 +16,8 @@ enum { CONFIG_MAX_BACKING = 6 };     /* files below a qcow2 disk */
 struct disk_config { char *path; int fd; bool readonly; char *format;
 	int backing_fd[CONFIG_MAX_BACKING]; unsigned nbacking;
 	char *bus; /* virtio, ahci, nvme */ bool cdrom; };
-struct net_config { int fd; /* SOCK_SEQPACKET to the helper, -1: none */ uint8_t mac[6]; char *model; /* virtio, e1000 */ };
+struct net_config { int fd; /* SOCK_SEQPACKET to the helper, -1: none */ uint8_t mac[6]; char *model; /* virtio, e1000 */
+	int rom_fd; /* for booting from it, -1: none */ };
 struct share_config { char *tag; int fd; /* to the 9p helper */ bool readonly; };
 
 struct machine_config {
@@ -33,6 +34,7 @@ struct machine_config {
 	char *append;
 	int firmware_fd;              /* ROM image; -1: the monitor starts the kernel itself */
 	char *firmware_path;
+	char *boot;                   /* "disk,cdrom,net": what firmware tries, NULL: its own order */
 	bool screen;                  /* a VGA */
 	int video_rom_fd;             /* its BIOS; -1: none */
 	int nvram_fd;                 /* its variable store, read and write; -1: none */

@@ -114,6 +114,28 @@ def fetch_kernel(flavour):
     return p.stdout.strip()
 
 
+def debian_package(name):
+    """The package's files in the cache, unpacked and not installed; or a skip."""
+    out = os.path.join(cache_dir(), f"deb-{name}")
+    if os.path.isdir(out):
+        return out
+    work = f"{out}.{os.getpid()}"
+    os.makedirs(work, exist_ok=True)
+    got = shutil.which("apt-get") and subprocess.run(
+        ["apt-get", "download", "-q", name], cwd=work, capture_output=True, timeout=300, check=False)
+    debs = [f for f in os.listdir(work) if f.endswith(".deb")]
+    if not got or got.returncode or not debs:
+        shutil.rmtree(work)
+        pytest.skip(f"the package {name} cannot be fetched")
+    subprocess.run(["dpkg", "-x", debs[0], "x"], cwd=work, check=True)
+    try:
+        os.rename(f"{work}/x", out)
+    except OSError:
+        assert os.path.isdir(out)  # another test was first
+    shutil.rmtree(work)
+    return out
+
+
 def vmlinuz(tree):
     boot = os.path.join(tree, "boot")
     return next(os.path.join(boot, f) for f in sorted(os.listdir(boot)) if f.startswith("vmlinuz-"))

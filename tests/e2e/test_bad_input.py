@@ -40,6 +40,7 @@ def sentence(result, status, *words):
     (["--on-reboot", "dance"], "dance"),
     (["--jail", "open"], "open"),
     (["--vsock", "2"], "2"),
+    (["--boot", "disk,tape"], "tape"),
     (["--name", "../etc"], "../etc"),
     (["--append", "x"], "--kernel"),
     (["debian:12"], "debian:12"),

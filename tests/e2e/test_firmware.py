@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A disk starts by firmware: SeaBIOS, then what lies in its boot sector."""
+import http.server
 import os
+import re
 import shutil
-import subprocess
+import threading
 import time
 
 import pytest
+
+from conftest import debian_package
 
 def needs(path, package):
     return pytest.mark.skipif(not os.path.exists(path), reason=f"the package {package} is not installed")
@@ -49,20 +53,15 @@ def test_nothing_to_boot(abyme, tmp_path):
 
 
 def grub_image(tmp_path, name):
-    """GRUB's rescue images, out of Debian's package; nothing is installed."""
-    tool = shutil.which("apt-get")
-    if not tool or subprocess.run([tool, "download", "grub-rescue-pc"], cwd=tmp_path, capture_output=True,
-                                  timeout=120, check=False).returncode:
-        pytest.skip("the package grub-rescue-pc cannot be fetched")
-    package = next(p for p in os.listdir(tmp_path) if p.endswith(".deb"))
-    subprocess.run(["dpkg", "-x", package, "x"], cwd=tmp_path, check=True)
-    return str(tmp_path / "x/usr/lib/grub-rescue" / name)
+    """A copy of one of GRUB's rescue images, out of Debian's package."""
+    return shutil.copy(f"{debian_package('grub-rescue-pc')}/usr/lib/grub-rescue/{name}", tmp_path)
 
 
 @seabios
 @pytest.mark.parametrize("image, place", [
     ("grub-rescue-usb.img", "--disk={}"),
     ("grub-rescue-usb.img", "--disk={},bus=ahci"),
+    ("grub-rescue-usb.img", "--disk={},bus=nvme"),
     ("grub-rescue-cdrom.iso", "--cdrom={}"),
 ])
 def test_grub(abyme, tmp_path, image, place):
@@ -137,3 +136,52 @@ def test_keyboard(abyme, tmp_path):
     m.expect("grub>", 30)
     assert abyme("type", "k", "halt\n")[0] == 0
     assert m.wait(60) == 0
+
+
+@seabios
+def test_boot_order(abyme, tmp_path):
+    """A CD wins over a disk when it is told to."""
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(boot_sector().ljust(1 << 20, b"\0"))
+    cd = grub_image(tmp_path, "grub-rescue-cdrom.iso")
+    m = abyme.start("run", "--rm", "--memory", "64M", "--boot", "disk,cdrom", "--cdrom", cd, "--disk", str(disk))
+    m.expect("BOOT SECTOR RUNS", 60)
+    assert m.wait(20) == 0
+    m = abyme.start("run", "--rm", "--memory", "128M", "--boot", "cdrom,disk", "--cdrom", cd, "--disk", str(disk))
+    m.expect("GNU GRUB", 150)
+    assert "BOOT SECTOR RUNS" not in m.text
+
+
+class Script(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = b"#!ipxe\necho booted from ${net0/mac}\npoweroff\n"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@seabios
+@needs("/usr/lib/ipxe/qemu/efi-e1000.rom", "ipxe-qemu")
+@pytest.mark.parametrize("card", ["e1000", "virtio"])
+def test_network_boot(abyme, card):
+    """iPXE from the card's ROM gets an address, then a script over HTTP."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Script)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    m = abyme.start("run", "--rm", "--memory", "64M", "--boot", "net", "--net",
+                    f"user,model={card},mac=02:00:00:00:00:07")
+    m.expect("Configuring \\(net0 02:00:00:00:00:07\\)", 60)
+    m.expect("net0: 10.0.2.15", 60)
+    m.expect("Nothing to boot", 60)
+    m.expect("Ctrl-B", 60)
+    m.send("\x02")
+    m.expect("iPXE> ", 30)
+    for key in f"chain http://10.0.2.2:{server.server_address[1]}/script":
+        m.send(key)          # the BIOS keeps few keys: wait for the echo of each
+        m.expect(re.escape(key), 20)
+    m.send("\r")
+    m.expect("booted from 02:00:00:00:00:07", 60)
+    server.shutdown()

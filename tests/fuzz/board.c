@@ -60,6 +60,7 @@ static struct machine *board(void)
 	m = fixture_new(16 * MiB);
 	board_free(m);
 	fx.config.debug_exit = fx.config.test_device = fx.config.screen = true;
+	fx.config.boot = (char *)"cdrom,disk";
 	add_drive("ahci", false);
 	add_drive("ahci", true);
 	add_drive("nvme", false);

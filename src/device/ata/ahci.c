@@ -19,7 +19,7 @@
 #include "device/pci_regs.h"
 #include "machine/machine.h"
 
-enum { PORTS = 6, SLOTS = 32, MAX_SEGMENTS = 256, ABAR_SIZE = 0x1000, DEVFN = 31 << 3 | 2 };
+enum { PORTS = 6, SLOTS = 32, MAX_SEGMENTS = 256, ABAR_SIZE = 0x1000 };
 enum { CAP = 0x00, GHC = 0x04, IS = 0x08, PI = 0x0c, VS = 0x10 };
 enum { GHC_RESET = 1, GHC_IE = 2 };
 #define GHC_AE 0x80000000u
@@ -636,7 +636,7 @@ bool ahci_create(struct machine *m, const struct ahci_drive *drives, unsigned n,
 		return error_set(err, 0, "a machine has at most %d SATA drives, not %u", PORTS, n);
 	struct ahci *a = xnew(struct ahci);
 	pthread_mutex_init(&a->lock, NULL);
-	if (!pci_function_init_at(m, &a->fn, DEVFN, &ids, &ahci_ops, "ahci", err)) {
+	if (!pci_function_init_at(m, &a->fn, AHCI_DEVFN, &ids, &ahci_ops, "ahci", err)) {
 		free(a);
 		return false;
 	}

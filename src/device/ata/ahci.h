@@ -8,6 +8,8 @@
 struct machine;
 struct disk;
 
+enum { AHCI_DEVFN = 31 << 3 | 2 };
+
 struct ahci_drive { struct disk *disk; bool cdrom; };
 
 /* One controller with up to six drives, whose disks it owns from then on. */

@@ -7,16 +7,12 @@
  */
 #include "device/vga/vga.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <sys/stat.h>
-
 #include "device/chipset.h"
 #include "device/pci_regs.h"
 #include "device/vga/screen.h"
 #include "machine/machine.h"
 
-enum { PORTS = 0x3c0, NPORTS = 0x20, DISPI_PORTS = 0x1ce, ROM_MAX = 0x10000 };
+enum { PORTS = 0x3c0, NPORTS = 0x20, DISPI_PORTS = 0x1ce };
 enum { DISPI_MAX_X = 2560, DISPI_MAX_Y = 1600, DISPI_MIN_ID = 0xb0c0, DISPI_MAX_ID = 0xb0c5 };
 
 static struct vga *from_device(struct device *d) { return container_of(d, struct vga, fn.dev); }
@@ -218,7 +214,7 @@ static void dispi_write(void *opaque, uint64_t at, uint64_t value, unsigned size
 		write_dispi(v, size == 1 ? (uint16_t)(value << 8 | v->dispi_low) : (uint16_t)value);
 }
 
-/* --- the framebuffer and the ROM --------------------------------------------------------- */
+/* --- the framebuffer --------------------------------------------------------- */
 static uint64_t frame_read(void *opaque, uint64_t at, unsigned size)
 {
 	struct vga *v = opaque;
@@ -233,17 +229,6 @@ static void frame_write(void *opaque, uint64_t at, uint64_t value, unsigned size
 	value = htole64(value);
 	memcpy(v->memory + at, &value, size);
 }
-
-struct video_rom { uint8_t data[ROM_MAX]; };
-
-static uint64_t rom_read(void *opaque, uint64_t at, unsigned size)
-{
-	uint64_t x = 0;
-	memcpy(&x, ((struct video_rom *)opaque)->data + at, size);
-	return le64toh(x);
-}
-
-static void rom_write(void *opaque, uint64_t at, uint64_t value, unsigned size) { }
 
 /* --- device --------------------------------------------------------------------------------- */
 static void vga_reset(struct device *d)
@@ -305,31 +290,15 @@ static void vga_destroy(struct device *d)
 {
 	struct vga *v = from_device(d);
 	free(v->memory);
-	free(v->rom);
 	free(v);
 }
 
 static const struct io_ops ports_io = { vga_read, vga_write, 1, 1 };
 static const struct io_ops dispi_io = { dispi_read, dispi_write, 1, 2 };
 static const struct io_ops frame_io = { frame_read, frame_write, 1, 8, true };
-static const struct io_ops rom_io = { rom_read, rom_write, 1, 8, true };
 static const struct device_ops vga_ops = {
 	.name = "vga", .version = 1, .reset = vga_reset, .xfer = vga_xfer, .destroy = vga_destroy,
 };
-
-/* The video BIOS is optional: systems with drivers of their own need none. */
-static bool add_rom(struct vga *v, int fd, struct error *err)
-{
-	struct stat st;
-	if (fd < 0)
-		return true;
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size > ROM_MAX)
-		return error_set(err, errno, "the video BIOS is not a file of at most 64 KiB");
-	v->rom = xnew(struct video_rom);
-	pci_bar_add(&v->fn, 6, ROM_MAX, 0, &rom_io, v->rom);
-	return fd_pread_full(fd, v->rom, (size_t)st.st_size, 0) ||
-	       error_set(err, errno, "cannot read the video BIOS");
-}
 
 bool vga_create(struct machine *m, struct error *err)
 {
@@ -347,7 +316,8 @@ bool vga_create(struct machine *m, struct error *err)
 	memory_add_io(m->ports, "vga", PORTS, NPORTS, 0, &ports_io, v);
 	memory_add_io(m->ports, "vga-dispi", DISPI_PORTS, 4, 0, &dispi_io, v);
 	vga_reset(&v->fn.dev);
-	return add_rom(v, m->config->video_rom_fd, err);
+	/* the video BIOS is optional: systems with drivers of their own need none */
+	return m->config->video_rom_fd < 0 || pci_rom_add(&v->fn, m->config->video_rom_fd, err);
 }
 
 bool screen_render(struct machine *m, struct image *img, struct error *err)

@@ -17,11 +17,8 @@ enum { DISPI_ID, DISPI_XRES, DISPI_YRES, DISPI_BPP, DISPI_ENABLE, DISPI_BANK, DI
        DISPI_VIRT_HEIGHT, DISPI_X, DISPI_Y, DISPI_MEMORY };
 enum { DISPI_ON = 1, DISPI_CAPS = 2, DISPI_8BIT_DAC = 0x20, DISPI_NOCLEAR = 0x80 };
 
-struct video_rom;
-
 struct vga {
 	struct pci_function fn;
-	struct video_rom *rom;    /* may be NULL */
 	uint8_t *memory;          /* byte 4 * n + p: plane p of address n */
 	uint8_t misc, feature;
 	uint8_t seq_index, gfx_index, crtc_index, attr_index;
