@@ -77,6 +77,7 @@ static void UNUSED guest_init(struct guest *g)
 	g->msix = true;
 	epoch_enter();
 	pthread_mutex_init(&g->m.board, NULL);
+	g->m.virtio_bus = virtio_pci_init;
 	g->m.memory = memory_new(BIT(40) - 1);
 	g->m.loop = loop_new(NULL);
 	g->m.clock = clock_new(g->m.loop, NULL);
@@ -143,7 +144,7 @@ static uint64_t UNUSED g_offered(struct guest *g)
 }
 
 /* As far as FEATURES_OK. */
-static void g_negotiate(struct guest *g, uint64_t features)
+static UNUSED void g_negotiate(struct guest *g, uint64_t features)
 {
 	g_set(g, 0x14, 1, 1);
 	g_set(g, 0x14, 3, 1);
@@ -154,7 +155,7 @@ static void g_negotiate(struct guest *g, uint64_t features)
 	g_set(g, 0x14, 11, 1);
 }
 
-static void g_queue(struct guest *g, struct g_queue *q, unsigned index, unsigned size)
+static UNUSED void g_queue(struct guest *g, struct g_queue *q, unsigned index, unsigned size)
 {
 	*q = (struct g_queue){ .index = index, .size = size };
 	q->desc = 0x10000 + index * 0x10000;
@@ -170,7 +171,7 @@ static void g_queue(struct guest *g, struct g_queue *q, unsigned index, unsigned
 	g_set(g, 0x1c, 1, 2);
 }
 
-static void g_live(struct guest *g) { g_set(g, 0x14, 15, 1); g_turn(g); }
+static UNUSED void g_live(struct guest *g) { g_set(g, 0x14, 15, 1); g_turn(g); }
 static bool UNUSED g_broken(struct guest *g) { return g_reg(g, 0x14, 1) & VIRTIO_STATUS_NEEDS_RESET; }
 
 static void g_desc(struct guest *g, uint64_t table, unsigned i, uint64_t gpa, uint32_t len,
@@ -189,7 +190,7 @@ static void g_avail(struct guest *g, struct g_queue *q, unsigned head)
 	le16_put(g_ptr(g, q->avail + 2), ++q->avail_idx);
 }
 
-static void g_kick(struct guest *g, struct g_queue *q)
+static UNUSED void g_kick(struct guest *g, struct g_queue *q)
 {
 	memory_store(g->m.memory, 0xe0000000ull + G_NOTIFY * 0x10000 + 4 * q->index, q->index, 2);
 }

@@ -129,7 +129,7 @@ const struct cli_option definition_options[] = {
 	NUMBER("--vcpus", "N", vcpus, "number of vCPUs, if not that of --cpus"),
 	TEXT("--cpu", "MODEL", cpu, "abyme-v2.1, abyme-v3.1 or max"),
 	TEXT("--memory", "SIZE", memory, "512M, 2G (default 1G)"),
-	TEXT("--board", "pc", board, "the machine's board"),
+	TEXT("--board", "pc|microvm", board, "microvm: a kernel and virtio devices, nothing else"),
 	CALL("--firmware", "none|bios|uefi|FILE", set_firmware, "what starts the disk (SeaBIOS, OVMF)"),
 	TEXT("--boot", "disk,cdrom,net", boot, "what firmware tries, in this order"),
 	TEXT("--display", "none|headless", display, "headless: a screen that abyme screenshot sees"),

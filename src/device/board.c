@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The board `pc-1` put together: which chips, in which order (the order of
- * state sections and of PCI slots), and how interrupt lines run between them.
+ * The boards put together: which chips, in which order (the order of state
+ * sections and of PCI slots), and how interrupt lines run between them.
  */
 #include "device/board.h"
 
@@ -63,14 +63,41 @@ static void add_holes(struct machine *m)
 	memory_add_io(m->memory, "vga-hole", 0xa0000, 0x20000, 1, &ops, NULL);
 }
 
-/* --- devices ---------------------------------------------------------------- */
-static bool create_chips(struct machine *m, struct error *err)
+/* --- microvm: what a kernel needs, and nothing to be found by trying ---------- */
+static void reset_write(void *opaque, uint64_t at, uint64_t value, unsigned size)
+{
+	if (value == MICROVM_RESET_VALUE)
+		machine_reset_request(opaque);
+}
+
+static bool microvm_chips(struct machine *m, struct error *err)
+{
+	static const struct io_ops reset = { nothing_read, reset_write, 1, 1 };
+	const struct machine_config *c = m->config;
+	if (c->firmware_fd >= 0 || c->screen)
+		return error_set(err, 0, "board microvm has neither firmware nor a screen: use --kernel, or --board pc");
+	memory_add_io(m->ports, "reset", BOARD_MICROVM_RESET, 1, 0, &reset, m);
+	return i8259_create(m, err) && ioapic_create(m, err) && i8254_create(m, err) &&
+	       acpi_pm_create(m, err) && vmgenid_create(m, err) &&
+	       ns16550_create(m, 0, c->serial_fd[0], err) &&
+	       (!c->debug_exit || debug_exit_create(m, err)) &&
+	       (!c->test_device || testdev_create(m, err));
+}
+
+static bool microvm_boot(struct machine *m, struct error *err)
+{
+	smbios_place(m);
+	return acpi_place(m, err) && boot_kernel(m, err);
+}
+
+/* --- pc --------------------------------------------------------------------------- */
+static bool pc_chips(struct machine *m, struct error *err)
 {
 	const struct machine_config *c = m->config;
-	return i8259_create(m, err) && ioapic_create(m, err) && pci_host_create(m, err) &&
-	       lpc_create(m, err) && i8254_create(m, err) && mc146818_create(m, err) &&
-	       hpet_create(m, err) && i8042_create(m, err) && acpi_pm_create(m, err) &&
-	       vmgenid_create(m, err) && fw_cfg_create(m, err) &&
+	return firmware_create(m, err) && i8259_create(m, err) && ioapic_create(m, err) &&
+	       pci_host_create(m, err) && lpc_create(m, err) && i8254_create(m, err) &&
+	       mc146818_create(m, err) && hpet_create(m, err) && i8042_create(m, err) &&
+	       acpi_pm_create(m, err) && vmgenid_create(m, err) && fw_cfg_create(m, err) &&
 	       ns16550_create(m, 0, c->serial_fd[0], err) &&
 	       ns16550_create(m, 1, c->serial_fd[1], err) &&
 	       (!c->screen || (vga_create(m, err) && keyboard_create(m, err))) &&
@@ -78,6 +105,39 @@ static bool create_chips(struct machine *m, struct error *err)
 	       (!c->test_device || testdev_create(m, err));
 }
 
+/* Firmware starts by itself at the reset vector; without it, what it would
+ * have done, then the kernel. */
+static bool pc_boot(struct machine *m, struct error *err)
+{
+	if (m->config->firmware_fd >= 0)
+		return true;
+	pci_host_shadow_all(m);
+	pci_assign(m);
+	smbios_place(m);
+	return acpi_place(m, err) && boot_kernel(m, err);
+}
+
+static const struct board_kind kinds[] = {
+	{ "pc", "pc-1", false, pc_chips, pc_boot },
+	{ "microvm", "microvm-1", true, microvm_chips, microvm_boot },
+};
+
+static const struct board_kind *kind_find(const char *name, struct error *err)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (!strcmp(name ? name : "pc", kinds[i].name))
+			return &kinds[i];
+	return error_null(err, 0, "board '%s' is not known: use pc or microvm", name);
+}
+
+const char *board_version(struct machine *m) { return m->board_data->kind->version; }
+
+bool board_has_pci(struct machine *m)
+{
+	return !m->board_data || !m->board_data->kind || !m->board_data->kind->virtio_mmio;
+}
+
+/* --- virtio and disks --------------------------------------------------------------- */
 static struct disk *open_disk(struct machine *m, const struct disk_config *d, struct error *err)
 {
 	struct disk_options o = { .path = d->path, .fd = d->fd, .format = d->format,
@@ -105,6 +165,8 @@ static void describe_disk(struct machine *m, const struct disk_config *d, unsign
 {
 	enum boot_kind kind = d->cdrom ? BOOT_CDROM : BOOT_DISK;
 	char below[32];
+	if (!board_has_pci(m))
+		return;
 	snprintf(below, sizeof(below), "/drive@%x/disk@0", port);
 	if (is_bus(d, "ahci"))
 		boot_order_add(m, kind, AHCI_DEVFN, "pci8086,2922", below);
@@ -124,6 +186,8 @@ static bool create_disks(struct machine *m, struct error *err)
 		char serial[20];
 		bool ok = true;
 		snprintf(serial, sizeof(serial), "abyme-%u", i);
+		if (!board_has_pci(m) && d->bus && !is_bus(d, "virtio"))
+			return error_set(err, 0, "board microvm has virtio disks only: '%s' must be one", d->path);
 		struct disk *disk = m->disks[i] = open_disk(m, d, err);
 		if (!disk)
 			return false;
@@ -144,8 +208,12 @@ static bool create_card(struct machine *m, unsigned i, struct net_port *port, st
 {
 	const struct net_config *n = &m->config->net[i];
 	bool intel = n->model && !strcmp(n->model, "e1000");
+	if (intel && !board_has_pci(m))
+		return error_set(err, 0, "board microvm has virtio network cards only");
 	if (!(intel ? e1000_create(m, i, port, n->mac, err) : virtio_net_create(m, port, n->mac, err)))
 		return false;
+	if (!board_has_pci(m))
+		return true;
 	struct pci_function *f = last_function(m);
 	boot_order_add(m, BOOT_NET, f->devfn, "ethernet", "/ethernet-phy@0");
 	return n->rom_fd < 0 || pci_rom_add(f, n->rom_fd, err);
@@ -173,15 +241,22 @@ static bool create_virtio(struct machine *m, struct error *err)
 
 bool board_create(struct machine *m, struct error *err)
 {
+	const struct board_kind *kind = kind_find(m->config->board, err);
+	if (!kind)
+		return false;
 	if (m->ram_low->size < MIN_RAM)
 		return error_set(err, 0, "a machine needs at least %llu MiB of memory",
 				 (unsigned long long)(MIN_RAM / MiB));
 	m->board_data = xnew(struct board);
+	m->board_data->kind = kind;
+	m->virtio_bus = kind->virtio_mmio ? virtio_mmio_init : virtio_pci_init;
 	add_holes(m);
-	if (!firmware_create(m, err) || !create_chips(m, err) || !create_virtio(m, err))
+	if (!kind->chips(m, err) || !create_virtio(m, err))
 		return false;
-	firmware_describe(m);
-	boot_order_describe(m, m->config->boot);
+	if (board_has_pci(m)) {
+		firmware_describe(m);
+		boot_order_describe(m, m->config->boot);
+	}
 	return true;
 }
 
@@ -198,14 +273,7 @@ void board_free(struct machine *m)
 	m->board_data = NULL;
 }
 
-/* Firmware starts by itself at the reset vector; without it, what it would
- * have done, then the kernel. */
 bool board_boot(struct machine *m, struct error *err)
 {
-	if (m->config->firmware_fd >= 0)
-		return true;
-	pci_host_shadow_all(m);
-	pci_assign(m);
-	smbios_place(m);
-	return acpi_place(m, err) && boot_kernel(m, err);
+	return m->board_data->kind->boot(m, err);
 }

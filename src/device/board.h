@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The board `pc-1`: its memory map and its fixed devices.  The layout is part
- * of the saved state's contract: a change is a new board version.
+ * The boards, `pc-1` and `microvm-1`: memory map and fixed devices.  The layout is
+ * part of the saved state's contract: a change is a new board version.
  */
 #ifndef DEVICE_BOARD_H
 #define DEVICE_BOARD_H
@@ -12,6 +12,7 @@
 #define BOARD_ECAM          0xb0000000ull   /* 256 MiB */
 #define BOARD_PCI32         0xc0000000ull   /* ..0xfebfffff */
 #define BOARD_PCI32_END     0xfec00000ull
+#define BOARD_VIRTIO_MMIO   0xfea00000ull   /* microvm: a page a device */
 #define BOARD_IOAPIC        0xfec00000ull
 #define BOARD_HPET          0xfed00000ull
 #define BOARD_LAPIC         0xfee00000ull
@@ -19,10 +20,16 @@
 #define BOARD_HOTPLUG_SIZE  0x2000000000ull /* reserved after high RAM for memory hotplug */
 #define BOARD_PCI64         0x4000000000ull /* 64-bit BAR window: 256 GiB..512 GiB */
 #define BOARD_PCI64_END     0x8000000000ull
+/* The reset register of microvm: not 0xcf9, into which a search for PCI writes. */
+enum { BOARD_MICROVM_RESET = 0x680, MICROVM_RESET_VALUE = 0x42 };
+enum { BOARD_VIRTIO_MMIO_MAX = 32, BOARD_VIRTIO_MMIO_GSI = 16, BOARD_VIRTIO_MMIO_GSIS = 8 };
 enum { BOARD_PM_BASE = 0x600, BOARD_SCI = 9, BOARD_FWCFG = 0x510, BOARD_DEBUG_EXIT = 0xf4 };
 
 /* Fixed devices in their order, then the kernel loader. */
 bool board_create(struct machine *m, struct error *err);
+/* "pc-1": what a state file says it was. */
+const char *board_version(struct machine *m);
+bool board_has_pci(struct machine *m);
 /* Put CPU 0 (and memory) where the kernel or firmware starts; after each reset. */
 bool board_boot(struct machine *m, struct error *err);
 void board_power_button(struct machine *m);      /* requires: board lock */

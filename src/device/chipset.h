@@ -12,7 +12,17 @@
 
 struct acpi_tables;
 
+/* What tells one board from another; its version is part of the saved state. */
+struct board_kind {
+	const char *name, *version;
+	bool virtio_mmio;         /* else virtio devices are PCI functions */
+	bool (*chips)(struct machine *m, struct error *err);
+	bool (*boot)(struct machine *m, struct error *err);
+};
+
 struct board {
+	const struct board_kind *kind;
+	unsigned virtio_mmio;     /* how many there are */
 	struct i8259 *pic;
 	struct i8254 *pit;
 	struct ioapic *ioapic;

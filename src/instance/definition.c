@@ -301,7 +301,7 @@ static bool check_rest(struct definition *d, struct error *err)
 		return error_set(err, 0, "vsock CID %u is reserved: use 3 or more", d->vsock);
 	if (d->name && !instance_name_ok(d->name, err))
 		return false;
-	return ONE_OF(d->board, "board", "pc") && check_uuid(d->uuid, err) &&
+	return ONE_OF(d->board, "board", "pc", "microvm") && check_uuid(d->uuid, err) &&
 		ONE_OF(d->on_reboot, "--on-reboot value", "restart", "exit") &&
 		ONE_OF(d->display, "display", "none", "headless") &&
 		ONE_OF(d->clock, "--clock value", "host", "continue") &&
@@ -344,6 +344,25 @@ static bool check_firmware(struct definition *d, struct error *err)
 	return !d->boot || check_boot(d->boot, err);
 }
 
+/* board microvm: a kernel, virtio devices, nothing else. */
+static bool check_board(const struct definition *d, struct error *err)
+{
+	if (strcmp(d->board, "microvm"))
+		return true;
+	if (!d->kernel)
+		return error_set(err, 0, "board microvm starts kernels only: add --kernel FILE, or use --board pc");
+	if (strcmp(d->display, "none"))
+		return error_set(err, 0, "board microvm has no screen: use --board pc");
+	for (unsigned i = 0; i < d->ndisks; i++)
+		if (strcmp(d->disks[i].bus, "virtio"))
+			return error_set(err, 0, "board microvm has virtio disks only: '%s' must be one",
+					 d->disks[i].file);
+	for (unsigned i = 0; i < d->nnets; i++)
+		if (d->nets[i].model && strcmp(d->nets[i].model, "virtio"))
+			return error_set(err, 0, "board microvm has virtio network cards only, not %s", d->nets[i].model);
+	return true;
+}
+
 bool definition_resolve(struct definition *d, char why[160], struct error *err)
 {
 	d->version = DEFINITION_VERSION;
@@ -358,7 +377,8 @@ bool definition_resolve(struct definition *d, char why[160], struct error *err)
 	set_default(&d->jail, "auto");
 	set_default(&d->engine, "auto");
 	if (!check_memory(d, err) || !check_cpus(d, err) || !check_disks(d, err) ||
-	    !check_nets(d, err) || !check_rest(d, err) || !check_firmware(d, err))
+	    !check_nets(d, err) || !check_rest(d, err) || !check_firmware(d, err) ||
+	    !check_board(d, err))
 		return false;
 	if (!d->kernel && (d->initrd || d->append))
 		return error_set(err, 0, "--initrd and --append need a kernel: add --kernel FILE");

@@ -19,7 +19,7 @@ struct def_share { char *dir; char *tag; bool readonly; };
 struct definition {
 	unsigned version;
 	char *name;
-	char *board;              /* pc */
+	char *board;              /* pc or microvm */
 	char *engine;             /* auto|kvm|jit|interp[,option...] */
 	char *cpu;
 	unsigned cpus, vcpus;

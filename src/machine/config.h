@@ -23,7 +23,7 @@ struct share_config { char *tag; int fd; /* to the 9p helper */ bool readonly; }
 struct machine_config {
 	char *name;
 	char *definition;             /* text that travels in state files; may be NULL */
-	char *board;                  /* "pc" (pc-1) */
+	char *board;                  /* "pc" (also NULL) or "microvm" */
 	char *cpu;                    /* model name */
 	char *engine;                 /* "jit", "interp": already resolved */
 	char *engine_options;         /* "verify,..." or NULL */

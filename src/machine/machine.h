@@ -24,7 +24,7 @@ enum machine_end { END_NONE, END_POWEROFF, END_RESET, END_SHUTDOWN_FAULT, END_DE
 
 enum { MACHINE_MAX_VCPUS = 64 };
 
-struct pci_bus; struct board; struct control; struct disk;
+struct pci_bus; struct board; struct control; struct disk; struct virtio_device; struct virtio_ops;
 
 struct machine {
 	const struct machine_config *config;
@@ -41,6 +41,9 @@ struct machine {
 	struct device *devices;           /* in order of registration */
 	struct pci_bus *pci;
 	struct board *board_data;         /* device/board.c */
+	/* How a virtio device is put on the board: virtio_pci_init or virtio_mmio_init. */
+	bool (*virtio_bus)(struct machine *m, struct virtio_device *d, const struct virtio_ops *ops,
+			   const char *id, struct error *err);
 	struct ram_slot *ram_low, *ram_high;
 	_Atomic int end;                  /* enum machine_end */
 	_Atomic int end_status;

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "device/board.h"
 #include "machine/machine.h"
 #include "machine/state_file.h"
 #include "x86/lapic.h"
@@ -45,7 +46,7 @@ static void xfer_text(struct state *s, const char *text, const char *what)
 
 static void xfer_machine(struct machine *m, struct state *s)
 {
-	xfer_text(s, "pc-1", "the board");
+	xfer_text(s, board_version(m), "the board");
 	xfer_text(s, m->model->name, "the CPU model");
 	xfer_check_u64(s, m->config->memory, "memory size");
 	xfer_check_u64(s, m->nvcpus, "the number of vCPUs");

@@ -202,6 +202,13 @@ void crs_irq(struct aml_crs *c, unsigned irq)
 	put(c, d, sizeof(d));
 }
 
+void crs_interrupt(struct aml_crs *c, unsigned gsi)
+{
+	uint8_t d[9] = { 0x89, 6, 0, 0x0b, 1 };   /* consumer, edge, active high, shared */
+	le32_put(d + 5, gsi);
+	put(c, d, sizeof(d));
+}
+
 void crs_io(struct aml_crs *c, unsigned base, unsigned len)
 {
 	uint8_t d[8] = { 0x47, 1 };

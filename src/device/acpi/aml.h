@@ -53,6 +53,7 @@ void aml_notify(struct aml *a, const char *path, unsigned value);
 /* Resource descriptors (ACPI 6.5 6.4), put out by aml_resources as Name (_CRS). */
 struct aml_crs { uint8_t data[512]; size_t len; };
 void crs_irq(struct aml_crs *c, unsigned irq);            /* edge, exclusive */
+void crs_interrupt(struct aml_crs *c, unsigned gsi);      /* edge, shared */
 void crs_io(struct aml_crs *c, unsigned base, unsigned len);
 void crs_memory32(struct aml_crs *c, uint32_t base, uint32_t len, bool write);
 /* Windows of a bridge: type 0 memory, 1 I/O, 2 bus numbers; first..last. */

@@ -112,6 +112,30 @@ static void pci_root(struct machine *m, struct aml *a)
 	aml_end(a);
 }
 
+/* The way Linux's virtio_mmio finds its devices. */
+static void virtio_mmio(struct aml *a, unsigned n)
+{
+	struct aml_crs c = { .len = 0 };
+	char name[8];
+	snprintf(name, sizeof(name), "VR%02X", n & 0xff);
+	aml_device(a, name);
+	aml_name(a, "_HID");
+	aml_string(a, "LNRO0005");
+	aml_name_int(a, "_UID", n);
+	aml_name_int(a, "_CCA", 1);
+	crs_memory32(&c, (uint32_t)(BOARD_VIRTIO_MMIO + n * PAGE_SIZE), (uint32_t)PAGE_SIZE, true);
+	crs_interrupt(&c, BOARD_VIRTIO_MMIO_GSI + n % BOARD_VIRTIO_MMIO_GSIS);
+	aml_resources(a, &c);
+	aml_end(a);
+}
+
+static void microvm_devices(struct machine *m, struct aml *a)
+{
+	isa_device(a, "COM1", "PNP0501", 0x3f8, 8, 4, 1);
+	for (unsigned i = 0; i < m->board_data->virtio_mmio; i++)
+		virtio_mmio(a, i);
+}
+
 static void processors(struct machine *m, struct aml *a)
 {
 	for (unsigned i = 0; i < m->config->vcpus; i++) {
@@ -169,7 +193,7 @@ void dsdt_build(struct machine *m, struct aml *a, size_t *vmgenid)
 	aml_end(a);
 	*vmgenid = a->len - tail;
 	aml_scope(a, "\\_SB");
-	pci_root(m, a);
+	(board_has_pci(m) ? pci_root : microvm_devices)(m, a);
 	processors(m, a);
 	aml_end(a);
 	aml_scope(a, "\\_GPE");

@@ -108,6 +108,14 @@ static void fadt_blocks(uint8_t *p)
 	gas_put(p + 220, GAS_IO, BOARD_PM_BASE + 0x20, 128);
 }
 
+/* ACPI 6.5 table 5.10: legacy devices, keyboard controller, no VGA, no ASPM, no RTC */
+static uint16_t boot_flags(struct machine *m)
+{
+	if (!board_has_pci(m))
+		return BIT(0) | BIT(2) | BIT(4) | BIT(5);
+	return 1 | (i8042_has_keyboard(m) ? 2 : 0) | (m->config->screen ? 0 : 4) | 0x10;
+}
+
 static size_t build_fadt(struct machine *m, struct acpi_tables *t, size_t facs, size_t dsdt)
 {
 	size_t at = table_begin(t, "FACP", 6);
@@ -120,12 +128,12 @@ static size_t build_fadt(struct machine *m, struct acpi_tables *t, size_t facs, 
 	le16_put(p + 46, BOARD_SCI);
 	le16_put(p + 96, 0xfff);          /* no C2 */
 	le16_put(p + 98, 0xfff);          /* no C3 */
-	p[108] = 0x32;                    /* century in CMOS */
-	le16_put(p + 109, 1 | (i8042_has_keyboard(m) ? 2 : 0) | (m->config->screen ? 0 : 4) | 0x10);
+	p[108] = board_has_pci(m) ? 0x32 : 0;   /* century in CMOS */
+	le16_put(p + 109, boot_flags(m));
 	/* WBINVD, C1, no sleep button, RTC not fixed, reset register */
 	le32_put(p + 112, BIT(0) | BIT(2) | BIT(5) | BIT(6) | BIT(10));
-	gas_put(p + 116, GAS_IO, 0xcf9, 8);
-	p[128] = 0x06;
+	gas_put(p + 116, GAS_IO, board_has_pci(m) ? 0xcf9 : BOARD_MICROVM_RESET, 8);
+	p[128] = board_has_pci(m) ? 0x06 : MICROVM_RESET_VALUE;
 	p[131] = 5;
 	memcpy(p + 268, "Abyme", 5);
 	fadt_blocks(p);
@@ -240,8 +248,10 @@ void acpi_build(struct machine *m, struct acpi_tables *t)
 	size_t facs = build_facs(t), dsdt = build_dsdt(m, t);
 	table[n++] = build_fadt(m, t, facs, dsdt);
 	table[n++] = build_madt(m, t);
-	table[n++] = build_hpet(t);
-	table[n++] = build_mcfg(m, t);
+	if (board_has_pci(m)) {
+		table[n++] = build_hpet(t);
+		table[n++] = build_mcfg(m, t);
+	}
 	table[n++] = build_waet(t);
 	size_t rsdt = build_root(t, "RSDT", 4, table, n);
 	size_t xsdt = build_root(t, "XSDT", 8, table, n);

@@ -125,7 +125,8 @@ unsigned boot_memory_map(struct machine *m, struct boot_range r[BOOT_RANGES])
 	r[n++] = (struct boot_range){ 0xe0000, 0x20000, 2 };
 	if (m->ram_low->size > BOOT_HIGH_MIN)
 		r[n++] = (struct boot_range){ BOOT_HIGH_MIN, m->ram_low->size - BOOT_HIGH_MIN, 1 };
-	r[n++] = (struct boot_range){ BOARD_ECAM, 256 * MiB, 2 };
+	if (board_has_pci(m))
+		r[n++] = (struct boot_range){ BOARD_ECAM, 256 * MiB, 2 };
 	if (m->ram_high)
 		r[n++] = (struct boot_range){ BOARD_HIGH_RAM, m->ram_high->size, 1 };
 	return n;

@@ -478,7 +478,7 @@ bool virtio_9p_create(struct machine *m, const char *tag, int fd, struct error *
 	p->fd = fd;
 	strcpy(p->tag, tag);
 	virtio_id(m, &p->ops, id);
-	if (!virtio_pci_init(m, &p->v, &p->ops, id, err)) {
+	if (!virtio_init(m, &p->v, &p->ops, id, err)) {
 		free(p);
 		return false;
 	}

@@ -181,7 +181,7 @@ bool virtio_balloon_create(struct machine *m, struct error *err)
 	char id[32];
 	memset(b->stats, 0xff, sizeof(b->stats));
 	virtio_id(m, &balloon_ops, id);
-	if (virtio_pci_init(m, &b->v, &balloon_ops, id, err))
+	if (virtio_init(m, &b->v, &balloon_ops, id, err))
 		return true;
 	free(b);
 	return false;

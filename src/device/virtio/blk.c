@@ -253,7 +253,7 @@ bool virtio_blk_create(struct machine *m, struct disk *disk, const char *serial,
 		b->ops.features |= BIT(F_WRITE_ZEROES) | (b->info.discard ? BIT(F_DISCARD) : 0);
 	strncpy(b->serial, serial ? serial : "", ID_LEN);     /* not terminated when full */
 	virtio_id(m, &b->ops, id);
-	if (virtio_pci_init(m, &b->v, &b->ops, id, err))
+	if (virtio_init(m, &b->v, &b->ops, id, err))
 		return true;
 	free(b);
 	return false;

@@ -174,7 +174,7 @@ bool virtio_console_create(struct machine *m, int fd, struct error *err)
 	char id[32];
 	c->fd = fd;
 	virtio_id(m, &console_ops, id);
-	if (!virtio_pci_init(m, &c->v, &console_ops, id, err)) {
+	if (!virtio_init(m, &c->v, &console_ops, id, err)) {
 		free(c);
 		return false;
 	}

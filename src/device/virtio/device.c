@@ -38,6 +38,12 @@ void virtio_id(struct machine *m, const struct virtio_ops *ops, char id[32])
 	snprintf(id, 32, "%s.%u", ops->name, n);
 }
 
+bool virtio_init(struct machine *m, struct virtio_device *d,
+		 const struct virtio_ops *ops, const char *id, struct error *err)
+{
+	return m->virtio_bus(m, d, ops, id, err);
+}
+
 static void kick_all(struct virtio_device *d)
 {
 	post(d, BIT(d->ops->queues) - 1);
@@ -138,14 +144,14 @@ void virtio_broken(struct virtio_device *d, const char *why)
 		return;
 	log_guest("%s: the driver broke the rules, the device has stopped: %s", d->pci.dev.id, why);
 	if (old & VIRTIO_STATUS_DRIVER_OK)
-		virtio_pci_config_irq(d);
+		d->transport->config_irq(d);
 }
 
 void virtio_config_changed(struct virtio_device *d)
 {
 	atomic_fetch_add(&d->config_generation, 1);
 	if (d->live)
-		virtio_pci_config_irq(d);
+		d->transport->config_irq(d);
 }
 
 static void queue_reset(struct virtqueue *vq, uint16_t size_max)
@@ -168,7 +174,7 @@ void virtio_reset(struct virtio_device *d)
 		d->vq[q].index = q;
 		queue_reset(&d->vq[q], d->ops->queue_size);
 	}
-	virtio_pci_reset(d);
+	d->transport->reset(d);
 	d->used_since_reset = d->resetting = false;
 	d->status = 0;                    /* last: the driver polls it */
 }

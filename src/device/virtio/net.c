@@ -172,7 +172,7 @@ bool virtio_net_create(struct machine *m, struct net_port *peer, const uint8_t m
 		n->ops.features |= BIT(F_CSUM) | BIT(F_HOST_TSO4) | BIT(F_HOST_TSO6) | BIT(F_HOST_ECN);
 	memcpy(n->mac, mac, 6);
 	virtio_id(m, &n->ops, id);
-	if (!virtio_pci_init(m, &n->v, &n->ops, id, err)) {
+	if (!virtio_init(m, &n->v, &n->ops, id, err)) {
 		free(n);
 		return false;
 	}

@@ -19,6 +19,7 @@ enum { CAP_COMMON = 1, CAP_NOTIFY, CAP_ISR, CAP_DEVICE, CAP_PCI };   /* virtio 1
 enum { ISR_QUEUE = 1, ISR_CONFIG = 2 };
 
 struct virtio_pci {
+	struct virtio_transport t;        /* first */
 	struct device_ops dev_ops;        /* per device: the name differs */
 	uint32_t device_select, driver_select;
 	uint16_t queue_select, config_vector;
@@ -32,11 +33,16 @@ static struct virtio_device *from_dev(struct device *d)
 	return container_of(container_of(d, struct pci_function, dev), struct virtio_device, pci);
 }
 
+static struct virtio_pci *pci_of(struct virtio_device *d)
+{
+	return container_of(d->transport, struct virtio_pci, t);
+}
+
 /* --- interrupts ----------------------------------------------------------- */
 
 static void interrupt(struct virtio_device *d, uint16_t vector, uint8_t isr)
 {
-	struct virtio_pci *t = d->transport;
+	struct virtio_pci *t = pci_of(d);
 	if (pci_msix_enabled(&d->pci)) {
 		if (vector != NO_VECTOR)
 			pci_msix_raise(&d->pci, vector);
@@ -48,19 +54,19 @@ static void interrupt(struct virtio_device *d, uint16_t vector, uint8_t isr)
 	pthread_mutex_unlock(&t->lock);
 }
 
-void virtio_pci_signal(struct virtqueue *vq)
+static void signal_queue(struct virtqueue *vq)
 {
 	interrupt(vq->vdev, vq->vector, ISR_QUEUE);
 }
 
-void virtio_pci_config_irq(struct virtio_device *d)
+static void signal_config(struct virtio_device *d)
 {
-	interrupt(d, d->transport->config_vector, ISR_CONFIG);
+	interrupt(d, pci_of(d)->config_vector, ISR_CONFIG);
 }
 
 static uint8_t isr_take(struct virtio_device *d)
 {
-	struct virtio_pci *t = d->transport;
+	struct virtio_pci *t = pci_of(d);
 	pthread_mutex_lock(&t->lock);
 	uint8_t isr = t->isr;
 	t->isr = 0;
@@ -73,13 +79,13 @@ static uint8_t isr_take(struct virtio_device *d)
 
 static struct virtqueue *selected(struct virtio_device *d)
 {
-	unsigned q = d->transport->queue_select;
+	unsigned q = pci_of(d)->queue_select;
 	return q < d->ops->queues ? &d->vq[q] : NULL;
 }
 
 static void common_image(struct virtio_device *d, uint8_t *b)
 {
-	struct virtio_pci *t = d->transport;
+	struct virtio_pci *t = pci_of(d);
 	uint64_t offered = virtio_offered(d);
 	memset(b, 0, COMMON_SIZE + 4);
 	le32_put(b + 0x00, t->device_select);
@@ -105,7 +111,7 @@ static void common_image(struct virtio_device *d, uint8_t *b)
 
 static void write_features(struct virtio_device *d, uint32_t v)
 {
-	unsigned shift = 32 * d->transport->driver_select;
+	unsigned shift = 32 * pci_of(d)->driver_select;
 	if (d->status & VIRTIO_STATUS_FEATURES_OK || shift > 32)
 		return;
 	d->features = (d->features & ~(0xffffffffull << shift)) | (uint64_t)v << shift;
@@ -146,7 +152,7 @@ static void write_queue(struct virtio_device *d, unsigned off, unsigned size, ui
 
 static void common_write(struct virtio_device *d, unsigned off, unsigned size, uint64_t v)
 {
-	struct virtio_pci *t = d->transport;
+	struct virtio_pci *t = pci_of(d);
 	static const struct { uint8_t off, size; } fields[] = {
 		{ 0x00, 4 }, { 0x08, 4 }, { 0x0c, 4 }, { 0x10, 2 }, { 0x14, 1 }, { 0x16, 2 },
 	};
@@ -230,7 +236,7 @@ static const struct io_ops notify_ops = { notify_read, notify_write, .min = 1, .
 static uint8_t *access_cap(struct pci_function *f, unsigned offset, unsigned size)
 {
 	struct virtio_device *d = container_of(f, struct virtio_device, pci);
-	unsigned data = d->transport->access_cap + 16;
+	unsigned data = pci_of(d)->access_cap + 16;
 	return offset < data + 4 && offset + size > data ? f->config + data - 16 : NULL;
 }
 
@@ -277,7 +283,7 @@ static void add_cap(struct virtio_device *d, uint8_t type, unsigned bar, uint32_
 	if (type == CAP_NOTIFY)
 		le32_put(cap + 16, NOTIFY_MULTIPLIER);
 	if (type == CAP_PCI) {
-		d->transport->access_cap = at;
+		pci_of(d)->access_cap = at;
 		d->pci.wmask[at + 4] = 0xff;
 		memset(d->pci.wmask + at + 8, 0xff, 12);
 	}
@@ -285,9 +291,9 @@ static void add_cap(struct virtio_device *d, uint8_t type, unsigned bar, uint32_
 
 /* --- as a device of the machine ------------------------------------------- */
 
-void virtio_pci_reset(struct virtio_device *d)
+static void registers_reset(struct virtio_device *d)
 {
-	struct virtio_pci *t = d->transport;
+	struct virtio_pci *t = pci_of(d);
 	t->device_select = t->driver_select = 0;
 	t->queue_select = 0;
 	t->config_vector = NO_VECTOR;
@@ -304,7 +310,7 @@ static void pci_dev_reset(struct device *dev)
 static bool pci_dev_xfer(struct device *dev, struct state *s, uint32_t version)
 {
 	struct virtio_device *d = from_dev(dev);
-	struct virtio_pci *t = d->transport;
+	struct virtio_pci *t = pci_of(d);
 	if (!pci_xfer(&d->pci, s))
 		return false;
 	xfer_u32(s, &t->device_select);
@@ -323,7 +329,7 @@ static bool pci_dev_xfer(struct device *dev, struct state *s, uint32_t version)
 static void pci_dev_loaded(struct device *dev)
 {
 	struct virtio_device *d = from_dev(dev);
-	pci_intx(&d->pci, d->transport->isr && !pci_msix_enabled(&d->pci));
+	pci_intx(&d->pci, pci_of(d)->isr && !pci_msix_enabled(&d->pci));
 	virtio_loaded(d);
 }
 
@@ -333,7 +339,7 @@ static void pci_dev_undrain(struct device *dev) { virtio_undrain(from_dev(dev));
 static void pci_dev_destroy(struct device *dev)
 {
 	struct virtio_device *d = from_dev(dev);
-	struct virtio_pci *t = d->transport;
+	struct virtio_pci *t = pci_of(d);
 	d->live = false;
 	if (d->ops->destroy)
 		d->ops->destroy(d);       /* frees d */
@@ -345,6 +351,7 @@ static struct virtio_pci *transport_new(const struct virtio_ops *ops)
 {
 	struct virtio_pci *t = xnew(struct virtio_pci);
 	pthread_mutex_init(&t->lock, NULL);
+	t->t = (struct virtio_transport){ signal_queue, signal_config, registers_reset };
 	t->dev_ops = (struct device_ops){
 		.name = ops->name, .version = ops->version,
 		.reset = pci_dev_reset, .xfer = pci_dev_xfer, .loaded = pci_dev_loaded,
@@ -358,9 +365,10 @@ bool virtio_pci_init(struct machine *m, struct virtio_device *d,
 {
 	struct pci_ids ids = { 0x1af4, 0x1040 + ops->device_id, 0x1af4, 0x1100, ops->class_rev };
 	d->ops = ops;
-	d->transport = transport_new(ops);
-	if (!pci_function_init(m, &d->pci, -1, &ids, &d->transport->dev_ops, id, err)) {
-		free(d->transport);
+	struct virtio_pci *t = transport_new(ops);
+	d->transport = &t->t;
+	if (!pci_function_init(m, &d->pci, -1, &ids, &t->dev_ops, id, err)) {
+		free(t);
 		return false;
 	}
 	pci_bar_add(&d->pci, BAR_REGS, REGS_SIZE, 0, &regs_ops, d);

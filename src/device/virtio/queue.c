@@ -251,5 +251,5 @@ void virtq_signal(struct virtqueue *vq)
 		return;
 	atomic_thread_fence(memory_order_seq_cst);             /* used index before used_event */
 	if (wants_interrupt(vq))
-		virtio_pci_signal(vq);
+		vq->vdev->transport->signal(vq);
 }

@@ -80,7 +80,7 @@ bool virtio_rng_create(struct machine *m, struct error *err)
 	r->tokens = BURST;
 	clock_timer_init(&r->timer, m->clock, timer_fired, r);
 	virtio_id(m, &rng_ops, id);
-	if (virtio_pci_init(m, &r->v, &rng_ops, id, err))
+	if (virtio_init(m, &r->v, &rng_ops, id, err))
 		return true;
 	free(r);
 	return false;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * virtio 1.2: the device side.  A device is a struct virtio_device plus
- * const struct virtio_ops; the transport (virtio/pci.c) and the queue code
+ * const struct virtio_ops; the transports (virtio/pci.c, mmio.c) and the queue code
  * (virtio/queue.c) know no device.  A device that finds a malformed queue
  * calls virtio_broken(): it stops (DEVICE_NEEDS_RESET, virtio 1.2 2.1.2) and
  * nothing else is harmed.
@@ -19,7 +19,6 @@
 #include "device/pci.h"
 
 struct virtio_device;
-struct virtio_pci;
 
 enum { VIRTIO_QUEUE_MAX = 1024, VIRTIO_MAX_QUEUES = 8, VIRTIO_MAX_SEGS = 130 };
 enum { VIRTIO_STATUS_ACKNOWLEDGE = 1, VIRTIO_STATUS_DRIVER = 2, VIRTIO_STATUS_DRIVER_OK = 4,
@@ -80,8 +79,16 @@ struct virtio_ops {
 	void (*destroy)(struct virtio_device *d);
 };
 
+/* What the bus does for a device: raise the interrupt of a queue or of a change of
+ * configuration, from any thread; and forget what its registers selected. */
+struct virtio_transport {
+	void (*signal)(struct virtqueue *vq);
+	void (*config_irq)(struct virtio_device *d);
+	void (*reset)(struct virtio_device *d);
+};
+
 struct virtio_device {
-	struct pci_function pci;           /* first */
+	struct pci_function pci;           /* first; over MMIO only its `dev` is used */
 	const struct virtio_ops *ops;
 	uint64_t features;                 /* negotiated */
 	_Atomic uint8_t status;
@@ -92,11 +99,16 @@ struct virtio_device {
 	_Atomic uint32_t kicked;           /* queues with work posted to the loop */
 	unsigned held;                     /* chains popped and not given back */
 	struct virtqueue vq[VIRTIO_MAX_QUEUES];
-	struct virtio_pci *transport;
+	struct virtio_transport *transport;
 };
 
+/* On the board's bus: PCI or MMIO. */
+bool virtio_init(struct machine *m, struct virtio_device *d,
+		 const struct virtio_ops *ops, const char *id, struct error *err);
 bool virtio_pci_init(struct machine *m, struct virtio_device *d,
 		     const struct virtio_ops *ops, const char *id, struct error *err);
+bool virtio_mmio_init(struct machine *m, struct virtio_device *d,
+		      const struct virtio_ops *ops, const char *id, struct error *err);
 
 /* "virtio-blk.1": the next free id of that kind. */
 void virtio_id(struct machine *m, const struct virtio_ops *ops, char id[32]);
@@ -132,9 +144,6 @@ void virtio_drain(struct virtio_device *d);
 void virtio_undrain(struct virtio_device *d);
 void virtio_loaded(struct virtio_device *d);
 bool virtio_xfer(struct virtio_device *d, struct state *s, uint32_t version);
-void virtio_pci_signal(struct virtqueue *vq);
-void virtio_pci_config_irq(struct virtio_device *d);
-void virtio_pci_reset(struct virtio_device *d);
 
 /* Copy helpers over iovecs; return bytes copied. */
 size_t iov_to_buf(const struct iovec *iov, unsigned n, size_t offset, void *buf, size_t len);

@@ -254,7 +254,7 @@ bool virtio_vsock_create(struct machine *m, uint64_t cid, int listen_fd, int dia
 	s->listen_fd = listen_fd;
 	s->dial_fd = dial_fd;
 	virtio_id(m, &vsock_ops, id);
-	if (!virtio_pci_init(m, &s->v, &vsock_ops, id, err)) {
+	if (!virtio_init(m, &s->v, &vsock_ops, id, err)) {
 		free(s);
 		return false;
 	}
