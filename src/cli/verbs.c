@@ -27,6 +27,7 @@ const struct verb verbs[] = {
 	{ "rm", "[--force] NAME...", "remove instances", verb_rm },
 	{ "disk", "create|info|check|convert|resize|map|compare|bench ...", "virtual disks", verb_disk },
 	{ "snapshot", "create|list|tree|restore|delete NAME ...", "states of an instance's disks", verb_snapshot },
+	{ "network", "create|list|inspect|edit|delete|join ...", "networks between machines", verb_network },
 	{ "doctor", "[--format json]", "what can run on this host, and why not", verb_doctor },
 	{ "completion", "[WORD...]", "words for the shell's completion", verb_completion },
 	{ "help", "[VERB]", "what there is", verb_help },

@@ -225,7 +225,8 @@ static bool create_virtio(struct machine *m, struct error *err)
 	if (!create_disks(m, err))
 		return false;
 	for (unsigned i = 0; i < c->nnets; i++) {
-		struct net_port *p = net_socket_port(m->loop, c->net[i].fd, err);
+		struct net_port *p = c->net[i].fd >= 0 ? net_socket_port(m->loop, c->net[i].fd, err) :
+			net_ring_port(m->loop, &c->net[i].ring, err);
 		if (!p || !create_card(m, i, p, err))
 			return false;
 	}

@@ -6,6 +6,7 @@
 #include "instance/definition.h"
 #include "instance/engines.h"
 #include "net/user.h"
+#include "network/network.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -80,24 +81,40 @@ bool definition_add_cdrom(struct definition *d, const char *file, struct error *
 	return true;
 }
 
+static bool net_option(struct def_net *net, const char *f, struct error *err)
+{
+	const struct { const char *key; char **field; } texts[] = {
+		{ "mac=", &net->mac }, { "model=", &net->model }, { "ip=", &net->ip }, { "trunk=", &net->trunk } };
+	const char *vlan = after(f, "vlan=");
+	uint64_t n;
+	for (unsigned i = 0; i < ARRAY_SIZE(texts); i++) {
+		const char *value = after(f, texts[i].key);
+		if (!value)
+			continue;
+		free(*texts[i].field);
+		*texts[i].field = xstrdup(value);
+		return true;
+	}
+	if (!vlan)
+		return error_set(err, 0, "network option '%s' is not known: use mac=MAC, model=virtio|e1000, ip=ADDRESS, "
+				 "vlan=N or trunk=N:N-N", f);
+	if (!parse_u64(vlan, 1, 4094, &n))
+		return error_set(err, 0, "VLAN '%s' is out of range: from 1 to 4094", vlan);
+	net->vlan = (unsigned)n;
+	return true;
+}
+
 bool definition_add_net(struct definition *d, const char *text, struct error *err)
 {
 	struct def_net *net = APPEND(d, nets, nnets, MAX_NETS, "network interfaces");
 	if (!net)
 		return false;
 	net->name = next_field(&text);
-	for (char *f; (f = next_field(&text)); free(f)) {
-		const char *mac = after(f, "mac="), *model = after(f, "model=");
-		if (!mac && !model) {
-			error_set(err, 0, "network option '%s' is not known: use mac=xx:xx:xx:xx:xx:xx "
-				  "or model=virtio|e1000", f);
+	for (char *f; (f = next_field(&text)); free(f))
+		if (!net_option(net, f, err)) {
 			free(f);
 			return false;
 		}
-		char **field = mac ? &net->mac : &net->model;
-		free(*field);
-		*field = xstrdup(mac ? mac : model);
-	}
 	return true;
 }
 
@@ -250,14 +267,20 @@ static bool check_nets(struct definition *d, struct error *err)
 		struct def_net *net = &d->nets[i];
 		uint8_t mac[6];
 		set_default(&net->model, "virtio");
-		if (!ONE_OF(net->name, "network", "user", "none") ||
-		    !ONE_OF(net->model, "network card", "virtio", "e1000"))
+		if (!ONE_OF(net->model, "network card", "virtio", "e1000"))
 			return false;
+		bool own = !strcmp(net->name, "user") || !strcmp(net->name, "none");
+		if (!own && !network_exists(net->name))
+			return error_set(err, 0, "there is no network '%s': use user, none, or one of abyme network list "
+					 "(abyme network create %s makes it)", net->name, net->name);
+		if (own && (net->ip || net->vlan || net->trunk))
+			return error_set(err, 0, "ip=, vlan= and trunk= are for networks of abyme network, not for '%s'",
+					 net->name);
 		make_mac(net, d->uuid, i);
 		if (!mac_parse(net->mac, mac))
 			return error_set(err, 0, "MAC address '%s' is not valid: write six hexadecimal "
 					 "bytes, the first even, as in 02:00:00:00:00:01", net->mac);
-		user += !strcmp(net->name, "user");
+		user += strcmp(net->name, "none") != 0;
 	}
 	for (unsigned i = 0; i < d->npublish; i++) {
 		struct publish p;
@@ -265,7 +288,7 @@ static bool check_nets(struct definition *d, struct error *err)
 			return false;
 	}
 	if (d->npublish && !user)
-		return error_set(err, 0, "--publish needs the user network: add --net user");
+		return error_set(err, 0, "--publish needs the user network or one of kind nat: add --net user");
 	return true;
 }
 

@@ -13,7 +13,7 @@
 enum { DEFINITION_VERSION = 1 };
 
 struct def_disk { char *file; bool readonly; char *format; char *bus; /* virtio|ahci|nvme */ bool cdrom; };
-struct def_net { char *name; char *mac; char *model; /* virtio|e1000 */ };
+struct def_net { char *name; char *mac, *model /* virtio|e1000 */, *ip, *trunk; unsigned vlan; };
 struct def_share { char *dir; char *tag; bool readonly; };
 
 struct definition {

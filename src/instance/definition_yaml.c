@@ -35,6 +35,9 @@ static const cyaml_schema_field_t net_fields[] = {
 	STRING_NEEDED("name", struct def_net, name),
 	STRING("mac", struct def_net, mac),
 	STRING("model", struct def_net, model),
+	STRING("ip", struct def_net, ip),
+	STRING("trunk", struct def_net, trunk),
+	CYAML_FIELD_UINT("vlan", OPT, struct def_net, vlan),
 	CYAML_FIELD_END
 };
 static const cyaml_schema_value_t net_schema = {

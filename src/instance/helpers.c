@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Starting helpers: see helpers.h.  A helper gets its channel as descriptor 3,
- * a pipe to say that it is ready (or why not) as 4, what it serves as 5, and
- * nothing else.
- */
+/* Starting helpers: see helpers.h. */
 #include "instance/helpers.h"
+#include "network/client.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,89 +11,15 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-enum { CHANNEL_FD = 3, READY_FD = 4, SERVE_FD = 5, FIRST_FREE = 10, MAX_ARGS = 160 };
-
-int helper_open(const char *program, struct error *err)
-{
-	static const char *const places[] = { "", "../libexec/abyme/" };
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	if (n <= 0)
-		return error_minus(err, errno, "cannot find out where this program is installed");
-	self[n] = 0;
-	char *slash = strrchr(self, '/');
-	for (unsigned i = 0; slash && i < ARRAY_SIZE(places); i++) {
-		auto_free char *path = xasprintf("%.*s/%s%s", (int)(slash - self), self, places[i], program);
-		int fd = open(path, O_PATH | O_CLOEXEC);
-		if (fd >= 0)
-			return fd;
-	}
-	return error_minus(err, 0, "the helper program '%s' is missing: install it next to abyme or in "
-			   "../libexec/abyme", program);
-}
-
-/* dup2 in any order is safe only once all sources are above the targets. */
-static NORETURN void exec_helper(int program, char *const argv[], const struct jail *jail, int channel,
-				 int ready, int serve)
-{
-	sigset_t none;
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	channel = fcntl(channel, F_DUPFD, FIRST_FREE);
-	ready = fcntl(ready, F_DUPFD, FIRST_FREE);
-	serve = serve >= 0 ? fcntl(serve, F_DUPFD, FIRST_FREE) : -1;
-	program = fcntl(program, F_DUPFD_CLOEXEC, FIRST_FREE);
-	dup2(channel, CHANNEL_FD);
-	dup2(ready, READY_FD);
-	if (serve >= 0)
-		dup2(serve, SERVE_FD);
-	const int keep[] = { CHANNEL_FD, READY_FD, serve >= 0 ? SERVE_FD : -1, program };
-	jail_close_fds(keep, ARRAY_SIZE(keep));
-	char granted[32];
-	char *const env[] = { (char *)jail_env(jail, granted), NULL };
-	fexecve(program, argv, env);
-	struct error e;
-	error_set(&e, errno, "cannot run the helper '%s'", argv[0]);
-	fd_write_full(READY_FD, e.text, strlen(e.text));
-	_exit(127);
-}
-
-/* One byte 'R', or a sentence and end of file. */
-static bool wait_ready(int fd, const char *program, struct error *err)
-{
-	char text[400];
-	size_t n = 0;
-	for (ssize_t r; n < sizeof(text) - 1 && (r = read(fd, text + n, sizeof(text) - 1 - n)) != 0; ) {
-		if (r < 0 && errno != EINTR)
-			break;
-		n += r > 0 ? (size_t)r : 0;
-		if (text[0] == 'R')
-			return true;
-	}
-	text[n] = 0;
-	return error_set(err, 0, "%s%s", n ? text : program, n ? "" : " died while starting");
-}
+enum { MAX_ARGS = 160 };
 
 static bool start(struct helpers *h, const char *program, char *const argv[], struct jail *jail,
 		  int channel, int serve, struct error *err)
 {
-	int ready[2];
-	auto_close int exe = helper_open(program, err);
-	if (exe < 0)
-		return false;
-	if (pipe2(ready, O_CLOEXEC))
-		return error_set(err, errno, "cannot create a pipe");
-	pid_t pid = jail_fork(jail, err);
-	if (pid == 0)
-		exec_helper(exe, argv, jail, channel, ready[1], serve);
-	close(ready[1]);
-	bool ok = pid > 0;
-	if (ok) {
+	pid_t pid = helper_spawn(program, argv, jail, channel, serve, err);
+	if (pid > 0)
 		h->list[h->count++] = (struct helper){ pid, program };
-		ok = wait_ready(ready[0], program, err);
-	}
-	close(ready[0]);
-	return ok;
+	return pid > 0;
 }
 
 static const char *const mode_words[] = { "none", "auto", "require" };
@@ -150,14 +73,47 @@ static bool start_gdb(struct helpers *h, struct machine_config *c, enum jail_mod
 	return ok;
 }
 
-bool helpers_start(struct helpers *h, struct opened *o, const struct definition *d,
+/* A port on a network; the lease is held as long as the keeper lives. */
+static bool join_net(struct helpers *h, struct net_config *net, const struct definition *d, const struct def_net *from,
+		     const char *name, bool first, struct error *err)
+{
+	unsigned index = 0;      /* among those on the same network */
+	for (const struct def_net *n = d->nets; n < from; n++)
+		index += !strcmp(n->name, from->name);
+	struct network_join j = { .network = from->name, .instance = name, .index = index, .mac = from->mac,
+				  .ip = from->ip, .vlan = from->vlan, .trunk = from->trunk,
+				  .publish = (const char *const *)d->publish, .npublish = first ? d->npublish : 0 };
+	struct network_joined joined;
+	if (!network_join_ring(&j, NULL, &joined, err))
+		return false;
+	net->ring = joined.ring;
+	h->lease[h->nleases++] = joined.lease;
+	return true;
+}
+
+static bool start_nets(struct helpers *h, struct machine_config *c, const struct definition *d, const char *name,
+		       enum jail_mode jail, struct error *err)
+{
+	for (unsigned i = 0, n = 0; i < d->nnets && n < c->nnets; i++) {
+		const struct def_net *from = &d->nets[i];
+		if (!strcmp(from->name, "none"))
+			continue;
+		bool ok = !strcmp(from->name, "user") ? start_net(h, &c->net[n], d, n == 0, jail, err) :
+			join_net(h, &c->net[n], d, from, name, n == 0, err);
+		if (!ok)
+			return false;
+		n++;
+	}
+	return true;
+}
+
+bool helpers_start(struct helpers *h, struct opened *o, const struct definition *d, const char *name,
 		   enum jail_mode jail, struct error *err)
 {
 	struct machine_config *c = &o->config;
-	h->count = 0;
-	for (unsigned i = 0; i < c->nnets; i++)
-		if (!start_net(h, &c->net[i], d, i == 0, jail, err))
-			return false;
+	h->count = h->nleases = 0;
+	if (!start_nets(h, c, d, name, jail, err))
+		return false;
 	for (unsigned i = 0; i < c->nshares; i++) {
 		if (!start_share(h, &c->share[i], o->share_root[i], jail, err))
 			return false;

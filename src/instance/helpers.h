@@ -1,26 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Helper processes of a machine, one a role: the user network, one 9p server a
- * share, the debugger's server.  Each is a program of its own, found beside this one (build tree) or
- * in ../libexec/abyme; when one dies, its device fails and nothing else.
+ * share, the debugger's server (jail/spawn.h).  When one dies, its device fails
+ * and nothing else.
  */
 #ifndef INSTANCE_HELPERS_H
 #define INSTANCE_HELPERS_H
 
 #include "instance/open.h"
-#include "jail/jail.h"
+#include "jail/spawn.h"
 
 enum { MAX_HELPERS = CONFIG_MAX_NETS + CONFIG_MAX_SHARES + 1 };
 struct helper { pid_t pid; const char *program; };
-struct helpers { struct helper list[MAX_HELPERS]; unsigned count; };
+struct helpers { struct helper list[MAX_HELPERS]; unsigned count; int lease[CONFIG_MAX_NETS]; unsigned nleases; };
 
-/* Fills in the net and share descriptors of o->config. Published ports are
- * bound when this returns. */
-bool helpers_start(struct helpers *h, struct opened *o, const struct definition *d,
+/* Fills in the net and share descriptors of o->config; joins networks as
+ * `name`. Published ports are bound when this returns. */
+bool helpers_start(struct helpers *h, struct opened *o, const struct definition *d, const char *name,
 		   enum jail_mode jail, struct error *err);
 void helpers_kill(struct helpers *h);
-
-/* An open descriptor of the program, -1 if it is not installed. */
-int helper_open(const char *program, struct error *err);
 
 #endif

@@ -150,7 +150,7 @@ static bool start_children(struct keeper *k, struct error *err)
 	jail_mode_parse(k->definition->jail, &k->jail.mode);
 	k->jail.role = JAIL_MACHINE;
 	return opened_make(&k->opened, k->instance, k->definition, k->options->state_fd, err) &&
-		helpers_start(&k->helpers, &k->opened, k->definition, k->jail.mode, err) &&
+		helpers_start(&k->helpers, &k->opened, k->definition, k->instance->name, k->jail.mode, err) &&
 		machine_process_start(&k->machine, &k->opened, &k->jail, k->definition->trace, k->log, err) &&
 		machine_ready(k, err);
 }

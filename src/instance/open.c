@@ -280,6 +280,7 @@ static void copy_words(struct machine_config *c, const struct instance *i, const
 			continue;
 		c->net[c->nnets].fd = c->net[c->nnets].rom_fd = -1;
 		c->net[c->nnets].model = xstrdup(d->nets[k].model);
+		c->net[c->nnets].ring = (struct ring_fds){ -1, -1, -1 };
 		mac_parse(d->nets[k].mac, c->net[c->nnets++].mac);
 	}
 }
@@ -337,6 +338,9 @@ unsigned opened_machine_fds(const struct opened *o, int fds[OPENED_MAX_FDS])
 	for (unsigned i = 0; i < c->nnets; i++) {
 		fds[n++] = c->net[i].fd;
 		fds[n++] = c->net[i].rom_fd;
+		fds[n++] = c->net[i].ring.memory;
+		fds[n++] = c->net[i].ring.to_switch;
+		fds[n++] = c->net[i].ring.to_port;
 	}
 	for (unsigned i = 0; i < c->nshares; i++)
 		fds[n++] = c->share[i].fd;

@@ -25,7 +25,7 @@ bool opened_make(struct opened *o, const struct instance *i, const struct defini
 /* Close what belongs to the machine process, once it has been forked. */
 void opened_close_machine(struct opened *o);
 /* The machine's descriptors, for jail_close_fds; returns their number. */
-enum { OPENED_MAX_FDS = 160 };
+enum { OPENED_MAX_FDS = 176 };
 unsigned opened_machine_fds(const struct opened *o, int fds[OPENED_MAX_FDS]);
 
 #endif

@@ -4,6 +4,7 @@
  * descriptor, so a path that moves or is too long for a socket does no harm.
  */
 #include "instance/store.h"
+#include "base/place.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -13,45 +14,9 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
-static char *state_path(struct error *err)
-{
-	const char *own = getenv("ABYME_STATE"), *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-	if (own && *own)
-		return xstrdup(own);
-	if (geteuid() == 0 && !(xdg && *xdg))
-		return xstrdup("/var/lib/abyme");
-	if (xdg && *xdg)
-		return xasprintf("%s/abyme", xdg);
-	if (home && *home)
-		return xasprintf("%s/.local/state/abyme", home);
-	return error_null(err, 0, "HOME is not set: set ABYME_STATE to a directory for instances");
-}
-
-static bool make_directories(char *path, struct error *err)
-{
-	for (char *p = path + 1; ; p++) {
-		if (*p && *p != '/')
-			continue;
-		char c = *p;
-		*p = 0;
-		if (mkdir(path, 0700) && errno != EEXIST)
-			return error_set(err, errno, "cannot create '%s' (ABYME_STATE chooses another place)", path);
-		*p = c;
-		if (!c)
-			return true;
-	}
-}
-
 int store_open(struct error *err)
 {
-	auto_free char *state = state_path(err);
-	if (!state)
-		return -1;
-	auto_free char *path = xasprintf("%s/instances", state);
-	if (!make_directories(path, err))
-		return -1;
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd >= 0 ? fd : error_minus(err, errno, "cannot open '%s'", path);
+	return place_open("instances", err);
 }
 
 static struct instance *instance_of(const char *name, int dir)

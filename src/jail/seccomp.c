@@ -54,11 +54,14 @@ static const int p9[] = {
 
 static const int gdb[] = { CALL(accept), CALL(setsockopt), CALL(getsockname), CALL(getpeername) };
 
+static const int net_switch[] = { CALL(newfstatat), CALL(sched_getaffinity) };
+
 static const struct { const int *calls; size_t n; } roles[] = {
 	[JAIL_MACHINE] = { machine, ARRAY_SIZE(machine) },
 	[JAIL_NET_USER] = { net_user, ARRAY_SIZE(net_user) },
 	[JAIL_9P] = { p9, ARRAY_SIZE(p9) },
 	[JAIL_GDB] = { gdb, ARRAY_SIZE(gdb) },
+	[JAIL_SWITCH] = { net_switch, ARRAY_SIZE(net_switch) },
 };
 
 static bool allow(scmp_filter_ctx f, const int *calls, size_t n)

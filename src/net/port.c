@@ -39,6 +39,12 @@ void net_port_link(struct net_port *p, bool up)
 		p->peer->ops->link(p->peer);
 }
 
+void net_port_caps(struct net_port *p, unsigned caps)
+{
+	if (p->peer && p->peer->ops->caps)
+		p->peer->ops->caps(p->peer, caps);
+}
+
 void net_port_destroy(struct net_port *p)
 {
 	if (!p)

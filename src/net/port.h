@@ -13,6 +13,7 @@
 #include "base/loop.h"
 
 enum { NET_FRAME_MAX = 65550, NET_HDR = 12 };
+enum { NET_CAP_CSUM = 1, NET_CAP_TSO4 = 2, NET_CAP_TSO6 = 4 };
 
 struct net_port;
 struct net_port_ops {
@@ -23,6 +24,8 @@ struct net_port_ops {
 	void (*room)(struct net_port *p);
 	/* The peer's link went up or down; may be NULL. */
 	void (*link)(struct net_port *p);
+	/* The peer takes these unfinished frames (NET_CAP_*); may be NULL. */
+	void (*caps)(struct net_port *p, unsigned caps);
 	void (*destroy)(struct net_port *p);
 };
 struct net_port {
@@ -30,6 +33,7 @@ struct net_port {
 	struct net_port *peer;
 	bool link_up;
 	bool offload;         /* takes frames whose checksum or segmentation is still to do */
+	bool gives_offload;   /* may hand out such frames to a peer that said so by caps */
 	uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes, dropped;
 };
 
@@ -38,6 +42,7 @@ void net_port_connect(struct net_port *a, struct net_port *b);
 bool net_port_send(struct net_port *p, const struct iovec *iov, unsigned n, size_t len);
 void net_port_room(struct net_port *p);       /* tell p's peer that p has room */
 void net_port_link(struct net_port *p, bool up);
+void net_port_caps(struct net_port *p, unsigned caps);   /* tell p's peer what p takes */
 void net_port_destroy(struct net_port *p);
 
 /*
@@ -59,7 +64,11 @@ bool net_split_begin(struct net_split *s, const uint8_t hdr[NET_HDR], uint8_t *f
 size_t net_split_next(struct net_split *s, uint8_t *out);
 
 /* A port whose other side is a process behind a SOCK_SEQPACKET descriptor (the
- * user-network helper, later a switch): one message a frame, header included. */
+ * user-network helper): one message a frame, header included. */
 struct net_port *net_socket_port(struct loop *l, int fd, struct error *err);
+/* A port on a network, served by its switch through rings (net/ring.h); the
+ * descriptors become the port's. */
+struct ring_fds;
+struct net_port *net_ring_port(struct loop *l, const struct ring_fds *fds, struct error *err);
 
 #endif

@@ -3,16 +3,18 @@
  * virtio-net (virtio 1.2 5.1): a network port whose frames go through two
  * queues.  Receiving merges buffers; a frame that finds no room stays with its
  * sender until the driver adds buffers.  Checksum and TCP segmentation are
- * offered where the peer port does them.
+ * offered where the peer port does them; a peer that may hand out unfinished
+ * frames is told which of them the driver takes.
  */
 #include "device/virtio/virtio.h"
 
 #include "machine/machine.h"
 #include "net/port.h"
 
-enum { F_CSUM = 0, F_GUEST_CSUM = 1, F_MAC = 5, F_HOST_TSO4 = 11, F_HOST_TSO6 = 12, F_HOST_ECN = 13,
+enum { F_CSUM = 0, F_GUEST_CSUM = 1, F_MAC = 5, F_GUEST_TSO4 = 7, F_GUEST_TSO6 = 8, F_HOST_TSO4 = 11, F_HOST_TSO6 = 12, F_HOST_ECN = 13,
        F_MRG_RXBUF = 15, F_STATUS = 16 };
-enum { RX, TX, QUEUE = 256, MAX_MERGE = 16, TX_BATCH = 256, CONFIG_SIZE = 8 };
+enum { GSO_TCPV4 = 1, GSO_TCPV6 = 4 };
+enum { RX, TX, QUEUE = 256, MAX_MERGE = 48, TX_BATCH = 256, CONFIG_SIZE = 8 };
 
 struct virtio_net {
 	struct virtio_device v;
@@ -56,6 +58,22 @@ static void deliver(struct virtio_net *n, unsigned chains, const uint8_t *frame,
 	virtq_signal(vq);
 }
 
+/* virtio 1.2 5.1.6.4.1: no segmentation that was not negotiated. */
+static bool driver_takes(const struct virtio_net *n, const uint8_t *hdr)
+{
+	uint8_t type = hdr[1] & 0x7f;
+	return (type == GSO_TCPV4 && virtio_has(&n->v, F_GUEST_TSO4)) ||
+	       (type == GSO_TCPV6 && virtio_has(&n->v, F_GUEST_TSO6));
+}
+
+static void net_ready(struct virtio_device *v)
+{
+	struct virtio_net *n = container_of(v, struct virtio_net, v);
+	net_port_caps(&n->port, (virtio_has(v, F_GUEST_CSUM) ? NET_CAP_CSUM : 0u) |
+		      (virtio_has(v, F_GUEST_TSO4) ? NET_CAP_TSO4 : 0u) |
+		      (virtio_has(v, F_GUEST_TSO6) ? NET_CAP_TSO6 : 0u));
+}
+
 static bool net_receive(struct net_port *p, const struct iovec *iov, unsigned niov, size_t len)
 {
 	struct virtio_net *n = container_of(p, struct virtio_net, port);
@@ -75,6 +93,8 @@ static bool net_receive(struct net_port *p, const struct iovec *iov, unsigned ni
 	iov_to_buf(iov, niov, 0, flat, len);
 	if (!virtio_has(&n->v, F_GUEST_CSUM))
 		flat[0] = 0;
+	if (!driver_takes(n, flat))
+		flat[1] = 0;
 	deliver(n, chains, flat, len);
 	return true;
 }
@@ -159,7 +179,7 @@ static const struct virtio_ops net_ops = {
 	.name = "virtio-net", .device_id = 1, .class_rev = 0x02000001, .version = 1,
 	.features = BIT(F_MAC) | BIT(F_STATUS) | BIT(F_MRG_RXBUF) | BIT(F_GUEST_CSUM),
 	.queues = 2, .queue_size = QUEUE, .config_size = CONFIG_SIZE, .config_read = net_config,
-	.notify = net_notify, .xfer = net_xfer, .undrain = net_undrain, .destroy = net_destroy,
+	.ready = net_ready, .loaded = net_ready, .notify = net_notify, .xfer = net_xfer, .undrain = net_undrain, .destroy = net_destroy,
 };
 
 bool virtio_net_create(struct machine *m, struct net_port *peer, const uint8_t mac[6],
@@ -170,6 +190,8 @@ bool virtio_net_create(struct machine *m, struct net_port *peer, const uint8_t m
 	n->ops = net_ops;
 	if (peer && peer->offload)
 		n->ops.features |= BIT(F_CSUM) | BIT(F_HOST_TSO4) | BIT(F_HOST_TSO6) | BIT(F_HOST_ECN);
+	if (peer && peer->gives_offload)
+		n->ops.features |= BIT(F_GUEST_TSO4) | BIT(F_GUEST_TSO6);
 	memcpy(n->mac, mac, 6);
 	virtio_id(m, &n->ops, id);
 	if (!virtio_init(m, &n->v, &n->ops, id, err)) {

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is plugged into a port of the switch: rings of a machine, a TAP, a packet
+ * socket, a VXLAN tunnel.  A link takes frames from its other side in turns of
+ * a budget, and is watched by one descriptor when it has nothing.
+ */
+#ifndef NET_SWITCH_LINK_H
+#define NET_SWITCH_LINK_H
+
+#include "net/switch/switch.h"
+
+struct link;
+struct link_ops {
+	/* Hand at most `budget` frames to sw_input; how many. */
+	unsigned (*poll)(struct link *l, unsigned budget);
+	/* Nothing was there: from now on the descriptor tells. False: there is
+	 * something again. NULL: it always tells. */
+	bool (*arm)(struct link *l);
+	bool (*broken)(const struct link *l);      /* NULL: never */
+	void (*free)(struct link *l);
+};
+struct link {
+	const struct link_ops *ops;
+	struct sw_port *port;
+	int fd;
+	bool edge;                      /* watch it edge-triggered */
+	bool active;                    /* in the loop's list of those with work */
+	uint32_t id;                    /* the keeper's number of the port */
+	uint64_t seen_frames;           /* for the loop: has it been busy? */
+	struct link *next_active, *next;
+};
+
+/* Each makes the port, too. On success the descriptors are the link's. */
+struct link *link_ring(struct sw *s, const struct sw_port_config *c, const int *fds, unsigned nfds, struct error *err);
+struct link *link_tap(struct sw *s, const struct sw_port_config *c, const int *fds, unsigned nfds, struct error *err);
+struct link *link_packet(struct sw *s, const struct sw_port_config *c, const int *fds, unsigned nfds, struct error *err);
+
+#endif

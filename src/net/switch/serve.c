@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The loop of a switch (see serve.h).  Links with work are in a list and get
+ * turns of BUDGET frames; one that has nothing asks for its bell and leaves.
+ * With `poll` microseconds configured, the loop spins that long after the last
+ * frame before it sleeps, but only while frames come that close together: what
+ * spinning cannot catch is not worth a core.
+ */
+#include "net/switch/serve.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "net/switch/control.h"
+
+enum { BUDGET = 64, EVENTS = 64, ROUNDS = 16, TICK_MS = 1000 };
+enum { SPIN_TRIES = 64 };       /* idle turns between two looks at the bells */
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
+/* ---- links ---- */
+
+static void activate(struct switch_process *w, struct link *l)
+{
+	if (l->active)
+		return;
+	l->active = true;
+	l->next_active = w->active;
+	w->active = l;
+}
+
+bool process_add_link(struct switch_process *w, struct link *l, struct error *err)
+{
+	struct epoll_event e = { .events = EPOLLIN | (l->edge ? (uint32_t)EPOLLET : 0), .data.ptr = l };
+	if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, l->fd, &e))
+		return error_set(err, errno, "cannot watch a port");
+	l->next = w->links;
+	w->links = l;
+	activate(w, l);
+	return true;
+}
+
+static void unlink_active(struct switch_process *w, struct link *l)
+{
+	struct link **p = &w->active;
+	while (*p && *p != l)
+		p = &(*p)->next_active;
+	if (*p)
+		*p = l->next_active;
+}
+
+void process_remove_link(struct switch_process *w, struct link *l)
+{
+	struct link **p = &w->links;
+	while (*p != l)
+		p = &(*p)->next;
+	*p = l->next;
+	unlink_active(w, l);
+	epoll_ctl(w->epoll, EPOLL_CTL_DEL, l->fd, NULL);
+	if (w->on_remove)
+		w->on_remove(w, l->port);
+	sw_port_remove(l->port);
+	l->ops->free(l);
+}
+
+struct link *process_find_link(struct switch_process *w, uint64_t id)
+{
+	for (struct link *l = w->links; l; l = l->next)
+		if (l->id == id)
+			return l;
+	return NULL;
+}
+
+/* A turn of every link with work; how many frames moved. */
+static unsigned turn(struct switch_process *w)
+{
+	unsigned moved = 0;
+	struct link *l, **p = &w->active;
+	w->sw->now_ns = now_ns();
+	while ((l = *p)) {
+		unsigned n = l->ops->poll(l, BUDGET);
+		moved += n;
+		if (n == BUDGET || (l->ops->arm && !w->spinning && !l->ops->arm(l)) || (w->spinning && l->edge)) {
+			p = &l->next_active;
+			continue;
+		}
+		*p = l->next_active;
+		l->active = false;
+	}
+	sw_flush(w->sw);
+	return moved;
+}
+
+static void drop_broken(struct switch_process *w)
+{
+	for (struct link *l = w->links, *next; l; l = next) {
+		next = l->next;
+		if (l->ops->broken && l->ops->broken(l)) {
+			control_broken(w, l);
+			process_remove_link(w, l);
+		}
+	}
+}
+
+/* ---- the loop ---- */
+
+static void tick(struct switch_process *w)
+{
+	if (w->sw->now_ns < w->next_tick_ns)
+		return;
+	w->next_tick_ns = w->sw->now_ns + TICK_MS * 1000000ull;
+	sw_tick(w->sw);
+	if (w->on_tick)
+		w->on_tick(w);
+	drop_broken(w);
+}
+
+static void events(struct switch_process *w, int timeout_ms)
+{
+	struct epoll_event e[EVENTS];
+	int n = epoll_wait(w->epoll, e, EVENTS, timeout_ms);
+	w->sw->now_ns = now_ns();
+	for (int i = 0; i < n; i++) {
+		if (e[i].data.ptr)
+			activate(w, e[i].data.ptr);
+		else
+			w->talk = true;
+	}
+	if (w->talk) {          /* after the batch: it may remove links */
+		w->talk = false;
+		w->stop = !control_talk(w);
+	}
+}
+
+/* Spin while it pays: true if frames came before the time was over. */
+static bool spin(struct switch_process *w)
+{
+	uint64_t until = now_ns() + w->poll_us * 1000ull;
+	w->spinning = true;
+	bool got = false;
+	while (!got) {
+		for (unsigned i = 0; i < SPIN_TRIES && !got; i++) {
+			got = turn(w) > 0;
+			__builtin_ia32_pause();
+		}
+		if (now_ns() > until)
+			break;
+	}
+	w->spinning = false;
+	return got;
+}
+
+/* Whether frames have come close together of late: an average over 8 sleeps. */
+static bool worth_spinning(struct switch_process *w)
+{
+	return w->poll_us && w->gap_ns < 4 * w->poll_us * 1000ull;
+}
+
+static int sleep_time(const struct switch_process *w)
+{
+	return w->active ? 0 : w->sw->now_ns >= w->next_tick_ns ? 0 :
+		(int)((w->next_tick_ns - w->sw->now_ns) / 1000000 + 1);
+}
+
+static void serve(struct switch_process *w)
+{
+	uint64_t last = now_ns();
+	while (!w->stop) {
+		events(w, sleep_time(w));
+		tick(w);
+		for (unsigned i = 0; i < ROUNDS && w->active; i++) {
+			if (turn(w)) {
+				w->gap_ns = (w->gap_ns * 7 + MIN(w->sw->now_ns - last, 1000000000ull)) / 8;
+				last = w->sw->now_ns;
+			}
+		}
+		if (!w->active && worth_spinning(w)) {
+			for (struct link *l = w->links; l; l = l->next)
+				if (l->edge && l->port->rx_frames != l->seen_frames) {
+					l->seen_frames = l->port->rx_frames;
+					activate(w, l);
+				}
+			for (unsigned i = 0; i < ROUNDS && w->active && spin(w); i++)
+				last = w->sw->now_ns;
+			turn(w);          /* arms the bells again */
+		}
+	}
+}
+
+static bool start(struct switch_process *w, struct switch_options *o, struct error *err)
+{
+	struct epoll_event e = { .events = EPOLLIN };
+	struct rlimit r;
+	uint64_t secret = 0;
+	ssize_t n UNUSED = getrandom(&secret, sizeof(secret), 0);
+	if (!getrlimit(RLIMIT_NOFILE, &r)) {
+		r.rlim_cur = r.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &r);
+	}
+	w->keeper = o->keeper_fd;
+	w->sw = sw_new(secret, 1500);
+	w->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (w->epoll < 0 || epoll_ctl(w->epoll, EPOLL_CTL_ADD, w->keeper, &e))
+		return error_set(err, errno, "the switch cannot watch its keeper");
+	return jail_root(&o->jail, NULL, err) && jail_seal(&o->jail, err);
+}
+
+int switch_main(struct switch_options *o)
+{
+	struct error err = { 0 };
+	struct switch_process *w = xnew(struct switch_process);
+	bool ok = start(w, o, &err);
+	fd_write_full(o->ready_fd, ok ? "R" : err.text, ok ? 1 : strlen(err.text));
+	close(o->ready_fd);
+	if (ok)
+		serve(w);
+	while (w->links)
+		process_remove_link(w, w->links);
+	control_end(w);
+	sw_free(w->sw);
+	close(w->epoll);
+	free(w);
+	return ok ? 0 : 1;
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Directories of networks: see network.h. */
+#include "network/network.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "base/place.h"
+
+enum { MAX_FILE = 4 << 20 };
+
+bool network_name_ok(const char *name, struct error *err)
+{
+	static const char *const reserved[] = { "user", "none", "host", "vhost-user" };
+	size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
+	for (unsigned i = 0; i < ARRAY_SIZE(reserved); i++)
+		if (!strcmp(name, reserved[i]))
+			return error_set(err, 0, "'%s' means something else: choose another name", name);
+	if (n == strlen(name) && n >= 1 && n <= 63 && isalnum((unsigned char)name[0]))
+		return true;
+	return error_set(err, 0, "'%s' cannot be a network's name: use letters, digits, '-', '_' and '.', "
+			 "beginning with a letter or digit, at most 63", name);
+}
+
+static int store_open(struct error *err)
+{
+	return place_open("networks", err);
+}
+
+static struct network *network_of(const char *name, int dir)
+{
+	struct network *n = xnew(struct network);
+	n->name = xstrdup(name);
+	n->dir = dir;
+	return n;
+}
+
+void network_close(struct network *n)
+{
+	if (!n)
+		return;
+	close(n->dir);
+	free(n->name);
+	free(n);
+}
+
+struct network *network_open(const char *name, struct error *err)
+{
+	if (!network_name_ok(name, err))
+		return NULL;
+	auto_close int store = store_open(err);
+	if (store < 0)
+		return NULL;
+	int dir = openat(store, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return error_null(err, errno == ENOENT ? 0 : errno,
+				  "there is no network '%s': abyme network create %s makes one, abyme network list "
+				  "shows what there is", name, name);
+	return network_of(name, dir);
+}
+
+bool network_exists(const char *name)
+{
+	struct network *n = network_open(name, NULL);
+	bool there = n != NULL;
+	network_close(n);
+	return there;
+}
+
+bool network_write(const struct network *n, const char *file, const char *text, struct error *err)
+{
+	auto_free char *tmp = xasprintf(".%s.%d", file, (int)getpid());
+	auto_close int fd = openat(n->dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd >= 0 && fd_write_full(fd, text, strlen(text)) && !fsync(fd) && !renameat(n->dir, tmp, n->dir, file))
+		return true;
+	error_set(err, errno, "cannot write '%s' of network '%s'", file, n->name);
+	unlinkat(n->dir, tmp, 0);
+	return false;
+}
+
+char *network_read(const struct network *n, const char *file)
+{
+	auto_close int fd = openat(n->dir, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st) || st.st_size > MAX_FILE)
+		return NULL;
+	char *text = xcalloc(1, (size_t)st.st_size + 1);
+	if (fd_read_full(fd, text, (size_t)st.st_size))
+		return text;
+	free(text);
+	return NULL;
+}
+
+struct network_definition *network_definition(const struct network *n, struct error *err)
+{
+	auto_free char *text = network_read(n, "network.yaml");
+	if (!text)
+		return error_null(err, 0, "network '%s' has no readable network.yaml", n->name);
+	auto_free char *what = xasprintf("%s/network.yaml", n->name);
+	return network_definition_parse(text, strlen(text), what, err);
+}
+
+bool network_set_definition(const struct network *n, const struct network_definition *d, struct error *err)
+{
+	auto_free char *text = network_definition_yaml(d, err);
+	return text && network_write(n, "network.yaml", text, err);
+}
+
+static void remove_contents(int dir)
+{
+	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
+	for (struct dirent *e; d && (e = readdir(d)); )
+		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+			unlinkat(dir, e->d_name, 0);
+	if (d)
+		closedir(d);
+}
+
+struct network *network_create(const char *name, const struct network_definition *d, struct error *err)
+{
+	if (!network_name_ok(name, err))
+		return NULL;
+	auto_close int store = store_open(err);
+	if (store < 0)
+		return NULL;
+	auto_free char *tmp = xasprintf(".new-%s-%d", name, (int)getpid());
+	if (mkdirat(store, tmp, 0700))
+		return error_null(err, errno, "cannot create network '%s'", name);
+	auto_close int dir = openat(store, tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct network fresh = { (char *)name, dir };
+	if (dir >= 0 && network_set_definition(&fresh, d, err)) {
+		if (!renameat(store, tmp, store, name))
+			return network_of(name, move_fd(&dir));
+		if (errno == ENOTEMPTY || errno == EEXIST)
+			error_set(err, 0, "network '%s' exists already: abyme network delete %s removes it", name, name);
+		else
+			error_set(err, errno, "cannot create network '%s'", name);
+		remove_contents(dir);
+	}
+	unlinkat(store, tmp, AT_REMOVEDIR);
+	return NULL;
+}
+
+bool network_remove(struct network *n, struct error *err)
+{
+	auto_close int store = store_open(err);
+	if (store < 0)
+		return false;
+	auto_free char *tmp = xasprintf(".old-%s-%d", n->name, (int)getpid());
+	if (renameat(store, n->name, store, tmp))
+		return error_set(err, errno, "cannot remove network '%s'", n->name);
+	remove_contents(n->dir);
+	return !unlinkat(store, tmp, AT_REMOVEDIR) ||
+		error_set(err, errno, "cannot remove the directory of network '%s'", n->name);
+}
+
+static int visible(const struct dirent *e) { return e->d_name[0] != '.'; }
+
+bool network_each(bool (*fn)(const char *name, void *opaque), void *opaque, struct error *err)
+{
+	auto_close int store = store_open(err);
+	struct dirent **list;
+	int n = store < 0 ? -1 : scandirat(store, ".", &list, visible, alphasort);
+	if (n < 0)
+		return store >= 0 ? error_set(err, errno, "cannot list the networks") : false;
+	bool ok = true;
+	for (int i = 0; i < n; i++) {
+		ok = ok && fn(list[i]->d_name, opaque);
+		free(list[i]);
+	}
+	free(list);
+	return ok;
+}
+
+/* ---- the keeper's lock and socket ---- */
+
+bool network_lock(const struct network *n, struct error *err)
+{
+	int fd = openat(n->dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	if (fd >= 0 && !fcntl(fd, F_SETLK, &l))
+		return true;      /* the descriptor stays open for the keeper's life */
+	int e = errno;
+	if (fd >= 0)
+		close(fd);
+	return error_set(err, e, "cannot lock network '%s'", n->name);
+}
+
+pid_t network_keeper_pid(const struct network *n)
+{
+	auto_close int fd = openat(n->dir, "lock", O_RDWR | O_CLOEXEC);
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	if (fd < 0 || fcntl(fd, F_GETLK, &l) || l.l_type == F_UNLCK)
+		return 0;
+	return l.l_pid;
+}
+
+static void address_of(const struct network *n, struct sockaddr_un *a)
+{
+	*a = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	snprintf(a->sun_path, sizeof(a->sun_path), "/proc/self/fd/%d/keeper.sock", n->dir);
+}
+
+int network_listen(const struct network *n, struct error *err)
+{
+	struct sockaddr_un a;
+	auto_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	address_of(n, &a);
+	unlinkat(n->dir, "keeper.sock", 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 1024))
+		return error_minus(err, errno, "cannot listen for network '%s'", n->name);
+	return move_fd(&fd);
+}
+
+int network_dial(const struct network *n, struct error *err)
+{
+	struct sockaddr_un a;
+	auto_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	address_of(n, &a);
+	if (fd >= 0 && !connect(fd, (struct sockaddr *)&a, sizeof(a)))
+		return move_fd(&fd);
+	int e = errno == ENOENT ? ECONNREFUSED : errno;
+	return error_minus(err, e, "cannot connect to the keeper of network '%s'", n->name);
+}

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Networks between real peers: namespaces and machines on one switch."""
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from conftest import TOP, vmlinuz
+from netpeers import Lab, iperf, needs_namespaces, sink, source, sunk
+
+BOOT = 90
+
+
+@pytest.fixture(name="lab")
+def fixture_lab(abyme):
+    why = needs_namespaces()
+    if why:
+        pytest.skip(why)
+    lab = Lab(abyme)
+    yield lab
+    lab.close()
+
+
+def test_life_of_a_definition(abyme):
+    def ok(*argv):
+        status, out, err = abyme("network", *argv)
+        assert status == 0, err
+        return out
+    ok("create", "lan", "--kind", "internal", "--mtu", "9000")
+    assert "9000" in ok("list") and "internal" in ok("ls")
+    status, _, err = abyme("network", "create", "lan", "--kind", "internal")
+    assert status == 1 and "exists already" in err
+    ok("edit", "lan", "--mtu", "4000", "--vlan-aware")
+    assert "mtu: 4000" in ok("inspect", "lan")
+    for bad, word in ((["create", "user"], "another name"), (["create", "x", "--kind", "wan"], "not known"),
+                      (["create", "x", "--subnet", "10.1.2.3/24"], "behind its prefix"),
+                      (["create", "x", "--kind", "vxlan"], "--peer"), (["create", "x", "--mtu", "90"], "out of range"),
+                      (["inspect", "nothere"], "no network")):
+        status, _, err = abyme("network", *bad)
+        assert status in (1, 2) and word in err, err
+    status, _, err = abyme("run", "--dry-run", "--net", "nothere")
+    assert status == 2 and "no network 'nothere'" in err
+    ok("delete", "lan")
+    assert "lan" not in ok("list")
+
+
+def test_subnets_never_clash(lab):
+    """Neither with each other nor with what the host routes."""
+    subnets = []
+    for i in range(4):
+        lab.network(f"n{i}", "--kind", "internal")
+        subnets.append(lab.inspect(f"n{i}")["subnet"])
+    assert len(set(subnets)) == 4
+    status, _, err = lab.abyme("network", "create", "x", "--subnet", subnets[0])
+    assert status == 2 and "overlaps" in err
+    peer = lab.peer("host")
+    base = subnets[0].split("/")[0]
+    lab.ok("network", "delete", "n0")
+    peer("ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+    peer("ip", "addr", "add", base[:-1] + "1/24", "dev", "v0")
+    peer("ip", "link", "set", "v0", "up")
+    p = subprocess.run(["ip", "netns", "exec", peer.ns, lab.abyme.env.get("ABYME", f"{TOP}/build/abyme"), "network",
+                        "create", "n0", "--kind", "internal"], env=lab.abyme.env, check=False)
+    assert p.returncode == 0
+    assert lab.inspect("n0")["subnet"] != subnets[0]
+
+
+def test_peers_talk_and_nobody_else_listens(lab):
+    lab.network("lan", "--kind", "internal", "--ipv6")
+    a, b = lab.join("lan", "a"), lab.join("lan", "b")
+    assert a.pings(b.ip) and b.pings(a.ip)
+    for p in (a, b):
+        p("ip", "addr", "add", f"{p.ip6}/64", "dev", "eth0", "nodad")
+    assert a.pings(b.ip6)
+    assert iperf(a, b, b.ip) > 1e8
+    assert iperf(a, b, b.ip6, "-R") > 1e8
+    c = lab.join("lan", "c")
+    before = lab.stats("lan")["c"]["tx-bytes"]
+    iperf(a, b, b.ip, seconds=1)
+    assert lab.stats("lan")["c"]["tx-bytes"] - before < 5000, "unicast between others reached a third port"
+
+
+def test_addresses_stay(lab):
+    lab.network("lan", "--kind", "internal")
+    a, b = lab.join("lan", "a"), lab.join("lan", "b")
+    first = (a.ip, b.ip)
+    for p in (a, b):
+        lab.leave(p)
+    b, a = lab.join("lan", "b"), lab.join("lan", "a")
+    assert (a.ip, b.ip) == first
+    c = lab.join("lan", "c", "--ip", first[0].rsplit(".", 1)[0] + ".77")
+    assert c.ip.endswith(".77") and a.pings(c.ip)
+    status, _, err = lab.abyme("network", "join", "lan", "--as", "d", "--ip", c.ip, "--ifname", "abt0")
+    assert status == 1 and "belongs to another" in err
+
+
+def test_jumbo_frames(lab):
+    lab.network("big", "--kind", "internal", "--mtu", "9000")
+    a, b = lab.join("big", "a"), lab.join("big", "b")
+    assert a.pings(b.ip, size=8972)
+    assert not a.pings(b.ip, size=8980, seconds=1)
+
+
+def test_vlans_keep_apart(lab):
+    lab.network("lan", "--kind", "internal", "--vlan-aware", "--subnet", "none")
+    ten = [lab.join("lan", n, "--vlan", "10", address=False) for n in ("a", "b")]
+    twenty = lab.join("lan", "c", "--vlan", "20", address=False)
+    for i, p in enumerate([*ten, twenty]):
+        p("ip", "addr", "add", f"192.0.2.{i + 1}/24", "dev", "eth0")
+        p("ip", "link", "set", "eth0", "up")
+    assert ten[0].pings("192.0.2.2")
+    assert not ten[0].pings("192.0.2.3", seconds=2)
+    status, _, err = lab.abyme("network", "join", "lan", "--as", "d", "--vlan", "4095", "--ifname", "abt0")
+    assert status == 1 and "out of range" in err
+
+
+def test_isolated_members(lab):
+    lab.network("lan", "--kind", "internal", "--isolate")
+    a, b = lab.join("lan", "a"), lab.join("lan", "b")
+    assert not a.pings(b.ip, seconds=2)
+    assert lab.stats("lan")["a"]["drops"]["isolated"] > 0
+
+
+def test_a_killed_switch_comes_back(lab):
+    lab.network("lan", "--kind", "internal")
+    a, b = lab.join("lan", "a"), lab.join("lan", "b")
+    assert a.pings(b.ip)
+    server = sink(b)
+    source(a, b.ip, 2000000, pause=3)
+    time.sleep(1)
+    old = lab.inspect("lan")["run"]["switch"]
+    os.kill(old, signal.SIGKILL)
+    assert a.pings(b.ip)
+    now = lab.inspect("lan")["run"]
+    assert now["switch"] != old and now["switch-starts"] == 2
+    assert sunk(server) == 2000000, "the connection did not live on"
+
+
+def test_a_stopped_member_harms_nobody(lab):
+    """A port whose other side takes nothing fills its own queue, no more."""
+    lab.network("lan", "--kind", "internal")
+    a, b, c = (lab.join("lan", n) for n in "abc")
+    assert a.pings(b.ip) and a.pings(c.ip)
+    c("ip", "link", "set", "eth0", "down")
+    a("ip", "neigh", "replace", c.ip, "lladdr", lab.inspect("lan")["run"]["ports"][0]["mac"], "dev", "eth0")
+    a("sh", "-c", f"head -c 3000000 /dev/zero | timeout 3 busybox nc -u {c.ip} 9", check=False)
+    assert a.pings(b.ip, count=5)
+
+
+# ---- machines ----
+
+@pytest.fixture(scope="module", name="guest")
+def fixture_guest(kernel_tree, tmp_path_factory):
+    if not shutil.which("busybox") or not shutil.which("cpio"):
+        pytest.skip("busybox-static and cpio are needed for the test initrd")
+    tree = kernel_tree("cloud-amd64")
+    out = tmp_path_factory.mktemp("network") / "initrd.gz"
+    subprocess.run(["sh", f"{TOP}/scripts/initrd.sh", str(out), "", tree, "virtio_pci", "virtio_net", "8021q"],
+                   check=True)
+    return ["--memory", "256M", "--kernel", vmlinuz(tree), "--initrd", str(out),
+            "--append", "console=ttyS0 quiet loglevel=3 panic=-1"]
+
+
+def shell(m):
+    m.expect("USERSPACE-REACHED", BOOT)
+    m.expect("# ", 30)
+
+
+def run(m, command, pattern, seconds=60):
+    m.send(command + "\n")
+    return m.expect(pattern, seconds)
+
+
+def test_machines_and_a_namespace(lab, guest):
+    lab.network("lan", "--kind", "internal")
+    machines = [lab.abyme.start("run", "--rm", "--name", n, "--net", "lan", *guest) for n in ("one", "two")]
+    peer = lab.join("lan", "peer")
+    for m in machines:
+        shell(m)
+    ports = {p["name"]: p for p in lab.inspect("lan")["run"]["ports"]}
+    for m, name in zip(machines, ("one", "two")):
+        run(m, f"ip link set eth0 up; ip addr add {ports[name]['ip']}/24 dev eth0; echo set-$?", "set-0")
+    run(machines[0], f"ping -c 2 {ports['two']['ip']}; echo ping-$?", "ping-0")
+    assert peer.pings(ports["one"]["ip"])
+    # bulk both ways, between machine and namespace
+    server = sink(peer)
+    run(machines[0], f"head -c 3000000 /dev/zero | nc {peer.ip} 7777; echo sent-$?", "sent-")
+    assert sunk(server) == 3000000
+    # the switch dies: links flap, nothing else
+    os.kill(lab.inspect("lan")["run"]["switch"], signal.SIGKILL)
+    run(machines[0], f"sleep 1; ping -c 3 {ports['two']['ip']}; echo again-$?", "again-0")
+    for m in machines:
+        m.send("poweroff -f\n")
+        assert m.wait(60) == 0
+
+
+def test_a_trunk_into_a_machine(lab, guest):
+    """A Linux guest with VLAN interfaces of its own on a trunk port."""
+    lab.network("lan", "--kind", "internal", "--vlan-aware", "--subnet", "none")
+    m = lab.abyme.start("run", "--rm", "--name", "t", "--net", "lan,trunk=10:20", *guest)
+    peers = {v: lab.join("lan", f"v{v}", "--vlan", str(v), address=False) for v in (10, 20, 30)}
+    for v, p in peers.items():
+        p("ip", "addr", "add", f"192.0.2.{v}/24", "dev", "eth0")
+        p("ip", "link", "set", "eth0", "up")
+    shell(m)
+    run(m, "ip link set eth0 up; for v in 10 20 30; do ip link add link eth0 name e$v type vlan id $v; "
+        "ip link set e$v up; ip addr add 192.0.2.1$v/32 dev e$v; ip route add 192.0.2.$v/32 dev e$v src 192.0.2.1$v; done; "
+        "echo set-$?", "set-0")
+    for v, want in ((10, 0), (20, 0), (30, 1)):
+        peers[v]("ip", "addr", "add", f"192.0.2.{v}/32", "dev", "lo")
+        run(m, f"ping -c 2 -W 2 192.0.2.{v}; echo v{v}-$?", f"v{v}-{want}")
+    m.send("poweroff -f\n")
+    assert m.wait(60) == 0
