@@ -37,6 +37,8 @@ static bool wide_disp(const struct trans *t, const struct x86_insn *i, int64_t *
 	*disp = i->disp;
 	if (i->base == X86_RIP)
 		*disp += t->off[t->cur] + i->len;
+	if (i->base == X86_RIP && is_fixed(t))
+		*disp += (int64_t)t->b->base;
 	return *disp + 64 != (int32_t)(*disp + 64);
 }
 
@@ -70,7 +72,7 @@ static struct address take_apart(const struct trans *t, const struct x86_insn *i
 	if (i->seg >= FS)
 		a.segment = OFF_CPU(seg[0].base) + (int32_t)sizeof(struct x86_seg) * i->seg;
 	if (a.base == X86_RIP) {
-		a.part = OFF_HOT(HOT_RIPBASE);
+		a.part = is_fixed(t) ? 0 : OFF_HOT(HOT_RIPBASE);
 		a.base = EREG_NONE;
 	} else if (a.base != EREG_NONE && is_slot_reg(a.base)) {
 		a.part = OFF_GPR(a.base);
@@ -194,6 +196,28 @@ static void checked_operand(struct trans *t, const struct address *a, struct eme
 	}
 }
 
+/* An address known now, in one page: the entry's place in the table is a constant. */
+static bool is_constant(const struct address *a, unsigned size, unsigned align)
+{
+	return a->size == 8 && !a->general && !a->part && a->base == EREG_NONE && a->index == EREG_NONE &&
+	       ((unsigned)a->disp & PAGE_MASK) + size <= PAGE_SIZE && !(align && (unsigned)a->disp & (align - 1));
+}
+
+static struct slow_path *check_constant(struct trans *t, const struct address *a, unsigned acc, struct emem *mem)
+{
+	struct emit *e = &t->e;
+	bool write = acc & ACC_WRITE;
+	size_t entry = (tlb_index((uint64_t)(int64_t)a->disp) + (write ? TLB_STORES : 0)) * sizeof(struct tlb_entry);
+	size_t tag = write ? offsetof(struct tlb_entry, write) : offsetof(struct tlb_entry, read);
+
+	emit_load(e, 8, S0, EGS(OFF_HOT(HOT_TLB)));
+	emit_alu_mem_imm(e, 8, ALU_CMP, EMEM(S0, entry + tag), a->disp & ~(int)PAGE_MASK);
+	struct slow_path *s = trans_slow(t, emit_jcc(e, CC_NE));
+	emit_load(e, 8, S0, EMEM(S0, entry + offsetof(struct tlb_entry, addend)));
+	*mem = EMEM(S0, a->disp);
+	return s;
+}
+
 static struct slow_path *check(struct trans *t, const struct address *a, unsigned size, unsigned align,
 			       unsigned acc, struct emem *mem)
 {
@@ -201,6 +225,8 @@ static struct slow_path *check(struct trans *t, const struct address *a, unsigne
 
 	t->s0_group = t->s0_next = -1;
 	flags_before_check(t);
+	if (is_constant(a, size, align))
+		return check_constant(t, a, acc, mem);
 	if (a->general)
 		general_linear(t, a, last);
 	else

@@ -22,10 +22,11 @@ static unsigned hash_page(uint64_t gpa)
 	return (unsigned)((gpa >> 12) & ((1 << HASH_BITS) - 1));
 }
 
-struct jit_block *block_find(struct jit_vm *vm, uint64_t page, uint64_t page2, unsigned off, uint32_t key)
+struct jit_block *block_find(struct jit_vm *vm, const struct code *c, unsigned off, uint32_t key)
 {
-	struct jit_block *b = vm->hash[hash_block(page + off, key)];
-	while (b && (b->page != page || b->off != off || b->key != key || b->page2 != page2))
+	struct jit_block *b = vm->hash[hash_block(c->page + off, key)];
+	while (b && (b->page != c->page || b->off != off || b->key != key || b->page2 != c->page2 ||
+		     b->base != c->base))
 		b = b->hash_next;
 	return b;
 }
@@ -108,6 +109,58 @@ void block_link(struct jit_vm *vm, struct jit_exit *x, struct jit_block *to)
 	x->next = to->incoming;
 	to->incoming = x;
 	patch(vm, x->patch, to->code);
+}
+
+/* To be found when mappings change. */
+static void far_enter(struct jit_vm *vm, struct jit_exit *x)
+{
+	if (!x->listed)
+		vm->far[vm->nfar++] = (uint32_t)(x - vm->exits);
+	x->listed = true;
+}
+
+void block_link_far(struct jit_vm *vm, struct jit_exit *x, struct jit_block *to)
+{
+	if (x->to || vm->blocks[x->block].dead)
+		return;
+	far_enter(vm, x);
+	if (!to) {
+		patch(vm, x->patch, x->lookup);
+		return;
+	}
+	x->to = to;
+	x->next = to->incoming;
+	to->incoming = x;
+	patch(vm, x->patch, to->needs_flags && !x->flags_native ? to->code_slot : to->code);
+}
+
+/* All far links to a block. */
+static void unlink_far(struct jit_block *b)
+{
+	struct jit_exit *keep = NULL;
+
+	for (struct jit_exit *x = b->incoming, *next; x; x = next) {
+		next = x->next;
+		x->next = x->far ? NULL : keep;
+		if (x->far)
+			x->to = NULL;
+		else
+			keep = x;
+	}
+	b->incoming = keep;
+}
+
+void blocks_unlink_far(struct jit_vm *vm)
+{
+	for (uint32_t n = 0; n < vm->nfar; n++) {
+		struct jit_exit *x = &vm->exits[vm->far[n]];
+		if (x->to)
+			unlink_far(x->to);
+		x->listed = false;
+		patch(vm, x->patch, x->stub);
+	}
+	vm->nfar = 0;
+	memset(vm->far_filter, 0, sizeof(vm->far_filter));
 }
 
 static void unlink_incoming(struct jit_vm *vm, struct jit_block *b)
@@ -253,7 +306,7 @@ void blocks_flush(struct vcpu *v, struct jit_vm *vm)
 	stat_inc(v, flushes);
 	blocks_free(vm);
 	memset(vm->hash, 0, sizeof(vm->hash));
-	vm->nblocks = vm->nexits = vm->nrecs = 0;
+	vm->nblocks = vm->nexits = vm->nrecs = vm->nfar = 0;
 	vm->used = vm->start;
 	vm->generation++;
 	for (unsigned i = 0; i < vm->machine->nvcpus; i++)

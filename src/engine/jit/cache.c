@@ -36,7 +36,8 @@ bool code_create(struct jit_vm *vm, size_t size, struct error *err)
 	vm->blocks = reserve(BLOCKS_MAX * sizeof(*vm->blocks));
 	vm->exits = reserve(EXIT_MAX * sizeof(*vm->exits));
 	vm->recs = reserve(REC_MAX * sizeof(*vm->recs));
-	if (!vm->blocks || !vm->exits || !vm->recs)
+	vm->far = reserve(EXIT_MAX * sizeof(*vm->far));
+	if (!vm->blocks || !vm->exits || !vm->recs || !vm->far)
 		return error_set(err, errno, "cannot reserve the translator's tables");
 	return true;
 }
@@ -53,4 +54,6 @@ void code_destroy(struct jit_vm *vm)
 		munmap(vm->exits, EXIT_MAX * sizeof(*vm->exits));
 	if (vm->recs)
 		munmap(vm->recs, REC_MAX * sizeof(*vm->recs));
+	if (vm->far)
+		munmap(vm->far, EXIT_MAX * sizeof(*vm->far));
 }

@@ -93,6 +93,8 @@ static int8_t assign_operand(struct pass *p, const struct x86_insn *i, unsigned 
 	if (!acc || !access_ok(p->t, i) || i->seg >= FS || i->addrsize != 8 || i->op == OP_CMPXCHG16B || is_bit_string(i) ||
 	    base == EREG_NONE || (index != EREG_NONE && is_slot_reg(index)))
 		return -1;
+	if (base == X86_RIP && is_fixed(p->t))
+		return -1;                /* cheap enough by itself */
 	if (base == X86_RIP)
 		disp += p->t->off[k] + i->len;
 	if (base == RSP)

@@ -73,13 +73,16 @@ struct jit_exit;
 struct verify;
 
 #define PAGE_NONE UINT64_MAX
+/* Kernel code in the lowest or highest 2 GiB is translated for the one address it
+ * runs at, all other code for wherever its page may be mapped. */
+#define BASE_ANY UINT64_C(1)
 /* Code near the end of a page that runs over it is translated in the context of
  * both pages: offsets in [WINDOW_LO, WINDOW_HI) can then be linked directly. */
 enum { WINDOW_LO = 4096 - 512, WINDOW_HI = 4096 + 512, OVERRUN_FROM = 4096 - 256, INSN_MAX = 15 };
 
 /* Where code is read from while it is translated. */
 struct code {
-	uint64_t page, page2;         /* as in struct jit_block */
+	uint64_t page, page2, base;   /* as in struct jit_block */
 	const uint8_t *bytes;         /* at offset lo */
 	unsigned lo, hi;              /* offsets of first bytes of instructions */
 	unsigned end;                 /* of the bytes there are */
@@ -88,26 +91,33 @@ struct code {
 struct jit_block {
 	struct jit_block *hash_next, *page_next[2];
 	uint64_t page, page2;         /* RAM addresses; page2: PAGE_NONE, or it runs over there */
+	uint64_t base;                /* guest RIP of `page`, or BASE_ANY */
 	uint32_t key;
 	uint16_t off;                 /* of its first byte from `page`, as all offsets */
 	uint16_t lo, hi;              /* bytes it depends on (looked-ahead ones too) */
-	bool dead;
+	bool dead, needs_flags;
 	const uint8_t *code_jump;     /* S0 = RIP, flags in HOT_FLAGS */
+	const uint8_t *code_slot;     /* HOT_RIPBASE is right, flags in HOT_FLAGS */
 	const uint8_t *code;          /* HOT_RIPBASE is right, flags in EFLAGS */
 	struct jit_exit *incoming;    /* linked exits that jump here */
 	uint32_t exits, nexits;       /* its own: vm->exits[] */
 	uint16_t count;               /* instructions */
 };
 
-/* A direct jump inside a page that may be linked to its target. */
+/* A direct jump that may be linked to its target: inside a page for good, out of
+ * the page (far: between blocks made for their address) while mappings stand. */
 struct jit_exit {
 	uint32_t block;
 	uint16_t target;              /* offset */
 	uint16_t key;                 /* of the block it goes to */
+	int32_t rip;                  /* far: the target, sign-extended */
+	bool far, listed;             /* listed: in vm->far */
+	bool flags_native;            /* far: flags are in EFLAGS, or in HOT_FLAGS */
 	struct jit_block *to;         /* linked, or NULL */
 	struct jit_exit *next;        /* of to->incoming */
 	uint8_t *patch;               /* rel32, writable view */
 	const uint8_t *stub;          /* where it goes unlinked */
+	const uint8_t *lookup;        /* far: where it goes if it cannot be linked */
 };
 
 /* An instruction that translated code may hand to the interpreter. */
@@ -116,6 +126,7 @@ struct jit_rec {
 	uint16_t off;
 	uint16_t key;
 	int16_t undo_rsp;             /* a branch: what it did to RSP, taken back */
+	uint32_t block;
 };
 
 /* Jump cache: RIP to code, direct-mapped by a product of the low 32 bits. */
@@ -140,6 +151,8 @@ struct jump_cache {
 struct jit_vcpu {
 	struct jump_cache *jc;        /* in use */
 	struct jump_cache *jcs[JC_COUNT];
+	struct jump_cache *recent[2]; /* in use, by privilege */
+	uint64_t far_version;         /* soft_mmu.far_version that the far links have answered to */
 	uint64_t clock;
 	struct jump_entry *empty;     /* JC_SIZE entries that never match */
 	uint32_t key;                 /* of the state when jc was chosen */
@@ -153,7 +166,7 @@ struct jit_vcpu {
 };
 
 enum jit_stub { STUB_ENTER, STUB_LEAVE, STUB_SLOW, STUB_END, STUB_EXIT, STUB_POLL, STUB_LOOKUP, STUB_LEAF, STUB_DEAD, STUB_JUMP,
-		STUB_LOAD_VEC, STUB_COUNT };
+		STUB_FAR, STUB_FAR_POLL, STUB_FAR_LOOKUP, STUB_LOAD_VEC, STUB_COUNT };
 
 enum { BLOCK_MAX = 64, REC_MAX = 1 << 20, EXIT_MAX = 1 << 20, BLOCKS_MAX = 1 << 19, HASH_BITS = 16 };
 
@@ -179,7 +192,9 @@ struct jit_vm {
 	struct jit_block *blocks;
 	struct jit_exit *exits;
 	struct jit_rec *recs;
-	uint32_t nblocks, nexits, nrecs;
+	uint32_t *far;                /* exits that are linked out of their page, or gave up */
+	uint32_t nblocks, nexits, nrecs, nfar;
+	uint64_t far_filter[64];      /* pages (bits 12..23 of the address) that far links go to */
 	uint64_t generation;          /* counts flushes of the whole cache */
 	_Atomic uint64_t drops;       /* counts dropped blocks */
 	bool avx;                     /* AVX state is kept in the host's registers too */
@@ -200,9 +215,12 @@ bool stubs_emit(struct jit_vm *vm, struct error *err);
 /* block.c; requires: vm->lock */
 /* Is there a block that runs over from this page to another at `off`? */
 bool block_overruns(struct jit_vm *vm, uint64_t page, unsigned off, uint32_t key);
-struct jit_block *block_find(struct jit_vm *vm, uint64_t page, uint64_t page2, unsigned off, uint32_t key);
+struct jit_block *block_find(struct jit_vm *vm, const struct code *c, unsigned off, uint32_t key);
 void block_add(struct jit_vm *vm, struct jit_block *b);
 void block_link(struct jit_vm *vm, struct jit_exit *x, struct jit_block *to);
+/* A far exit goes to its target directly; to NULL: looks it up each time. */
+void block_link_far(struct jit_vm *vm, struct jit_exit *x, struct jit_block *to);
+void blocks_unlink_far(struct jit_vm *vm);
 void blocks_drop(struct vcpu *v, struct jit_vm *vm, uint64_t gpa, size_t len);
 void blocks_flush(struct vcpu *v, struct jit_vm *vm);
 void blocks_free(struct jit_vm *vm);
@@ -222,6 +240,9 @@ struct jit_block *translate(struct vcpu *v, const struct code *code, unsigned of
 /* Does the block at `off` of a page run over the page's end? */
 bool code_overruns(const struct vcpu *v, const struct code *code, unsigned off, uint32_t key);
 
+/* To where the jump cache leads; S0 is the RIP, flags are in HOT_FLAGS. */
+void emit_lookup(struct emit *e, enum hot_word jc, uint32_t rec, const uint8_t *miss_stub);
+
 /* slow.c: called by stubs; each returns the code to go on with */
 const uint8_t *slow_insn(struct vcpu *v, uint64_t rec, const uint8_t *resume);
 const uint8_t *slow_end(struct vcpu *v, uint64_t rec, const uint8_t *unused);
@@ -229,6 +250,7 @@ const uint8_t *slow_exit(struct vcpu *v, uint64_t exit, const uint8_t *unused);
 const uint8_t *slow_poll(struct vcpu *v, uint64_t exit, const uint8_t *unused);
 const uint8_t *slow_lookup(struct vcpu *v, uint64_t rip, const uint8_t *rec);
 const uint8_t *slow_leaf(struct vcpu *v, uint64_t fn, const uint8_t *resume);
+const uint8_t *slow_far(struct vcpu *v, uint64_t exit, const uint8_t *unused);
 const uint8_t *slow_dead(struct vcpu *v, uint64_t rip, const uint8_t *unused);
 const uint8_t *slow_load_vec(struct vcpu *v, uint64_t unused, const uint8_t *resume);
 const uint8_t *slow_next(struct vcpu *v);        /* code for cpu.rip, or STUB_LEAVE */

@@ -95,12 +95,13 @@ static bool matches(const struct jump_cache *jc, const struct vcpu *v, uint32_t 
 static struct jump_cache *cache_find(struct vcpu *v, uint32_t key)
 {
 	struct jit_vcpu *j = jit_of(v);
-	struct jump_cache *victim = j->jcs[0];
+	struct jump_cache *victim = NULL;
 
 	for (unsigned i = 0; i < JC_COUNT; i++) {
 		if (matches(j->jcs[i], v, key))
 			return j->jcs[i];
-		if (j->jcs[i]->used < victim->used)
+		if (j->jcs[i] != j->recent[0] && j->jcs[i] != j->recent[1] &&
+		    (!victim || j->jcs[i]->used < victim->used))
 			victim = j->jcs[i];
 	}
 	cache_clear(victim);
@@ -116,16 +117,32 @@ static bool is_stale(const struct jump_cache *jc, const struct soft_mmu *mmu)
 	       (jc->nonglobal && (jc->space != mmu->space || jc->space_version != mmu->space->code_version));
 }
 
+/* Far links hold, as entries of a TLB do, until this vCPU flushes their mappings. */
+static void forget_far(struct vcpu *v)
+{
+	struct jit_vm *vm = jit_vm(v);
+
+	jit_lock(v);
+	stat_inc(v, far_flushes);
+	blocks_unlink_far(vm);
+	jit_of(v)->far_version = v->mmu->far_version;
+	jit_unlock(v);
+}
+
 void jump_select(struct vcpu *v)
 {
 	struct jit_vcpu *j = jit_of(v);
 	uint32_t key = mode_key(v);
+	struct jump_cache **recent = &j->recent[v->cpu.cpl == 3];
 
 	j->key = key;
-	if (!matches(j->jc, v, key)) {
-		j->jc = cache_find(v, key);
-		j->jc->used = ++j->clock;
+	if (unlikely(!matches(*recent, v, key))) {
+		*recent = cache_find(v, key);
+		(*recent)->used = ++j->clock;
 	}
+	j->jc = *recent;
+	if (unlikely(j->far_version != v->mmu->far_version))
+		forget_far(v);
 	if (unlikely(is_stale(j->jc, v->mmu))) {
 		stat_inc(v, jc_flushes);
 		cache_clear(j->jc);
@@ -207,7 +224,8 @@ bool jump_create(struct vcpu *v, struct error *err)
 		return error_set(err, errno, "cannot allocate jump caches for vCPU %u", v->index);
 	for (unsigned i = 0; i < JC_SIZE; i++)
 		j->empty[i] = no_jump;
-	j->jc = j->jcs[0];
+	j->jc = j->recent[0] = j->recent[1] = j->jcs[0];
+	v->mmu->far_filter = jit_vm(v)->far_filter;
 	return true;
 }
 

@@ -58,6 +58,15 @@ static const struct x86_insn *decoded(struct vcpu *v, uint32_t rec)
 	return &j->decoded[slot].insn;
 }
 
+/* Code that was made for its address does not keep HOT_RIPBASE. */
+static uint64_t rip_base(struct vcpu *v, uint32_t block)
+{
+	uint64_t base = jit_vm(v)->blocks[block].base;
+	if (base != BASE_ANY)
+		v->hot[HOT_RIPBASE] = base;
+	return v->hot[HOT_RIPBASE];
+}
+
 static uint64_t changes(const struct jit_vm *vm)
 {
 	return atomic_load_explicit(&vm->drops, memory_order_relaxed) + vm->generation;
@@ -70,7 +79,7 @@ static bool run_rec(struct vcpu *v, uint32_t rec)
 	uint64_t before = changes(vm), next;
 	const struct x86_insn *insn = decoded(v, rec);
 
-	v->cpu.rip = wrap_rip(v, v->hot[HOT_RIPBASE] + vm->recs[rec].off);
+	v->cpu.rip = wrap_rip(v, rip_base(v, vm->recs[rec].block) + vm->recs[rec].off);
 	next = wrap_rip(v, v->cpu.rip + insn->len);
 	flags_in(v);
 	if (unlikely(insn->op == OP_COUNT)) {
@@ -148,7 +157,7 @@ static struct jit_block *translate_or_flush(struct vcpu *v, const struct code *c
 static struct jit_block *block_in_page(struct vcpu *v, struct code *c, const uint8_t *host, unsigned off,
 				       uint32_t key)
 {
-	struct jit_block *b = block_find(jit_vm(v), c->page, PAGE_NONE, off, key);
+	struct jit_block *b = block_find(jit_vm(v), c, off, key);
 	if (b)
 		return b;
 	flag_code(v, host);
@@ -156,13 +165,14 @@ static struct jit_block *block_in_page(struct vcpu *v, struct code *c, const uin
 }
 
 /* In the context of two pages. */
-static struct jit_block *block_in_two(struct vcpu *v, uint64_t page, uint64_t page2, const uint8_t *host,
+static struct jit_block *block_in_two(struct vcpu *v, const struct code *first, uint64_t page2,
 				      const uint8_t *host2, unsigned off, uint32_t key)
 {
 	uint8_t bytes[WINDOW_HI - WINDOW_LO + INSN_MAX];
-	struct code c = { .page = page, .page2 = page2, .bytes = bytes, .lo = WINDOW_LO, .hi = WINDOW_HI,
-			  .end = WINDOW_HI + INSN_MAX };
-	struct jit_block *b = block_find(jit_vm(v), page, page2, off, key);
+	struct code c = { .page = first->page, .page2 = page2, .base = first->base, .bytes = bytes,
+			  .lo = WINDOW_LO, .hi = WINDOW_HI, .end = WINDOW_HI + INSN_MAX };
+	const uint8_t *host = first->bytes;
+	struct jit_block *b = block_find(jit_vm(v), &c, off, key);
 
 	if (b)
 		return b;
@@ -171,6 +181,13 @@ static struct jit_block *block_in_two(struct vcpu *v, uint64_t page, uint64_t pa
 	memcpy(bytes, host + WINDOW_LO, PAGE_SIZE - WINDOW_LO);
 	memcpy(bytes + PAGE_SIZE - WINDOW_LO, host2, WINDOW_HI - PAGE_SIZE + INSN_MAX);
 	return translate_or_flush(v, &c, off, key);
+}
+
+/* What a block for this place is made for: its address, where constants can hold it. */
+static uint64_t block_base(uint32_t key, uint64_t base)
+{
+	int64_t at = (int64_t)base;
+	return key & KEY_KERNEL && at >= INT32_MIN && at <= INT32_MAX - 4 * (int64_t)PAGE_SIZE ? base : BASE_ANY;
 }
 
 static uint64_t code_linear(struct vcpu *v, uint64_t rip)
@@ -187,7 +204,7 @@ static bool overruns(struct vcpu *v, const struct code *c, unsigned off)
 	uint32_t key = jit_of(v)->key;
 
 	jit_lock(v);
-	bool known = block_find(vm, c->page, PAGE_NONE, off, key), over = block_overruns(vm, c->page, off, key);
+	bool known = block_find(vm, c, off, key), over = block_overruns(vm, c->page, off, key);
 	jit_unlock(v);
 	return over || (!known && code_overruns(v, c, off, key));
 }
@@ -206,13 +223,14 @@ static struct jit_block *find_block(struct vcpu *v, uint64_t rip)
 	host = code_page(v, lin, &page);
 	if (!host)
 		return NULL;
-	struct code c = { .page = page, .page2 = PAGE_NONE, .bytes = host, .hi = PAGE_SIZE, .end = PAGE_SIZE };
+	struct code c = { .page = page, .page2 = PAGE_NONE, .base = block_base(jit_of(v)->key, rip - off),
+			  .bytes = host, .hi = PAGE_SIZE, .end = PAGE_SIZE };
 	bool over = off >= OVERRUN_FROM && overruns(v, &c, off);
 	if (over && !(host2 = code_page(v, code_linear(v, rip + (PAGE_SIZE - off)), &page2)))
 		return NULL;
 	jit_lock(v);
 	stat_inc(v, finds);
-	b = over ? block_in_two(v, page, page2, host, host2, off, jit_of(v)->key)
+	b = over ? block_in_two(v, &c, page2, host2, off, jit_of(v)->key)
 		 : block_in_page(v, &c, host, off, jit_of(v)->key);
 	if (b)
 		jump_put(v, rip, lin, b->code_jump);
@@ -264,9 +282,10 @@ static struct jit_block *find_linked(struct vcpu *v, const struct jit_block *fro
 		host2 = code_page(v, code_linear(v, v->hot[HOT_RIPBASE] + PAGE_SIZE), &page2);
 	if (!host || page != from->page || page2 != from->page2 || jit_of(v)->key != (from->key & ~(uint32_t)KEY_ALONE))
 		return NULL;
-	struct code c = { .page = page, .page2 = PAGE_NONE, .bytes = host, .hi = PAGE_SIZE, .end = PAGE_SIZE };
+	struct code c = { .page = page, .page2 = PAGE_NONE, .base = from->base, .bytes = host, .hi = PAGE_SIZE,
+			  .end = PAGE_SIZE };
 	jit_lock(v);
-	b = host2 ? block_in_two(v, page, page2, host, host2, target, key)
+	b = host2 ? block_in_two(v, &c, page2, host2, target, key)
 		  : block_in_page(v, &c, host, target, key);
 	jit_unlock(v);
 	return b;
@@ -281,7 +300,7 @@ const uint8_t *slow_exit(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 
 	stat_inc(v, exits);
 	flags_in(v);
-	v->cpu.rip = wrap_rip(v, v->hot[HOT_RIPBASE] + x->target);
+	v->cpu.rip = wrap_rip(v, rip_base(v, x->block) + x->target);
 	if (!v->requests && !jit_of(v)->one_block)
 		b = find_linked(v, &vm->blocks[x->block], x->target, x->key);
 	if (!b)
@@ -298,12 +317,53 @@ const uint8_t *slow_exit(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 	return vm->stub[STUB_JUMP];
 }
 
+/* Do all mappings stand that a far link to this block rests on? requires: vm->lock */
+static bool far_allowed(struct vcpu *v, const struct jit_block *from, const struct jit_block *to)
+{
+	uint64_t *filter = jit_vm(v)->far_filter, page = to->base >> 12;
+
+	if (to->base == BASE_ANY || !(to->base >> 63) || to->key != (from->key & ~(uint32_t)KEY_ALONE))
+		return false;
+	/* seen by vCPUs that flush from now on, before the page tables are read */
+	__atomic_fetch_or(&filter[page % 4096 / 64], BIT(page % 64), __ATOMIC_SEQ_CST);
+	__atomic_fetch_or(&filter[(page + 1) % 4096 / 64], BIT((page + 1) % 64), __ATOMIC_SEQ_CST);
+	return mmu_code_is_global(v, to->base, to->page) &&
+	       (to->page2 == PAGE_NONE || mmu_code_is_global(v, to->base + PAGE_SIZE, to->page2));
+}
+
+/* A jump out of its page, between blocks that were made for their addresses. */
+const uint8_t *slow_far(struct vcpu *v, uint64_t exit, const uint8_t *unused)
+{
+	struct jit_vm *vm = jit_vm(v);
+	struct jit_exit *x = &vm->exits[exit];
+	uint64_t before = changes(vm);
+	struct jit_block *b;
+
+	stat_inc(v, exits);
+	flags_in(v);
+	v->cpu.rip = (uint64_t)(int64_t)x->rip;
+	if (v->requests || jit_of(v)->one_block || !(b = find_block(v, v->cpu.rip)))
+		return slow_next(v);
+	jit_lock(v);
+	bool same = changes(vm) == before && jit_of(v)->far_version == v->mmu->far_version;
+	if (same)
+		block_link_far(vm, x, far_allowed(v, &vm->blocks[x->block], b) ? b : NULL);
+	jit_unlock(v);
+	if (!same)
+		return slow_next(v);
+	stat_inc(v, links);
+	v->hot[HOT_TMP] = (uintptr_t)b->code_jump;
+	return vm->stub[STUB_JUMP];
+}
+
 /* A loop has seen HOT_POLL. */
 const uint8_t *slow_poll(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 {
+	const struct jit_exit *x = &jit_vm(v)->exits[exit];
+
 	stat_inc(v, polls);
 	flags_in(v);
-	v->cpu.rip = wrap_rip(v, v->hot[HOT_RIPBASE] + jit_vm(v)->exits[exit].target);
+	v->cpu.rip = x->far ? (uint64_t)(int64_t)x->rip : wrap_rip(v, rip_base(v, x->block) + x->target);
 	return slow_next(v);
 }
 

@@ -170,6 +170,9 @@ bool stubs_emit(struct jit_vm *vm, struct error *err)
 	begin(vm, &e, STUB_LOOKUP), call_c(&e, slow_lookup, vm->avx);
 	begin(vm, &e, STUB_LEAF), call_c(&e, slow_leaf, vm->avx);
 	begin(vm, &e, STUB_DEAD), call_c(&e, slow_dead, vm->avx);
+	begin(vm, &e, STUB_FAR), call_c(&e, slow_far, vm->avx);
+	begin(vm, &e, STUB_FAR_POLL), call_c(&e, slow_poll, vm->avx);
+	begin(vm, &e, STUB_FAR_LOOKUP), emit_lookup(&e, HOT_JC_KERNEL, 0, vm->stub[STUB_LOOKUP]);
 	begin(vm, &e, STUB_JUMP);
 	emit_load(&e, 8, S0, EGS(OFF_CPU(rip)));
 	emit_jmp_mem(&e, GS_HOT(HOT_TMP));

@@ -40,8 +40,12 @@ static struct slow_path *push_return(struct trans *t, const struct x86_insn *i)
 	struct emem mem;
 	struct slow_path *slow = stack_check(t, RSP, -(int)t->size, t->size, ACC_WRITE, &mem);
 
-	trans_rip(t, S1, t->off[t->cur] + i->len);
-	emit_store(e, t->size, mem, S1);
+	if (is_fixed(t)) {
+		emit_store_imm32(e, 8, mem, (int32_t)(t->b->base + t->off[t->cur] + i->len));
+	} else {
+		trans_rip(t, S1, t->off[t->cur] + i->len);
+		emit_store(e, t->size, mem, S1);
+	}
 	emit_lea(e, t->size, RSP, EMEM(RSP, -(int)t->size));
 	return slow;
 }

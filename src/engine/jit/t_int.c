@@ -122,11 +122,13 @@ bool t_lea(struct trans *t, const struct x86_insn *i)
 	if (i->addrsize == 2 || (t->size == 4 && i->opsize == 8))
 		return false;
 	if (i->base == X86_RIP) {
-		int64_t disp = i->disp + t->off[t->cur] + i->len;
+		int64_t disp = i->disp + t->off[t->cur] + i->len + (is_fixed(t) ? (int64_t)t->b->base : 0);
 		if (disp != (int32_t)disp)
 			return false;
-		emit_load(e, 8, S0, EGS(OFF_HOT(HOT_RIPBASE)));
-		m.base = S0;
+		if (!is_fixed(t)) {
+			emit_load(e, 8, S0, EGS(OFF_HOT(HOT_RIPBASE)));
+			m.base = S0;
+		}
 		m.disp = (int32_t)disp;
 	} else if (i->base != X86_NO_REG) {
 		m.base = (uint8_t)use_reg(t, i->base, S0);

@@ -26,6 +26,7 @@ struct exit_path {
 	bool poll;
 	bool alone;                   /* a failed group check: `from` jumps here for good */
 	bool restore_flags;
+	bool far, save_flags;         /* out of the page; flags are in EFLAGS */
 };
 
 /* Accesses that share one check; see group.c. */
@@ -68,6 +69,8 @@ struct trans {
 };
 
 static inline unsigned live_after(const struct trans *t) { return t->live[t->cur + 1]; }
+/* Made for the address it runs at: RIP is a constant. */
+static inline bool is_fixed(const struct trans *t) { return t->b->base != BASE_ANY; }
 static inline bool is_slot_reg(unsigned reg) { return reg == S0 || reg == S1; }
 
 /* translate.c */

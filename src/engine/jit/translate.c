@@ -61,6 +61,7 @@ uint32_t trans_rec(struct trans *t)
 	r->off = t->off[t->cur];
 	r->key = (uint16_t)t->key;
 	r->undo_rsp = 0;
+	r->block = (uint32_t)(t->b - vm->blocks);
 	return t->e.full ? 0 : vm->nrecs++;
 }
 
@@ -195,7 +196,7 @@ void trans_alone(struct trans *t, uint8_t *from)
 }
 
 /* Leave a loop if asked to; keeps flags that live at its head. */
-static void emit_poll(struct trans *t, int64_t target, unsigned live)
+static struct exit_path *emit_poll(struct trans *t, int64_t target, unsigned live)
 {
 	struct emit *e = &t->e;
 	struct exit_path *p = new_exit(t, target);
@@ -204,7 +205,7 @@ static void emit_poll(struct trans *t, int64_t target, unsigned live)
 	if (!live) {
 		emit_alu_mem_imm(e, 4, ALU_CMP, EGS(OFF_HOT(HOT_POLL)), 0);
 		p->from = emit_jcc(e, CC_NE);
-		return;
+		return p;
 	}
 	emit_mov(e, 8, S0, RCX);
 	emit_load(e, 4, RCX, EGS(OFF_HOT(HOT_POLL)));
@@ -213,30 +214,38 @@ static void emit_poll(struct trans *t, int64_t target, unsigned live)
 	emit_mov(e, 8, RCX, S0);
 	p->from = emit_jmp(e);
 	emit_mov(e, 8, RCX, S0);
+	return p;
 }
 
-/* S0 is the RIP to go to. Uses S1. */
-void trans_lookup(struct trans *t, uint32_t rec)
+void emit_lookup(struct emit *e, enum hot_word jc, uint32_t rec, const uint8_t *miss_stub)
 {
-	struct emit *e = &t->e;
-
-	flags_to_slot(t);
 	emit_rr(e, 4, 0, 0x69, S1, S0);              /* imul S1d, S0d, JC_FACTOR */
 	emit32(e, JC_FACTOR);
 	emit_shift_imm(e, 4, SHIFT_SHR, S1, JC_SHIFT);
 	emit_alu_imm(e, 4, ALU_AND, S1, JC_MASK);
-	emit_alu_load(e, 8, ALU_ADD, S1, EGS(OFF_HOT(jc_word(t->key))));
+	emit_alu_load(e, 8, ALU_ADD, S1, EGS(OFF_HOT(jc)));
 	emit_alu_load(e, 8, ALU_CMP, S0, EMEM(S1, offsetof(struct jump_entry, rip)));
 	uint8_t *miss = emit_jcc(e, CC_NE);
 	emit_jmp_mem(e, EMEM(S1, offsetof(struct jump_entry, code)));
 	emit_bind(e, miss);
 	emit_mov_imm(e, S1, rec);
-	emit_jmp_to(e, t->vm->stub[STUB_LOOKUP]);
+	emit_jmp_to(e, miss_stub);
+}
+
+/* Uses S1. */
+void trans_lookup(struct trans *t, uint32_t rec)
+{
+	flags_to_slot(t);
+	emit_lookup(&t->e, jc_word(t->key), rec, t->vm->stub[STUB_LOOKUP]);
 }
 
 /* RIP of a page offset into a register. */
 void trans_rip(struct trans *t, unsigned reg, int64_t off)
 {
+	if (is_fixed(t)) {
+		emit_mov_imm(&t->e, reg, t->b->base + (uint64_t)off);
+		return;
+	}
 	emit_load(&t->e, 8, reg, EGS(OFF_HOT(HOT_RIPBASE)));
 	emit_lea(&t->e, t->size == 8 ? 8 : 4, reg, EMEM(reg, off));
 }
@@ -253,10 +262,51 @@ static bool in_reach(const struct trans *t, int64_t target)
 	       !code_overruns(t->v, c, (unsigned)target, t->key);
 }
 
+/* Out of the page, to a constant address? */
+static bool is_far(const struct trans *t, int64_t target)
+{
+	int64_t rip = (int64_t)t->b->base + target;
+
+	return is_fixed(t) && rip == (int32_t)rip;
+}
+
+static struct exit_path *far_exit(struct trans *t, int64_t target)
+{
+	struct exit_path *p = new_exit(t, target);
+	struct jit_exit *x = &t->vm->exits[p->exit];
+
+	p->far = true;
+	p->save_flags = x->flags_native = t->flags == FLAGS_NATIVE;
+	x->far = true;
+	x->rip = (int32_t)((int64_t)t->b->base + target);
+	return p;
+}
+
+static void goto_far(struct trans *t, int64_t target)
+{
+	struct exit_path *p;
+
+	if (target <= t->off[t->cur]) {
+		p = emit_poll(t, target, t->flags == FLAGS_NATIVE ? FL_STATUS : 0);
+		p->far = true;
+		p->save_flags = t->flags == FLAGS_NATIVE;
+		t->vm->exits[p->exit].far = true;
+		t->vm->exits[p->exit].rip = (int32_t)((int64_t)t->b->base + target);
+	}
+	p = far_exit(t, target);
+	emit_align_patch(&t->e, 1);
+	p->from = emit_jmp(&t->e);
+	t->vm->exits[p->exit].patch = p->from;
+}
+
 void trans_goto(struct trans *t, int64_t target)
 {
 	struct emit *e = &t->e;
 
+	if (!in_reach(t, target) && is_far(t, target)) {
+		goto_far(t, target);
+		return;
+	}
 	if (!in_reach(t, target)) {
 		flags_to_slot(t);
 		trans_rip(t, S0, target);
@@ -280,8 +330,9 @@ void trans_goto_if(struct trans *t, unsigned cc, int64_t target)
 	struct emit *e = &t->e;
 	enum flags_at flags = t->flags;
 
-	if (in_reach(t, target) && target > t->off[t->cur]) {
-		struct exit_path *p = new_exit(t, target);
+	bool near = in_reach(t, target);
+	if ((near || is_far(t, target)) && target > t->off[t->cur]) {
+		struct exit_path *p = near ? new_exit(t, target) : far_exit(t, target);
 		emit_align_patch(e, 2);
 		p->from = emit_jcc(e, cc);
 		t->vm->exits[p->exit].patch = p->from;
@@ -323,8 +374,14 @@ static void emit_head(struct trans *t)
 	while ((uintptr_t)e->p % 16)
 		emit8(e, 0xcc);
 	t->b->code_jump = emit_here(e);
-	emit_lea(e, t->size == 8 ? 8 : 4, S0, EMEM(S0, -(int)t->off[0]));
-	emit_store(e, 8, EGS(OFF_HOT(HOT_RIPBASE)), S0);
+	/* what retire_entry() overwrites is one instruction: nobody is inside */
+	emit_bytes(e, "\x0f\x1f\x84\0\0\0\0\0", 8);
+	if (!is_fixed(t)) {
+		emit_lea(e, t->size == 8 ? 8 : 4, S0, EMEM(S0, -(int)t->off[0]));
+		emit_store(e, 8, EGS(OFF_HOT(HOT_RIPBASE)), S0);
+	}
+	t->b->code_slot = emit_here(e);
+	t->b->needs_flags = t->live[0];
 	if (t->live[0])
 		restore_flags(e);
 	t->b->code = emit_here(e);
@@ -368,8 +425,21 @@ static void emit_exit(struct trans *t, struct exit_path *p)
 	}
 	t->vm->exits[p->exit].stub = emit_here(e);
 	emit_bind(e, p->from);
+	if (p->save_flags)
+		save_flags(e);
 	emit_mov_imm(e, S0, p->exit);
-	emit_jmp_to(e, t->vm->stub[p->poll ? STUB_POLL : STUB_EXIT]);
+	if (!p->far) {
+		emit_jmp_to(e, t->vm->stub[p->poll ? STUB_POLL : STUB_EXIT]);
+		return;
+	}
+	emit_jmp_to(e, t->vm->stub[p->poll ? STUB_FAR_POLL : STUB_FAR]);
+	if (p->poll)
+		return;
+	t->vm->exits[p->exit].lookup = emit_here(e);
+	if (p->save_flags)
+		save_flags(e);
+	emit_mov_imm(e, S0, (uint64_t)(int64_t)t->vm->exits[p->exit].rip);
+	emit_jmp_to(e, t->vm->stub[STUB_FAR_LOOKUP]);
 }
 
 /* For the record of what cannot be decoded: UD2, or 15 prefixes (#GP). */
@@ -465,7 +535,8 @@ struct jit_block *translate(struct vcpu *v, const struct code *code, unsigned of
 		return NULL;
 	memset(&t, 0, offsetof(struct trans, slow));
 	struct jit_block *b = &vm->blocks[vm->nblocks];
-	*b = (struct jit_block) { .page = code->page, .page2 = code->page2, .off = (uint16_t)off, .key = key,
+	*b = (struct jit_block) { .page = code->page, .page2 = code->page2, .base = code->base,
+				  .off = (uint16_t)off, .key = key,
 				  .exits = vm->nexits };
 	t.e = (struct emit) { .p = p, .end = p + BLOCK_ROOM, .rx = vm->rx - vm->rw };
 	t.v = v;

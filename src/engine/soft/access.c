@@ -308,6 +308,13 @@ uint8_t *mmu_page_pointer(struct vcpu *v, uint64_t lin, enum mmu_access acc, uns
 	return entry_host(e, lin);
 }
 
+bool mmu_code_is_global(struct vcpu *v, uint64_t lin, uint64_t gpa)
+{
+	struct mapping m;
+	return walk_page(v, lin, MMU_EXEC, MMU_SUPER, false, &m) < 0 && m.global &&
+	       mapping_allows(v, &m, MMU_EXEC, MMU_SUPER) && (m.gpa & ~PAGE_MASK) == gpa;
+}
+
 uint64_t mmu_translate(struct vcpu *v, uint64_t lin, enum mmu_access acc, unsigned mode)
 {
 	const struct mmu_ram *ram;

@@ -109,6 +109,10 @@ struct soft_mmu {
 	 * its bit (bits 12..23 of the linear address) is set in the filter. */
 	uint64_t code_version;
 	uint64_t code_filter[64];
+	/* The same for links that the engine's vCPUs share, to global pages in the upper
+	 * half, with a filter that belongs to the engine. NULL: there are none. */
+	uint64_t far_version;
+	const uint64_t *far_filter;
 	struct mmu_ram ram[2];
 	unsigned ram_next;
 	uint64_t generation;                 /* of the memory's view when ram[] was filled */
@@ -140,6 +144,8 @@ void *mmu_rmw_pointer(struct vcpu *v, uint64_t lin, unsigned size, unsigned mode
 /* Host pointer to lin if loads (stores) anywhere in its page need no help, else
  * NULL. May fault. For string instructions and the like. */
 uint8_t *mmu_page_pointer(struct vcpu *v, uint64_t lin, enum mmu_access acc, unsigned mode);
+/* Does this page of code lie at gpa by a global mapping, as memory has it now? */
+bool mmu_code_is_global(struct vcpu *v, uint64_t lin, uint64_t gpa);
 /* Code fetch: copies up to n bytes from lin within one page; returns how many;
  * *gpa is that of the first byte. May fault as an instruction fetch. */
 unsigned mmu_fetch(struct vcpu *v, uint64_t lin, void *buf, unsigned n, uint64_t *gpa);

@@ -179,6 +179,12 @@ static void code_changed(struct soft_mmu *mmu)
 	memset(mmu->code_filter, 0, sizeof(mmu->code_filter));
 }
 
+static void region_changed(struct soft_mmu *mmu, uint64_t lin)
+{
+	code_changed(mmu);
+	mmu->far_version += lin >> 63;
+}
+
 static void space_drop_page(struct tlb_space *s, uint64_t lin)
 {
 	for (unsigned mode = 0; mode < 2 * MMU_MODES; mode++) {
@@ -188,18 +194,29 @@ static void space_drop_page(struct tlb_space *s, uint64_t lin)
 	}
 }
 
+/* Another vCPU that links notes the page before it looks at the page tables. */
+static void far_changed(struct soft_mmu *mmu, uint64_t lin)
+{
+	if (!mmu->far_filter || !(lin >> 63))
+		return;
+	atomic_thread_fence(memory_order_seq_cst);
+	if (is_set(mmu->far_filter, lin >> 12 & 4095))
+		mmu->far_version++;
+}
+
 void mmu_flush_page(struct vcpu *v, uint64_t lin)
 {
 	uint64_t page = lin >> 12 & 4095;
+	far_changed(v->mmu, lin);
 	if (is_set(v->mmu->code_filter, (unsigned)page))
 		code_changed(v->mmu);
 	v->mmu->flushes++;
 	for (unsigned i = 0; i < MMU_SPACES && v->mmu->spaces[i]; i++) {
 		struct tlb_space *s = v->mmu->spaces[i];
 		if (is_set(s->huge, huge_hash(lin)))
-			code_changed(v->mmu), space_drop_region(s, lin, 30);
+			region_changed(v->mmu, lin), space_drop_region(s, lin, 30);
 		else if (is_set(s->large, large_hash(lin)))
-			code_changed(v->mmu), space_drop_region(s, lin, 22);
+			region_changed(v->mmu, lin), space_drop_region(s, lin, 22);
 		else
 			space_drop_page(s, lin);
 	}
@@ -211,6 +228,7 @@ void mmu_flush_all(struct vcpu *v)
 	struct soft_mmu *mmu = v->mmu;
 	mmu->flushes++;
 	code_changed(mmu);
+	mmu->far_version++;
 	for (unsigned i = 0; i < MMU_SPACES && mmu->spaces[i]; i++) {
 		struct tlb_space *s = mmu->spaces[i];
 		space_flush(s, 0);
