@@ -40,6 +40,8 @@ struct engine_ops {
 	const char *name;
 	/* Usable here? If not: which step failed and what fixes it. */
 	bool (*probe)(struct error *err);
+	/* Can it run this CPU model here? If not: what is missing. */
+	bool (*model_ok)(const struct x86_model *m, struct error *err);
 	bool (*vm_create)(struct machine *m, struct error *err);
 	void (*vm_destroy)(struct machine *m);
 	/* On the vCPU's own thread, before run. */

@@ -56,7 +56,8 @@ static bool resolve_cpu(struct definition *d, struct error *err)
 	if (d->cpu)
 		return x86_model_find(d->cpu, err) != NULL;
 	const struct x86_model *best = x86_model_find("abyme-v3.1", NULL);
-	d->cpu = xstrdup(best && x86_model_host_ok(best, NULL) ? "abyme-v3.1" : "abyme-v2.1");
+	const struct engine_ops *e = engine_find(d->engine, strcspn(d->engine, ","));
+	d->cpu = xstrdup(best && e && e->model_ok(best, NULL) ? "abyme-v3.1" : "abyme-v2.1");
 	return true;
 }
 

@@ -302,7 +302,7 @@ static bool open_kvm(struct machine_config *c, struct error *err)
 	if (strcmp(c->engine, "kvm"))
 		return true;
 	c->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	return c->kvm_fd >= 0 || error_set(err, errno, "cannot open /dev/kvm; see abyme doctor");
+	return c->kvm_fd >= 0 || error_set(err, errno, "cannot open /dev/kvm (abyme doctor tells more)");
 }
 
 bool opened_make(struct opened *o, const struct instance *i, const struct definition *d,

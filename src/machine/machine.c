@@ -91,7 +91,7 @@ static bool build(struct machine *m, struct error *err)
 	const struct machine_config *c = m->config;
 	if (!(m->model = x86_model_find(c->cpu, err)) ||
 	    !(m->engine = engine_find(c->engine, err)) ||
-	    (m->engine != &engine_kvm && !x86_model_host_ok(m->model, err)) ||
+	    (m->engine != &engine_kvm && !m->engine->model_ok(m->model, err)) ||   /* kvm: vm_create */
 	    !(m->loop = loop_new(err)) ||
 	    !(m->clock = clock_new(m->loop, err)) ||
 	    !add_memory(m, err))

@@ -144,6 +144,7 @@ static void interp_stats(struct machine *m, void (*put)(void *, const char *, ui
 const struct engine_ops engine_interp = {
 	.name = "interp",
 	.probe = interp_probe,
+	.model_ok = x86_model_host_ok,
 	.vm_create = interp_vm_create,
 	.vm_destroy = interp_vm_destroy,
 	.vcpu_create = interp_vcpu_create,

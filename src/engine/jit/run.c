@@ -277,6 +277,7 @@ static void jit_state_set(struct vcpu *v)
 const struct engine_ops engine_jit = {
 	.name = "jit",
 	.probe = jit_probe,
+	.model_ok = x86_model_host_ok,
 	.vm_create = jit_vm_create,
 	.vm_destroy = jit_vm_destroy,
 	.vcpu_create = jit_vcpu_create,

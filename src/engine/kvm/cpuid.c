@@ -41,12 +41,12 @@ static bool supported(const struct kvm_cpuid2 *c, enum x86_feature f)
 	return false;
 }
 
-bool kvm_model_ok(struct kvm_vm *k, const struct x86_model *m, struct error *err)
+bool kvm_model_ok(int dev, const struct x86_model *m, struct error *err)
 {
 	auto_free struct kvm_cpuid2 *c = xcalloc(1, sizeof(*c) + ENTRIES_MAX * sizeof(c->entries[0]));
 	char missing[200] = "";
 	c->nent = ENTRIES_MAX;
-	if (kvm_ioctl(k->dev, KVM_GET_SUPPORTED_CPUID, c))
+	if (kvm_ioctl(dev, KVM_GET_SUPPORTED_CPUID, c))
 		return error_set(err, errno, "KVM does not list its CPU features");
 	for (unsigned f = 0; f < FEAT_COUNT; f++)
 		if (x86_has(m, f) && !ours(f) && !supported(c, f)) {
@@ -55,6 +55,12 @@ bool kvm_model_ok(struct kvm_vm *k, const struct x86_model *m, struct error *err
 		}
 	return !missing[0] || error_set(err, 0, "this host's KVM lacks what CPU model %s promises:%s; "
 					"use --cpu abyme-v2.1 or --engine jit", m->name, missing);
+}
+
+bool kvm_model_fits(const struct x86_model *m, struct error *err)
+{
+	auto_close int dev = kvm_open_device(err);
+	return dev >= 0 && kvm_model_ok(dev, m, err);
 }
 
 static void adjust(const struct kvm_vm *k, struct kvm_cpuid_entry2 *e)

@@ -67,7 +67,7 @@ static bool kvm_vm_create(struct machine *m, struct error *err)
 	pthread_mutex_init(&k->lock, NULL);
 	/* The jailed process has it from its keeper. */
 	k->dev = m->config->kvm_fd >= 0 ? fcntl(m->config->kvm_fd, F_DUPFD_CLOEXEC, 3) : kvm_open_device(err);
-	if (k->dev < 0 || !check_caps(k, err) || !kvm_model_ok(k, m->model, err))
+	if (k->dev < 0 || !check_caps(k, err) || !kvm_model_ok(k->dev, m->model, err))
 		return false;
 	if ((k->fd = ioctl(k->dev, KVM_CREATE_VM, 0)) < 0)
 		return error_set(err, errno, "KVM cannot create a machine");
@@ -181,6 +181,7 @@ static void kvm_stats(struct machine *m, void (*put)(void *, const char *, uint6
 const struct engine_ops engine_kvm = {
 	.name = "kvm",
 	.probe = kvm_probe,
+	.model_ok = kvm_model_fits,
 	.vm_create = kvm_vm_create,
 	.vm_destroy = kvm_vm_destroy,
 	.vcpu_create = kvm_vcpu_create,

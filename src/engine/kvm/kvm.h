@@ -59,7 +59,8 @@ void kvm_interrupt(struct machine *m, uint64_t addr, uint32_t data);
 void kvm_route(struct machine *m, unsigned pin, uint64_t addr, uint32_t data, bool masked);
 /* kvm/cpuid.c */
 bool kvm_set_cpuid(struct vcpu *v, struct error *err);
-bool kvm_model_ok(struct kvm_vm *k, const struct x86_model *m, struct error *err);
+bool kvm_model_ok(int dev, const struct x86_model *m, struct error *err);
+bool kvm_model_fits(const struct x86_model *m, struct error *err);
 /* kvm/run.c */
 enum vcpu_exit kvm_run_vcpu(struct vcpu *v);
 /* kvm/time.c */

@@ -7,8 +7,10 @@
  */
 #include "engine/kvm/kvm.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -74,20 +76,63 @@ int kvm_ioctl(int fd, unsigned long request, void *arg)
 	return r;
 }
 
-int kvm_open_device(struct error *err)
+/* What CPUID says here: SDM 2A CPUID.1:ECX.5, APM 3 E.4.1 8000_0001:ECX.2 */
+static const char *cpu_offers(void)
+{
+	uint32_t a, b, c = 0, d;
+	__cpuid(0x80000000, a, b, c, d);
+	if (a >= 0x80000001) {
+		__cpuid(0x80000001, a, b, c, d);
+		if (c & 4)
+			return "kvm_amd";
+	}
+	__cpuid(1, a, b, c, d);
+	if (c & 0x20)
+		return "kvm_intel";
+	return NULL;
+}
+
+static bool in_a_vm(void)
+{
+	uint32_t a, b, c, d;
+	__cpuid(1, a, b, c, d);
+	return c >> 31;
+}
+
+static int absent(struct error *err)
+{
+	if (cpu_offers())
+		return error_minus(err, 0, "/dev/kvm is absent: the kernel has no KVM loaded; as root: modprobe %s "
+				   "(in a container: pass the device in)", cpu_offers());
+	return error_minus(err, 0, "/dev/kvm is absent: this CPU shows no VT-x or AMD-V%s", in_a_vm() ?
+			   " (this is itself a virtual machine: its host would have to allow nested virtualization)" :
+			   " (or the firmware has turned it off)");
+}
+
+static int not_permitted(struct error *err)
 {
 	struct stat st;
+	const struct group *g = stat("/dev/kvm", &st) ? NULL : getgrgid(st.st_gid);
+	if (g && (st.st_mode & 060) == 060 && st.st_gid)
+		return error_minus(err, 0, "/dev/kvm may not be opened by this user: join the group '%s' "
+				   "(as root: usermod -a -G %s USER) and log in again", g->gr_name, g->gr_name);
+	return error_minus(err, EACCES, "/dev/kvm may not be opened by this user; its owner, its mode or a "
+			   "security module forbid it");
+}
+
+int kvm_open_device(struct error *err)
+{
 	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (fd >= 0)
 		return fd;
 	if (errno == ENOENT)
-		return error_minus(err, 0, "/dev/kvm is absent: the host's kernel has no KVM loaded "
-				   "(modprobe kvm_intel or kvm_amd; in a VM, nested virtualization must be allowed)");
-	if ((errno == EACCES || errno == EPERM) && !stat("/dev/kvm", &st))
-		return error_minus(err, 0, "/dev/kvm may not be opened by this user: join the group that owns it "
-				   "(gid %u, usually 'kvm') and log in again", (unsigned)st.st_gid);
+		return absent(err);
+	if (errno == EACCES || errno == EPERM)
+		return not_permitted(err);
 	if (errno == ENODEV || errno == ENXIO)
-		return error_minus(err, 0, "/dev/kvm is there but dead: this CPU offers no VT-x or AMD-V");
+		return error_minus(err, 0, "/dev/kvm is there but dead: no KVM answers behind it%s",
+				   cpu_offers() ? "; as root: modprobe kvm_intel or kvm_amd" :
+				   ", and this CPU shows no VT-x or AMD-V");
 	return error_minus(err, errno, "cannot open /dev/kvm");
 }
 
@@ -227,6 +272,8 @@ bool kvm_probe(struct error *err)
 	if (dev < 0)
 		return false;
 	int version = ioctl(dev, KVM_GET_API_VERSION, 0);
+	if (version < 0)
+		return error_set(err, errno, "/dev/kvm is there but dead: it is not KVM");
 	if (version != KVM_API_VERSION)
 		return error_set(err, 0, "/dev/kvm speaks version %d of its interface; 12 is needed", version);
 	bool lost = false;

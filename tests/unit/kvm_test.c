@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Engine kvm against a KVM made of a table: each KVM_RUN takes the next of the
+ * exits that a test has laid out, and what is set can be got.  So the engine's
+ * manners are tested where there is no KVM, or one that will not break to order.
+ */
+#include "board_fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "base/log.h"
+#include "engine/kvm/kvm.h"
+
+struct step {
+	int err;                          /* errno of KVM_RUN, or 0 */
+	struct kvm_run run;               /* what it leaves, where err is 0 */
+	void (*then)(void);
+};
+
+static struct {
+	int dev, vm, vcpu;                /* descriptors that stand for KVM's */
+	int open_errno, create_errno, api;
+	const struct step *script;
+	unsigned length, at, runs, with_immediate_exit;
+	bool loop;
+	uint64_t msr[4096];               /* by a hash of the number */
+	uint8_t refused_msr;
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+	struct kvm_xsave xsave;
+	struct kvm_xcrs xcrs;
+	struct kvm_lapic_state lapic;
+	struct kvm_vcpu_events events;
+	struct kvm_debugregs debug;
+	struct kvm_mp_state mp;
+	struct kvm_clock_data clock;
+	struct kvm_userspace_memory_region slot[64];
+	uint64_t *dirty;
+	unsigned probe_steps;
+} fake;
+
+static struct kvm_run *run_page;
+
+static uint64_t *fake_msr(uint32_t n) { return &fake.msr[(n ^ n >> 20) & 4095]; }
+
+static int msrs(unsigned long request, struct kvm_msrs *m)
+{
+	for (unsigned i = 0; i < m->nmsrs; i++)
+		if (request == KVM_GET_MSRS)
+			m->entries[i].data = *fake_msr(m->entries[i].index);
+		else
+			*fake_msr(m->entries[i].index) = m->entries[i].data;
+	return (int)m->nmsrs;
+}
+
+static int fake_run(void)
+{
+	fake.runs++;
+	fake.with_immediate_exit += run_page->immediate_exit;
+	if (run_page->immediate_exit) {
+		errno = EINTR;
+		return -1;
+	}
+	if (fake.at == fake.length && fake.loop)
+		fake.at = 0;
+	assert_true(fake.at < fake.length);
+	const struct step *s = &fake.script[fake.at++];
+	if (s->then)
+		s->then();
+	errno = s->err;
+	if (s->err)
+		return -1;
+	memcpy(run_page, &s->run, sizeof(*run_page));
+	run_page->ready_for_interrupt_injection = 1;
+	return 0;
+}
+
+static int copy(void *to, const void *from, size_t n) { memcpy(to, from, n); return 0; }
+
+static int vcpu_ioctl(unsigned long request, void *arg)
+{
+#define BOTH(NAME, field) \
+	case KVM_GET_##NAME: return copy(arg, &fake.field, sizeof(fake.field)); \
+	case KVM_SET_##NAME: return copy(&fake.field, arg, sizeof(fake.field));
+	switch (request) {
+	BOTH(SREGS, sregs) BOTH(REGS, regs) BOTH(XSAVE, xsave) BOTH(XCRS, xcrs) BOTH(LAPIC, lapic)
+	BOTH(VCPU_EVENTS, events) BOTH(DEBUGREGS, debug) BOTH(MP_STATE, mp)
+	case KVM_GET_MSRS: case KVM_SET_MSRS: return msrs(request, arg);
+	case KVM_RUN: return fake_run();
+	case KVM_GET_SREGS2: case KVM_GET_DEVICE_ATTR: errno = ENOTTY; return -1;
+	}
+	return 0;
+}
+
+static int vm_ioctl(unsigned long request, void *arg)
+{
+	struct kvm_userspace_memory_region *r = arg;
+	struct kvm_dirty_log *log = arg;
+	switch (request) {
+	BOTH(CLOCK, clock)
+	case KVM_CREATE_VCPU:
+		return dup(fake.vcpu);
+	case KVM_SET_USER_MEMORY_REGION:
+		fake.slot[r->slot & 63] = *r;
+		return 0;
+	case KVM_GET_DIRTY_LOG:
+		if (!(fake.slot[log->slot & 63].flags & KVM_MEM_LOG_DIRTY_PAGES)) {
+			errno = ENOENT;
+			return -1;
+		}
+		memcpy(log->dirty_bitmap, fake.dirty, fake.slot[log->slot & 63].memory_size / PAGE_SIZE / 8);
+		memset(fake.dirty, 0, fake.slot[log->slot & 63].memory_size / PAGE_SIZE / 8);
+		return 0;
+	}
+	return 0;
+}
+
+static int dev_ioctl(unsigned long request)
+{
+	switch (request) {
+	case KVM_GET_API_VERSION: errno = ENOTTY; return fake.api;
+	case KVM_CREATE_VM: errno = fake.create_errno; return fake.create_errno ? -1 : dup(fake.vm);
+	case KVM_GET_VCPU_MMAP_SIZE: return 3 * 4096;
+	case KVM_CHECK_EXTENSION: return 1;
+	}
+	return 0;
+}
+
+/* KVM's descriptors are files of this test; duplicates are told by their inode. */
+static bool is(int fd, int which)
+{
+	struct stat a, b;
+	return which >= 0 && !fstat(fd, &a) && !fstat(which, &b) && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	va_list ap;
+	va_start(ap, request);
+	void *arg = va_arg(ap, void *);
+	va_end(ap);
+	if (is(fd, fake.vcpu))
+		return vcpu_ioctl(request, arg);
+	if (is(fd, fake.vm))
+		return vm_ioctl(request, arg);
+	if (is(fd, fake.dev))
+		return dev_ioctl(request);
+	return (int)syscall(SYS_ioctl, fd, request, arg);
+}
+
+int open(const char *path, int flags, ...)
+{
+	if (!strcmp(path, "/dev/kvm")) {
+		errno = fake.open_errno;
+		return fake.open_errno ? -1 : dup(fake.dev);
+	}
+	va_list ap;
+	va_start(ap, flags);
+	int mode = va_arg(ap, int);
+	va_end(ap);
+	return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+/* --- a vCPU on it ----------------------------------------------------------------- */
+
+static struct machine *m;
+static struct kvm_vm vm;
+static struct kvm_vcpu vcpu;
+static struct vcpu *v;
+static int log_file;
+
+static int file(const char *name)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC);
+	assert_true(fd >= 0 && !ftruncate(fd, 3 * 4096));
+	return fd;
+}
+
+static int setup(void **unused)
+{
+	memset(&fake, 0, sizeof(fake));
+	fake.dev = file("dev");
+	fake.vm = file("vm");
+	fake.vcpu = file("vcpu");
+	fake.api = KVM_API_VERSION;
+	m = fixture_new(4 * MiB);
+	fixture_controllers(m);
+	run_page = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fake.vcpu, 0);
+	vm = (struct kvm_vm){ .dev = fake.dev, .fd = fake.vm, .machine = m, .tsc_scaling = true };
+	pthread_mutex_init(&vm.lock, NULL);
+	vcpu = (struct kvm_vcpu){ .fd = fake.vcpu, .run = run_page, .vm = &vm };
+	v = &fx.vcpu;
+	v->memory = m->memory;
+	v->ports = m->ports;
+	v->model = m->model = x86_model_find("abyme-v2.1", NULL);
+	v->engine_data = &vcpu;
+	m->engine_data = &vm;
+	log_file = memfd_create("log", MFD_CLOEXEC);
+	log_setup(log_file, LOG_WARN);
+	return 0;
+}
+
+static int teardown(void **unused)
+{
+	munmap(run_page, 3 * 4096);
+	fixture_free(m);
+	log_setup(2, LOG_WARN);
+	close(log_file);
+	close(fake.dev);
+	close(fake.vm);
+	close(fake.vcpu);
+	free(fake.dirty);
+	return 0;
+}
+
+static void script(const struct step *s, unsigned n, bool loop)
+{
+	fake.script = s;
+	fake.length = n;
+	fake.loop = loop;
+	fake.at = fake.runs = 0;
+}
+#define SCRIPT(...) static const struct step steps[] = { __VA_ARGS__ }; script(steps, ARRAY_SIZE(steps), false)
+
+static void stop(void) { atomic_fetch_or(&v->requests, REQ_STOP); }
+
+static bool logged(const char *what)
+{
+	char text[4096] = "";
+	ssize_t n = pread(log_file, text, sizeof(text) - 1, 0);
+	return n > 0 && strstr(text, what);
+}
+
+static unsigned port_writes;
+static uint64_t port_read(void *opaque, uint64_t at, unsigned size) { return 0x55; }
+static void port_write(void *opaque, uint64_t at, uint64_t value, unsigned size) { port_writes++; }
+static const struct io_ops port_ops = { port_read, port_write, 1, 4 };
+
+#define IO_EXIT(dir) { .exit_reason = KVM_EXIT_IO, \
+		       .io = { .direction = dir, .size = 1, .port = 0x7000, .count = 1, .data_offset = 4096 } }
+
+/* --- manners of the run loop --------------------------------------------------------- */
+
+/* An IN is complete only after the next entry: not before that may the vCPU stop. */
+static void finishes_an_access_before_it_stops(void **unused)
+{
+	memory_add_io(m->ports, "port", 0x7000, 1, 0, &port_ops, NULL);
+	SCRIPT({ .run = IO_EXIT(KVM_EXIT_IO_IN), .then = stop });
+	assert_int_equal(kvm_run_vcpu(v), EXIT_STOP);
+	assert_int_equal(fake.runs, 2);
+	assert_int_equal(fake.with_immediate_exit, 1);
+	assert_int_equal(((uint8_t *)run_page)[4096], 0x55);
+	/* and without one it stops at once */
+	assert_int_equal(kvm_run_vcpu(v), EXIT_STOP);
+	assert_int_equal(fake.runs, 2);
+}
+
+/* What the page says of the exit before must not be done again. */
+static void an_interrupted_entry_is_no_exit(void **unused)
+{
+	memory_add_io(m->ports, "port", 0x7000, 1, 0, &port_ops, NULL);
+	port_writes = 0;
+	SCRIPT({ .run = IO_EXIT(KVM_EXIT_IO_OUT) }, { .err = EINTR }, { .err = EINTR }, { .err = EAGAIN },
+	       { .err = EINTR, .then = stop });
+	assert_int_equal(kvm_run_vcpu(v), EXIT_STOP);
+	assert_int_equal(port_writes, 1);
+}
+
+static void a_storm_of_signals_ends(void **unused)
+{
+	static const struct step signal[] = { { .err = EINTR } };
+	script(signal, 1, true);
+	assert_int_equal(kvm_run_vcpu(v), EXIT_ERROR);
+	assert_non_null(strstr(v->error.text, "signals interrupt"));
+	assert_true(logged("rip"));
+}
+
+static void request(void) { atomic_fetch_or(&v->requests, REQ_INTERRUPT); }
+static unsigned kicks_left;
+static void kick_or_stop(void) { (kicks_left-- ? request : stop)(); }
+
+/* Kicks come with requests: a million of them are no storm. */
+static void kicks_are_no_storm(void **unused)
+{
+	static const struct step kick[] = { { .err = EINTR, .then = kick_or_stop } };
+	kicks_left = 1000000;
+	script(kick, 1, true);
+	assert_int_equal(kvm_run_vcpu(v), EXIT_STOP);
+}
+
+static void gives_up_with(const struct step *s, const char *words)
+{
+	fake.regs.rip = 0xfeedface;
+	script(s, 1, false);
+	assert_int_equal(kvm_run_vcpu(v), EXIT_ERROR);
+	if (!strstr(v->error.text, words))
+		fail_msg("'%s' is not in: %s", words, v->error.text);
+	assert_null(strchr(v->error.text, '\n'));
+	assert_non_null(strstr(v->error.text, "engine jit"));
+	assert_true(logged("rip feedface") && logged("cr3"));
+	assert_false(ftruncate(log_file, 0) || lseek(log_file, 0, SEEK_SET));
+}
+
+static void ends_that_kvm_makes(void **unused)
+{
+	static const struct { struct step step; const char *words; } ends[] = {
+		{ { .err = ENODEV }, "No such device" },
+		{ { .err = EFAULT }, "Bad address" },
+		{ { .run = { .exit_reason = KVM_EXIT_INTERNAL_ERROR, .internal = { .suberror = 1, .ndata = 2,
+			.data = { 0xabcd, 2 } } } }, "internal error" },
+		{ { .run = { .exit_reason = KVM_EXIT_INTERNAL_ERROR, .internal = { .suberror = 3, .ndata = 1000 } } },
+		  "internal error" },
+		{ { .run = { .exit_reason = KVM_EXIT_FAIL_ENTRY, .fail_entry = { 0x80000021 } } }, "refused the entry" },
+		{ { .run = { .exit_reason = KVM_EXIT_HYPERCALL } }, "HYPERCALL" },
+		{ { .run = { .exit_reason = KVM_EXIT_SYSTEM_EVENT } }, "SYSTEM_EVENT" },
+		{ { .run = { .exit_reason = KVM_EXIT_X86_BUS_LOCK } }, "X86_BUS_LOCK" },
+		{ { .run = { .exit_reason = KVM_EXIT_NOTIFY } }, "NOTIFY" },
+		{ { .run = { .exit_reason = 4711 } }, "4711" },
+	};
+	for (unsigned i = 0; i < ARRAY_SIZE(ends); i++)
+		gives_up_with(&ends[i].step, ends[i].words);
+}
+
+static void a_triple_fault_is_a_shutdown(void **unused)
+{
+	SCRIPT({ .run = { .exit_reason = KVM_EXIT_SHUTDOWN } });
+	assert_int_equal(kvm_run_vcpu(v), EXIT_SHUTDOWN);
+}
+
+/* --- state ---------------------------------------------------------------------------- */
+
+static void fill(void *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		((uint8_t *)p)[i] = (uint8_t)(i * 151 + 7);
+}
+
+static void random_cpu(struct x86_cpu *c)
+{
+	x86_cpu_reset(c, v->model, false);
+	fill(c->gpr, sizeof(c->gpr));
+	c->rip = 0xffffffff81000000;
+	c->rflags = 0x246;
+	for (unsigned i = 0; i < 6; i++)
+		c->seg[i] = (struct x86_seg){ (uint16_t)(i * 8), 0xa09b, 0xfffff + i, 0x1000 * i };
+	c->cr0 = CR0_PE | CR0_PG | CR0_WP;
+	c->cr2 = 0x1234;
+	c->cr3 = 0x5000;
+	c->cr4 = CR4_PAE | CR4_PGE;
+	c->efer = EFER_LME | EFER_LMA | EFER_NXE;
+	c->star = 1; c->lstar = 2; c->cstar = 3; c->sfmask = 4; c->kernel_gs_base = 5;
+	c->sysenter_cs = 6; c->sysenter_esp = 7; c->sysenter_eip = 8; c->tsc_adjust = 9; c->tsc_aux = 10;
+	fill(c->mtrr_base, sizeof(c->mtrr_base));
+	fill(c->mc_bank, sizeof(c->mc_bank));
+	fill(c->xsave.xmm, sizeof(c->xsave.xmm));
+	fill(c->xsave.ymmh, sizeof(c->xsave.ymmh));
+	c->xsave.xstate_bv = 7;
+	c->xcr0 = 7;
+	c->dr[0] = 0x100; c->dr[6] = 0xffff0ff0; c->dr[7] = 0x400;
+	c->lapic.base = 0xfee00900;
+	c->lapic.svr = 0x1ff;
+	c->lapic.lvt[LVT_TIMER] = 0x200ec;
+	c->lapic.isr[2] = 0x10; c->lapic.irr[3] = 0x8000; c->lapic.tmr[1] = 2;
+	c->lapic.timer_initial = 1000000; c->lapic.timer_divide = 0xb;
+	c->activity = CPU_HALTED;
+	c->nmi_blocked = 1;
+	c->int_shadow = 2;
+}
+
+static void state_comes_back(void **unused)
+{
+	struct x86_cpu before;
+	struct error err;
+	random_cpu(&v->cpu);
+	clock_set(m->clock, 400000);
+	v->cpu.lapic.timer_start = 100000;
+	before = v->cpu;
+	assert_true(kvm_state_set(v, &err));
+	x86_cpu_reset(&v->cpu, v->model, false);
+	memset(&v->cpu.lapic, 0, sizeof(v->cpu.lapic));
+	assert_true(kvm_state_get(v, &err));
+	const struct x86_cpu *c = &v->cpu;
+#define SAME(field) assert_memory_equal(&c->field, &before.field, sizeof(c->field))
+	SAME(gpr); SAME(rip); SAME(rflags); SAME(cr0); SAME(cr2); SAME(cr3); SAME(cr4); SAME(efer); SAME(dr);
+	SAME(star); SAME(lstar); SAME(sfmask); SAME(kernel_gs_base); SAME(sysenter_eip); SAME(tsc_adjust);
+	SAME(mtrr_base); SAME(mc_bank); SAME(xsave.xmm); SAME(xsave.ymmh); SAME(xcr0);
+	SAME(activity); SAME(int_shadow); SAME(nmi_blocked);
+	SAME(lapic.isr); SAME(lapic.irr); SAME(lapic.tmr); SAME(lapic.lvt); SAME(lapic.svr);
+	SAME(lapic.timer_initial); SAME(lapic.timer_divide);
+	for (unsigned i = 0; i < 6; i++)
+		assert_true(c->seg[i].base == before.seg[i].base && c->seg[i].limit == before.seg[i].limit);
+	/* the count had 700000 left */
+	assert_int_equal(c->lapic.timer_start, 100000);
+}
+
+/* KVM keeps an expired timer's interrupt where nobody sees it: it must not be lost. */
+static void an_expired_one_shot_is_pending(void **unused)
+{
+	struct error err;
+	random_cpu(&v->cpu);
+	assert_true(kvm_state_set(v, &err));
+	le32_put(fake.lapic.regs + 0x320, 0xec);      /* one-shot, vector 0xec */
+	le32_put(fake.lapic.regs + 0x390, 0);         /* nothing left */
+	le32_put(fake.lapic.regs + 0x270, 0);
+	assert_true(kvm_state_get(v, &err));
+	assert_int_equal(v->cpu.lapic.irr[7], 1u << 12);
+	le32_put(fake.lapic.regs + 0x320, 0x100ec);   /* masked: nothing to be lost */
+	assert_true(kvm_state_get(v, &err));
+	assert_int_equal(v->cpu.lapic.irr[7], 0);
+	le32_put(fake.lapic.regs + 0x320, 0xec);
+	le32_put(fake.lapic.regs + 0x380, 0);         /* never started */
+	assert_true(kvm_state_get(v, &err));
+	assert_int_equal(v->cpu.lapic.irr[7], 0);
+}
+
+/* Machine time goes on where KVM's had been, never before. */
+static void time_does_not_go_back(void **unused)
+{
+	clock_set(m->clock, 5000);
+	fake.clock.clock = 7000;
+	kvm_time_stopped(m);
+	assert_int_equal(clock_now(m->clock), 7000);
+	fake.clock.clock = 6000;
+	kvm_time_stopped(m);
+	assert_int_equal(clock_now(m->clock), 7000);
+	v->cpu.tsc_offset = 100;
+	*fake_msr(0x10) = 1;
+	kvm_time_goes_on(m);
+	assert_int_equal(*fake_msr(0x10), 7100);      /* the model's TSC runs at 1 GHz */
+	assert_int_equal(fake.clock.clock, 7000);
+}
+
+/* --- is it usable? ---------------------------------------------------------------------- */
+
+static void no_because(const char *words)
+{
+	struct error err = { 0 };
+	assert_false(kvm_probe(&err));
+	if (!strstr(err.text, words))
+		fail_msg("'%s' is not in: %s", words, err.text);
+	assert_null(strchr(err.text, '\n'));
+}
+
+/* How far the probe's program comes, and how it ends. */
+static struct step probe_script[16];
+static void probe_reaches(unsigned steps, struct step end)
+{
+	for (unsigned i = 0; i < steps; i++)
+		probe_script[i] = (struct step){ .run = { .exit_reason = KVM_EXIT_IO, .io = { .direction = 1, .size = 1,
+			.port = 0x80, .count = 1, .data_offset = offsetof(struct kvm_run, padding) + 64 + i } } };
+	probe_script[steps] = end;
+	script(probe_script, steps + 1, false);
+	for (unsigned i = 0; i < steps; i++)          /* the port's data: step i + 1 */
+		for (unsigned k = 0; k <= steps; k++)
+			probe_script[k].run.padding[64 + i] = (uint8_t)(i + 1);
+}
+
+static void answers_of_the_probe(void **unused)
+{
+	struct error err;
+	fake.open_errno = ENOENT;
+	no_because("/dev/kvm is absent");
+	fake.open_errno = EACCES;
+	no_because("may not be opened by this user");
+	fake.open_errno = ENODEV;
+	no_because("is there but dead");
+	fake.open_errno = EMFILE;
+	no_because("cannot open /dev/kvm");
+	fake.open_errno = 0;
+	fake.api = 11;
+	no_because("version 11");
+	fake.api = -1;
+	no_because("it is not KVM");
+	fake.api = KVM_API_VERSION;
+	fake.create_errno = EBUSY;
+	no_because("another hypervisor holds VT-x");
+	fake.create_errno = 0;
+	probe_reaches(0, (struct step){ .run = { .exit_reason = KVM_EXIT_FAIL_ENTRY } });
+	no_because("real mode");
+	probe_reaches(2, (struct step){ .run = { .exit_reason = KVM_EXIT_SHUTDOWN } });
+	no_because("long mode (exit 8, a triple fault)");
+	probe_reaches(5, (struct step){ .run = { .exit_reason = KVM_EXIT_INTERNAL_ERROR } });
+	no_because("XSAVE and XRSTOR at CPL 0 (exit 17, an internal error of KVM)");
+	probe_reaches(4, (struct step){ .err = EINTR });
+	no_because("it hangs");
+	probe_reaches(6, (struct step){ .run = { .exit_reason = KVM_EXIT_HLT } });
+	no_because("POPCNT");
+	probe_reaches(7, (struct step){ .run = { .exit_reason = KVM_EXIT_HLT } });
+	assert_true(kvm_probe(&err));
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(finishes_an_access_before_it_stops), T(an_interrupted_entry_is_no_exit), T(a_storm_of_signals_ends),
+		T(kicks_are_no_storm), T(ends_that_kvm_makes), T(a_triple_fault_is_a_shutdown), T(state_comes_back),
+		T(an_expired_one_shot_is_pending), T(time_does_not_go_back), T(answers_of_the_probe),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
