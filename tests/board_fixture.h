@@ -18,7 +18,7 @@
 #include "base/epoch.h"
 #include "device/chipset.h"
 #include "machine/machine.h"
-#include "x86/lapic.h"
+#include "engine/lapic.h"
 
 struct fixture {
 	struct machine m;

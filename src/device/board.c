@@ -40,9 +40,9 @@ struct irq_line board_gsi(struct machine *m, unsigned gsi)
 	return (struct irq_line){ .set = gsi_set, .opaque = m, .pin = gsi };
 }
 
-bool board_extint_pending(struct machine *m) { return i8259_pending(m); }
-int board_extint_ack(struct machine *m) { return i8259_ack(m); }
-void board_eoi(struct machine *m, uint8_t vector) { ioapic_eoi(m, vector); }
+static const struct interrupt_lines lines = {
+	.extint_pending = i8259_pending, .extint_ack = i8259_ack, .eoi = ioapic_eoi, .fpu_error = ferr_pending,
+};
 
 void board_power_button(struct machine *m)
 {
@@ -54,12 +54,11 @@ static uint64_t nothing_read(void *opaque, uint64_t at, unsigned size) { return 
 static void nothing_write(void *opaque, uint64_t at, uint64_t value, unsigned size) { }
 
 /* Ports that PCs have and nobody needs answered: POST codes, the DMA page
- * registers, I/O delay at 0x80, the coprocessor's reset. */
+ * registers, I/O delay at 0x80. */
 static void add_holes(struct machine *m)
 {
 	static const struct io_ops ops = { nothing_read, nothing_write, 1, 8, true };
 	memory_add_io(m->ports, "post", 0x80, 0x10, 0, &ops, NULL);
-	memory_add_io(m->ports, "coprocessor", 0xf0, 2, 0, &ops, NULL);
 	memory_add_io(m->memory, "vga-hole", 0xa0000, 0x20000, 1, &ops, NULL);
 }
 
@@ -77,7 +76,7 @@ static bool microvm_chips(struct machine *m, struct error *err)
 	if (c->firmware_fd >= 0 || c->screen)
 		return error_set(err, 0, "board microvm has neither firmware nor a screen: use --kernel, or --board pc");
 	memory_add_io(m->ports, "reset", BOARD_MICROVM_RESET, 1, 0, &reset, m);
-	return i8259_create(m, err) && ioapic_create(m, err) && i8254_create(m, err) &&
+	return i8259_create(m, err) && ferr_create(m, err) && ioapic_create(m, err) && i8254_create(m, err) &&
 	       acpi_pm_create(m, err) && vmgenid_create(m, err) &&
 	       ns16550_create(m, 0, c->serial_fd[0], err) &&
 	       (!c->debug_exit || debug_exit_create(m, err)) &&
@@ -94,8 +93,8 @@ static bool microvm_boot(struct machine *m, struct error *err)
 static bool pc_chips(struct machine *m, struct error *err)
 {
 	const struct machine_config *c = m->config;
-	return firmware_create(m, err) && i8259_create(m, err) && ioapic_create(m, err) &&
-	       pci_host_create(m, err) && lpc_create(m, err) && i8254_create(m, err) &&
+	return firmware_create(m, err) && i8259_create(m, err) && ferr_create(m, err) &&
+	       ioapic_create(m, err) && pci_host_create(m, err) && lpc_create(m, err) && i8254_create(m, err) &&
 	       mc146818_create(m, err) && hpet_create(m, err) && i8042_create(m, err) &&
 	       acpi_pm_create(m, err) && vmgenid_create(m, err) && fw_cfg_create(m, err) &&
 	       ns16550_create(m, 0, c->serial_fd[0], err) &&
@@ -249,6 +248,7 @@ bool board_create(struct machine *m, struct error *err)
 		return error_set(err, 0, "a machine needs at least %llu MiB of memory",
 				 (unsigned long long)(MIN_RAM / MiB));
 	m->board_data = xnew(struct board);
+	m->lines = &lines;
 	m->board_data->kind = kind;
 	m->virtio_bus = kind->virtio_mmio ? virtio_mmio_init : virtio_pci_init;
 	add_holes(m);

@@ -15,7 +15,6 @@
 #define BOARD_VIRTIO_MMIO   0xfea00000ull   /* microvm: a page a device */
 #define BOARD_IOAPIC        0xfec00000ull
 #define BOARD_HPET          0xfed00000ull
-#define BOARD_LAPIC         0xfee00000ull
 #define BOARD_HIGH_RAM      0x100000000ull
 #define BOARD_HOTPLUG_SIZE  0x2000000000ull /* reserved after high RAM for memory hotplug */
 #define BOARD_PCI64         0x4000000000ull /* 64-bit BAR window: 256 GiB..512 GiB */
@@ -38,15 +37,9 @@ void board_end(struct machine *m);
 /* After all devices have been destroyed. */
 void board_free(struct machine *m);
 
-/* The 8259's INTR output, for vCPUs whose LINT0 takes it: vector, or -1. Board
- * lock is taken inside. */
-bool board_extint_pending(struct machine *m);
-int board_extint_ack(struct machine *m);
-/* EOI of a level-triggered vector: the I/O APIC drops remote IRR. */
-void board_eoi(struct machine *m, uint8_t vector);
-
 /* The devices of the board, one file each. */
 bool i8259_create(struct machine *m, struct error *err);
+bool ferr_create(struct machine *m, struct error *err);
 bool i8254_create(struct machine *m, struct error *err);
 bool ioapic_create(struct machine *m, struct error *err);
 bool mc146818_create(struct machine *m, struct error *err);

@@ -24,6 +24,7 @@ struct board {
 	const struct board_kind *kind;
 	unsigned virtio_mmio;     /* how many there are */
 	struct i8259 *pic;
+	struct ferr *ferr;
 	struct i8254 *pit;
 	struct ioapic *ioapic;
 	struct mc146818 *rtc;
@@ -45,6 +46,8 @@ void ns16550_flush_all(struct machine *m);
 
 /* Interrupt controllers: any thread. */
 void i8259_set(struct machine *m, unsigned irq, bool level);
+/* ferr.c: the x87's error line, as in struct interrupt_lines. */
+bool ferr_pending(struct machine *m, bool pending);
 bool i8259_pending(struct machine *m);
 int i8259_ack(struct machine *m);
 /* Which IRQs are level-triggered (ELCR), as firmware would set it. */

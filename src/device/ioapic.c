@@ -11,7 +11,7 @@
 #include "base/trace.h"
 #include "device/chipset.h"
 #include "machine/machine.h"
-#include "x86/lapic.h"
+#include "engine/lapic.h"
 
 enum { PINS = 24, IOAPIC_VERSION = 0x20 };
 

@@ -10,7 +10,7 @@
 #include "device/msix.h"
 #include "device/pci_regs.h"
 #include "machine/machine.h"
-#include "x86/lapic.h"
+#include "engine/lapic.h"
 
 enum { ENTRY_MASKED = 1, CTRL_ENABLE = 0x80, CTRL_MASK_ALL = 0x40, MAX_VECTORS = 256 };
 

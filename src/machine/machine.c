@@ -6,7 +6,7 @@
 
 #include "device/board.h"
 #include "machine/debug.h"
-#include "x86/lapic.h"
+#include "engine/lapic.h"
 
 static const struct engine_ops *const engines[] = { &engine_interp, &engine_jit, &engine_kvm };
 
@@ -271,10 +271,4 @@ void machine_on_debug(struct machine *m, void (*fn)(void *, struct vcpu *), void
 {
 	m->on_debug_opaque = opaque;
 	m->on_debug = fn;
-}
-
-void machine_event(struct machine *m, const char *kind)
-{
-	(void)m;
-	(void)kind;
 }

@@ -16,6 +16,7 @@
 
 #include "device/device.h"
 #include "engine/engine.h"
+#include "engine/lines.h"
 #include "machine/config.h"
 
 enum vcpu_thread_state { VCPU_OUT, VCPU_IN_RUN, VCPU_IDLE, VCPU_GONE };
@@ -41,6 +42,7 @@ struct machine {
 	struct device *devices;           /* in order of registration */
 	struct pci_bus *pci;
 	struct board *board_data;         /* device/board.c */
+	const struct interrupt_lines *lines;   /* the board's; NULL: none */
 	/* How a virtio device is put on the board: virtio_pci_init or virtio_mmio_init. */
 	bool (*virtio_bus)(struct machine *m, struct virtio_device *d, const struct virtio_ops *ops,
 			   const char *id, struct error *err);
@@ -104,9 +106,14 @@ char *machine_state_definition(int fd, struct error *err);
 bool machine_state_ram(int fd, uint64_t *offset, uint64_t *size, struct error *err);
 bool machine_load(struct machine *m, struct error *err);
 
-/* Deterministic inputs (time, random, frames, keys, completions) are counted
- * here at a safe point; verify mode uses it. */
-void machine_event(struct machine *m, const char *kind);
+/* The board's lines, or none. */
+static inline bool extint_pending(struct machine *m) { return m->lines && m->lines->extint_pending(m); }
+static inline int extint_ack(struct machine *m) { return m->lines ? m->lines->extint_ack(m) : -1; }
+static inline void lines_eoi(struct machine *m, uint8_t vector) { if (m->lines) m->lines->eoi(m, vector); }
+static inline bool lines_fpu_error(struct machine *m, bool pending)
+{
+	return m->lines && m->lines->fpu_error(m, pending);
+}
 
 static inline void board_lock(struct machine *m) { pthread_mutex_lock(&m->board); }
 static inline void board_unlock(struct machine *m) { pthread_mutex_unlock(&m->board); }

@@ -15,7 +15,7 @@
 #include "device/board.h"
 #include "machine/machine.h"
 #include "machine/state_file.h"
-#include "x86/lapic.h"
+#include "engine/lapic.h"
 
 enum { DEFINITION_MAX = 1 << 20, RECORD_VERSION = 1 };
 

@@ -18,8 +18,7 @@
 
 #include "base/epoch.h"
 #include "base/log.h"
-#include "device/board.h"
-#include "x86/lapic.h"
+#include "engine/lapic.h"
 
 void vcpu_request(struct vcpu *v, uint32_t bits)
 {
@@ -44,7 +43,7 @@ bool vcpu_has_work(struct vcpu *v)
 	if (!(c->rflags & FL_IF))
 		return false;
 	return lapic_pending(v) >= 0 ||
-	       (lapic_accepts_extint(v) && board_extint_pending(v->machine));
+	       (lapic_accepts_extint(v) && extint_pending(v->machine));
 }
 
 /* False: the machine has ended. */

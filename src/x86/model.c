@@ -56,7 +56,10 @@ static const struct x86_model models[] = {
 	{ .name = "abyme-v3.1", .features = WORDS_OF(LEVEL3),
 	  .xcr0 = XFEATURE_X87 | XFEATURE_SSE | XFEATURE_AVX, COMMON },
 };
-static const struct x86_model everything = { .features = WORDS_OF(LEVELMAX) };
+static const struct x86_model everything = {
+	.name = "everything", .features = WORDS_OF(LEVELMAX),
+	.xcr0 = XFEATURE_X87 | XFEATURE_SSE | XFEATURE_AVX, COMMON
+};
 
 static const struct feature_bit {
 	const char *name;
@@ -144,6 +147,8 @@ static const struct x86_model *model_max(void)
 	max = m;
 	return &max;
 }
+
+const struct x86_model *x86_model_implemented(void) { return &everything; }
 
 const struct x86_model *x86_model_find(const char *name, struct error *err)
 {

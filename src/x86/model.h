@@ -33,6 +33,8 @@ static inline bool x86_has(const struct x86_model *m, enum x86_feature f)
 
 /* NULL with an error that lists the known names. */
 const struct x86_model *x86_model_find(const char *name, struct error *err);
+/* All that the engines implement, on whatever host: for those who only decode. */
+const struct x86_model *x86_model_implemented(void);
 /* Does this host's CPU have all that `m` promises? Names what is missing.
  * (jit and kvm run host instructions; interp needs the vector ones.) */
 bool x86_model_host_ok(const struct x86_model *m, struct error *err);

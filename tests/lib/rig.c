@@ -6,12 +6,9 @@
 
 #include "base/epoch.h"
 #include "device/board.h"
-#include "x86/lapic.h"
+#include "engine/lapic.h"
 
 #define WEAK __attribute__((weak))
-WEAK bool board_extint_pending(struct machine *m) { return false; }
-WEAK int board_extint_ack(struct machine *m) { return -1; }
-WEAK void board_eoi(struct machine *m, uint8_t vector) { }
 WEAK bool board_create(struct machine *m, struct error *err) { return false; }
 WEAK bool board_boot(struct machine *m, struct error *err) { return false; }
 WEAK void board_power_button(struct machine *m) { }

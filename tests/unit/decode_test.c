@@ -303,7 +303,7 @@ static uint64_t env_number(const char *name, uint64_t otherwise)
 
 static void agrees_with_zydis(void **state)
 {
-	const struct x86_model *model = x86_model_find("max", NULL);
+	const struct x86_model *model = x86_model_implemented();
 	uint64_t cases = env_number("DECODE_CASES", 2000000);
 	uint64_t bad = 0, most = env_number("DECODE_SHOW", 20);
 	uint8_t bytes[16];
@@ -321,7 +321,7 @@ static void agrees_with_zydis(void **state)
 /* MORE for every cut of a legal instruction; bytes behind it do not matter. */
 static void wants_all_bytes(void **state)
 {
-	const struct x86_model *model = x86_model_find("max", NULL);
+	const struct x86_model *model = x86_model_implemented();
 	uint8_t bytes[16];
 	struct x86_insn i, j;
 

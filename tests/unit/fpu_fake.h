@@ -27,6 +27,9 @@ void cpu_raise(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
 	siglongjmp(v->unwind, UNWIND_EXCEPTION);
 }
 
+/* The fake processor has CR0.NE = 1 where it matters. */
+void x87_external_error(struct vcpu *v, bool pending) { }
+
 void cpu_exit(struct vcpu *v, enum vcpu_exit why)
 {
 	siglongjmp(v->unwind, UNWIND_EXIT + why);

@@ -50,6 +50,16 @@ static void random_state_of(struct native_state *s)
 
 static uint64_t area_of_case;       /* an XSAVE area is wanted here */
 
+/* A state component that neither the guest nor this host has enabled. */
+static uint64_t no_component(void)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+	uint64_t free = ~((uint64_t)high << 32 | low) & ~7ull;
+	return free & -free;
+}
+
 /* FXSAVE and the XSAVE family over areas that are sound, damaged, misaligned. */
 static void random_area(uint8_t *area)
 {
@@ -65,8 +75,8 @@ static void random_area(uint8_t *area)
 	x.fdp = r >> 18;
 	x.fop = r & 0x7ff;
 	x.mxcsr = (uint32_t)(r >> 30 & (r & 0x800 ? 0xffff : 0x1ffff));
-	x.xstate_bv = r >> 48 & (r & 0x1000 ? 7 : 15);
-	x.xcomp_bv = r & 0x2000 ? 0 : (r & 0xc000 ? BIT(63) : 0) | (r >> 52 & (r & 0x10000 ? 7 : 15));
+	x.xstate_bv = (r >> 48 & 7) | (r & 0x8001000 ? 0 : no_component());
+	x.xcomp_bv = r & 0x2000 ? 0 : (r & 0xc000 ? BIT(63) : 0) | (r >> 52 & 7) | (r & 0x20010000 ? 0 : no_component());
 	if (!(r >> 56))
 		x.header_reserved[r & 3] = 1;
 	memcpy(area, &x, sizeof(x));

@@ -5,6 +5,7 @@
  */
 #include "device/acpi/acpi.h"
 #include "device/chipset.h"
+#include "engine/lapic.h"
 #include "device/ps2.h"
 #include "machine/machine.h"
 
@@ -167,7 +168,7 @@ static size_t build_madt(struct machine *m, struct acpi_tables *t)
 {
 	struct aml *a = &t->blob;
 	size_t at = table_begin(t, "APIC", 5);
-	put32(a, (uint32_t)BOARD_LAPIC);
+	put32(a, (uint32_t)LAPIC_BASE);
 	put32(a, 1);                      /* there is an 8259 pair */
 	for (unsigned i = 0; i < m->config->vcpus; i++)
 		madt_cpu(a, i);

@@ -6,7 +6,7 @@
 #include "base/trace.h"
 #include "engine/interp/ops.h"
 #include "engine/interp/sys.h"
-#include "x86/lapic.h"
+#include "engine/lapic.h"
 
 #define CR0_KNOWN (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | \
 		   CR0_NW | CR0_CD | CR0_PG)

@@ -37,7 +37,9 @@ void ymm_get(const struct x86_cpu *c, unsigned reg, uint8_t out[32]);
 void ymm_set(struct x86_cpu *c, unsigned reg, const void *value, unsigned size);
 
 /* --- x87.c */
-void x87_check(struct vcpu *v, bool waiting);    /* #NM, then #MF if one is pending */
+void x87_check(struct vcpu *v, bool waiting);    /* #NM, then x87_errors */
+void x87_external_error(struct vcpu *v, bool pending);
+void x87_errors(struct vcpu *v);                 /* #MF, or the PC's way, if an error is pending */
 /* What loading an image does to it: reserved bits, ES and B (SDM 1 8.1). */
 void x87_normalize(struct x86_xsave *x);
 /* MMX instructions: TOP = 0, all registers valid (SDM 1 12.5.1). */

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/trace.h"
 #include "engine/interp/sys.h"
-#include "x86/lapic.h"
+#include "engine/lapic.h"
 
 enum {
 	MSR_P5_MC_ADDR = 0, MSR_P5_MC_TYPE = 1, MSR_TSC = 0x10, MSR_PLATFORM_ID = 0x17,

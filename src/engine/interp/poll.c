@@ -6,10 +6,10 @@
  * to wait for IF or IRET leaves v->irq_waiting, see irq_window().
  */
 #include "base/trace.h"
-#include "device/board.h"
+#include "engine/interp/fpu.h"
 #include "engine/interp/sys.h"
 #include "machine/machine.h"
-#include "x86/lapic.h"
+#include "engine/lapic.h"
 
 static void take_init(struct vcpu *v)
 {
@@ -57,8 +57,8 @@ static bool poll_nmi(struct vcpu *v)
 /* The 8259 pair through LINT0 first, as a virtual wire has no priority. */
 static int take_vector(struct vcpu *v)
 {
-	if (lapic_accepts_extint(v) && board_extint_pending(v->machine))
-		return board_extint_ack(v->machine);
+	if (lapic_accepts_extint(v) && extint_pending(v->machine))
+		return extint_ack(v->machine);
 	return lapic_ack(v);
 }
 
@@ -77,6 +77,17 @@ static bool poll_interrupt(struct vcpu *v)
 	/* There may be more: look again when the handler opens its window. */
 	v->irq_waiting = true;
 	return deliver(v, 0, vector);
+}
+
+/* CR0.NE = 0: the board hears of it and sends IRQ 13; until that comes, or IGNNE#,
+ * the processor waits before the instruction (SDM 1 8.7.2). */
+void x87_external_error(struct vcpu *v, bool pending)
+{
+	if (lines_fpu_error(v->machine, pending) || !pending)
+		return;
+	v->cpu.rip = v->insn_rip;
+	vcpu_request(v, REQ_INTERRUPT);
+	siglongjmp(v->unwind, UNWIND_EXCEPTION);        /* with none: to the run loop */
 }
 
 bool interp_poll(struct vcpu *v)

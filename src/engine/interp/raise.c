@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/trace.h"
 #include "engine/interp/sys.h"
-#include "x86/lapic.h"
+#include "engine/lapic.h"
 
 enum { EV_EXTERNAL = 0, EV_NMI = 2, EV_EXCEPTION = 3, EV_SOFT_INT = 4, EV_PRIV = 5, EV_SOFT_EXC = 6 };
 

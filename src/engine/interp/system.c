@@ -11,7 +11,7 @@
 #include "engine/interp/sys.h"
 #include "machine/machine.h"
 #include "memory/tap.h"
-#include "x86/lapic.h"
+#include "engine/lapic.h"
 
 uint64_t cpu_tsc(const struct vcpu *v)
 {
@@ -189,7 +189,6 @@ static uint64_t random_number(struct vcpu *v)
 
 	if (t && tape_replay(t, TAPE_RANDOM, 0, 8, &value))
 		return value;
-	machine_event(v->machine, "random");
 	if (getrandom(&value, sizeof(value), 0) != sizeof(value))
 		value = cpu_tsc(v) * 0x9e3779b97f4a7c15ull;
 	tape_record(t, TAPE_RANDOM, 0, 8, value);

@@ -37,8 +37,8 @@ void vec_check(struct vcpu *v, const struct x86_insn *i)
 	}
 	if (c->cr0 & CR0_TS)
 		cpu_raise(v, EXC_NM, false, 0);
-	if (c->xsave.fsw & FSW_ES && vec_is_mmx(i))
-		cpu_raise(v, EXC_MF, false, 0);
+	if (unlikely(c->xsave.fsw & FSW_ES) && vec_is_mmx(i))
+		x87_errors(v);
 }
 
 void thunk_call(struct vcpu *v, thunk_fn *fn, void *mem, struct thunk_io *io)

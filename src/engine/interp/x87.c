@@ -6,19 +6,27 @@
  * it stays pending in FSW.ES, and #MF is raised at the guest's next waiting
  * instruction, as on a processor.  The host's FPU never executes a waiting
  * instruction while ES is set.
- *
- * CR0.NE = 0 (external error reporting) also ends in #MF.
  */
 #include "engine/interp/fpu.h"
 
 enum { OFF_RAX = offsetof(struct thunk_io, rax), OFF_FLAGS = offsetof(struct thunk_io, flags) };
 
+void x87_errors(struct vcpu *v)
+{
+	bool pending = v->cpu.xsave.fsw & FSW_ES;
+
+	if (unlikely(!(v->cpu.cr0 & CR0_NE)))
+		x87_external_error(v, pending);
+	else if (unlikely(pending))
+		cpu_raise(v, EXC_MF, false, 0);
+}
+
 void x87_check(struct vcpu *v, bool waiting)
 {
 	if (v->cpu.cr0 & (CR0_EM | CR0_TS))
 		cpu_raise(v, EXC_NM, false, 0);
-	if (waiting && v->cpu.xsave.fsw & FSW_ES)
-		cpu_raise(v, EXC_MF, false, 0);
+	if (waiting)
+		x87_errors(v);
 }
 
 void x87_normalize(struct x86_xsave *x)
@@ -210,8 +218,7 @@ void op_FWAIT(struct vcpu *v, const struct x86_insn *i)
 {
 	if ((v->cpu.cr0 & (CR0_MP | CR0_TS)) == (CR0_MP | CR0_TS))
 		cpu_raise(v, EXC_NM, false, 0);
-	if (v->cpu.xsave.fsw & FSW_ES)
-		cpu_raise(v, EXC_MF, false, 0);
+	x87_errors(v);
 }
 
 void op_EMMS(struct vcpu *v, const struct x86_insn *i)

@@ -11,9 +11,8 @@
 #include <sys/mman.h>
 
 #include "base/log.h"
-#include "device/board.h"
 #include "machine/machine.h"
-#include "x86/lapic.h"
+#include "engine/lapic.h"
 
 enum { KICK_SIGNAL = SIGUSR1, TSS_ADDR = 0xfffbd000u, IDENTITY_MAP = 0xfffbc000u };
 

@@ -8,7 +8,6 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "device/board.h"
 #include "machine/machine.h"
 
 enum { STORM = 200000, STORM_SECONDS = 10 };   /* entries cut short, without a request */
@@ -107,7 +106,7 @@ static bool handle(struct vcpu *v, enum vcpu_exit *why)
 		return true;
 	case KVM_EXIT_IOAPIC_EOI:
 		c->exits_eoi++;
-		board_eoi(v->machine, r->eoi.vector);
+		lines_eoi(v->machine, r->eoi.vector);
 		return true;
 	case KVM_EXIT_INTR:
 		c->exits_signal++;
@@ -140,17 +139,17 @@ static void offer_extint(struct vcpu *v)
 	struct kvm_vcpu *c = kvm_of(v);
 	struct kvm_run *r = c->run;
 	r->request_interrupt_window = 0;
-	if (v->index || !board_extint_pending(v->machine))
+	if (v->index || !extint_pending(v->machine))
 		return;
 	if (!r->ready_for_interrupt_injection) {
 		r->request_interrupt_window = 1;
 		return;
 	}
-	int vector = board_extint_ack(v->machine);
+	int vector = extint_ack(v->machine);
 	struct kvm_interrupt i = { .irq = (uint32_t)vector };
 	if (vector >= 0)
 		kvm_ioctl(c->fd, KVM_INTERRUPT, &i);
-	r->request_interrupt_window = board_extint_pending(v->machine);
+	r->request_interrupt_window = extint_pending(v->machine);
 }
 
 static void set_debug(struct vcpu *v)

@@ -9,7 +9,7 @@
 #include "engine/interp/interp.h"
 #include "engine/soft/walk.h"
 #include "memory/tap.h"
-#include "x86/lapic.h"
+#include "engine/lapic.h"
 
 static bool canonical(const struct vcpu *v, uint64_t lin)
 {

@@ -4,10 +4,9 @@
  * threading in x86/lapic.h).  The APIC bus clock is 1 GHz, so that a timer tick
  * at divide 1 is a nanosecond of machine time; CPUID 0x40000010 says so.
  */
-#include "x86/lapic.h"
+#include "engine/lapic.h"
 
 #include "base/trace.h"
-#include "device/board.h"
 #include "machine/machine.h"
 #include "memory/tap.h"
 
@@ -354,7 +353,7 @@ static void eoi(struct vcpu *v)
 		return;
 	clear_bit(a->isr, (unsigned)vec);
 	if (a->tmr[vec / 32] >> (vec % 32) & 1)
-		board_eoi(v->machine, (uint8_t)vec);
+		lines_eoi(v->machine, (uint8_t)vec);
 	vcpu_request(v, REQ_INTERRUPT);       /* what it kept back may be deliverable now */
 }
 
@@ -605,7 +604,7 @@ void lapic_reset(struct vcpu *v, bool init_only)
 	memset(a, 0, init_only ? offsetof(struct x86_lapic, pending_nmi) : sizeof(*a));
 	a->id = id;
 	/* INIT keeps the base and its mode (SDM 3A 11.4.7.3). */
-	a->base = init_only ? base : BOARD_LAPIC | BASE_EN | (v->index == 0 ? BASE_BSP : 0);
+	a->base = init_only ? base : LAPIC_BASE | BASE_EN | (v->index == 0 ? BASE_BSP : 0);
 	a->dfr = ~0u;
 	a->svr = 0xff;
 	for (unsigned i = 0; i < 7; i++)

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The local APIC (SDM 3A ch. 11), xAPIC and x2APIC, as part of struct x86_cpu.
- * All on the vCPU's own thread except lapic_post and friends.
+ * The local APIC (SDM 3A ch. 11), xAPIC and x2APIC, as part of struct x86_cpu; what
+ * engines without one of their own use (engine/soft/lapic.c), and devices reach by
+ * lapic_deliver and lapic_msi.  All on the vCPU's own thread except lapic_post and
+ * friends.
  */
-#ifndef X86_LAPIC_H
-#define X86_LAPIC_H
+#ifndef ENGINE_LAPIC_H
+#define ENGINE_LAPIC_H
 
 #include "x86/cpu.h"
 
 struct vcpu;
+
+#define LAPIC_BASE 0xfee00000ull        /* after reset */
 
 void lapic_reset(struct vcpu *v, bool init_only);
 uint32_t lapic_read(struct vcpu *v, unsigned offset);            /* MMIO register, 0x0..0x3f0 */
