@@ -92,8 +92,10 @@ static bool add_disk(void *target, const char *value, struct error *err)
 static bool add_cdrom(void *target, const char *value, struct error *err)
 {
 	struct definition *d = target;
-	auto_free char *file = absolute(value);
-	return definition_add_cdrom(d, file, err);
+	if (!definition_add_cdrom(d, value, err))
+		return false;
+	make_absolute(&d->disks[d->ndisks - 1].file);
+	return true;
 }
 
 static bool add_share(void *target, const char *value, struct error *err)
@@ -136,8 +138,8 @@ const struct cli_option definition_options[] = {
 	CALL("--kernel", "FILE", set_kernel, "bzImage, PVH ELF or multiboot kernel"),
 	CALL("--initrd", "FILE", set_initrd, "initial RAM disk for the kernel"),
 	TEXT("--append", "STRING", append, "kernel command line"),
-	CALL("--disk", "FILE[,readonly][,format=raw|qcow2][,bus=virtio|ahci|nvme]", add_disk, "a disk (repeatable)"),
-	CALL("--cdrom", "FILE.iso", add_cdrom, "a CD in a SATA drive (repeatable)"),
+	CALL("--disk", "FILE[,readonly][,format=raw|qcow2][,bus=virtio|ahci|nvme|ide]", add_disk, "a disk (repeatable)"),
+	CALL("--cdrom", "FILE.iso[,bus=ahci|ide]", add_cdrom, "a CD in a drive (repeatable)"),
 	CALL("--net", "NAME|user|none[,mac=MAC][,model=virtio|e1000][,ip=ADDR][,vlan=N]", add_net, "a network interface (repeatable)"),
 	CALL("--network", "NAME|user|none[,...]", add_net, "the same as --net"),
 	CALL("--publish", "[ADDR:]HOSTPORT:GUESTPORT[/udp]", add_publish, "reach a guest's port from the host"),

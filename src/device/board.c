@@ -9,6 +9,7 @@
 
 #include "device/acpi/acpi.h"
 #include "device/ata/ahci.h"
+#include "device/ata/ide.h"
 #include "device/boot/boot.h"
 #include "device/boot_order.h"
 #include "device/chipset.h"
@@ -159,16 +160,22 @@ static struct pci_function *last_function(struct machine *m)
 	return container_of(d, struct pci_function, dev);
 }
 
-/* Where firmware finds a disk that has just been made, or that port of AHCI. */
-static void describe_disk(struct machine *m, const struct disk_config *d, unsigned port)
+/* Where firmware finds a disk that has just been made, or that port of
+ * AHCI, or that drive of the IDE controller. */
+static void describe_disk(struct machine *m, const struct disk_config *d, unsigned port,
+			  unsigned ide)
 {
 	enum boot_kind kind = d->cdrom ? BOOT_CDROM : BOOT_DISK;
 	char below[32];
 	if (!board_has_pci(m))
 		return;
 	snprintf(below, sizeof(below), "/drive@%x/disk@0", port);
+	if (is_bus(d, "ide"))
+		snprintf(below, sizeof(below), "/drive@%x/disk@%x", ide / 2, ide & 1);
 	if (is_bus(d, "ahci"))
 		boot_order_add(m, kind, AHCI_DEVFN, "pci8086,2922", below);
+	else if (is_bus(d, "ide"))
+		boot_order_add(m, kind, IDE_DEVFN, "ide", below);
 	else if (is_bus(d, "nvme"))
 		boot_order_add(m, kind, last_function(m)->devfn, "pci8086,5845", "/namespace@1,0");
 	else
@@ -179,7 +186,8 @@ static void describe_disk(struct machine *m, const struct disk_config *d, unsign
 static bool create_disks(struct machine *m, struct error *err)
 {
 	struct ahci_drive sata[CONFIG_MAX_DISKS];
-	unsigned nsata = 0;
+	struct ide_drive ide[CONFIG_MAX_DISKS];
+	unsigned nsata = 0, nide = 0;
 	for (unsigned i = 0; i < m->config->ndisks; i++) {
 		const struct disk_config *d = &m->config->disk[i];
 		char serial[20];
@@ -192,15 +200,17 @@ static bool create_disks(struct machine *m, struct error *err)
 			return false;
 		if (is_bus(d, "ahci"))
 			sata[nsata++] = (struct ahci_drive){ disk, d->cdrom };
+		else if (is_bus(d, "ide"))
+			ide[nide++] = (struct ide_drive){ disk, d->cdrom };
 		else if (is_bus(d, "nvme"))
 			ok = nvme_create(m, disk, i, err);
 		else
 			ok = virtio_blk_create(m, disk, serial, err);
 		if (!ok)
 			return false;
-		describe_disk(m, d, nsata - 1);
+		describe_disk(m, d, nsata - 1, nide - 1);
 	}
-	return !nsata || ahci_create(m, sata, nsata, err);
+	return (!nsata || ahci_create(m, sata, nsata, err)) && (!nide || ide_create(m, ide, nide, err));
 }
 
 static bool create_card(struct machine *m, unsigned i, struct net_port *port, struct error *err)

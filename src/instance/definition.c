@@ -63,7 +63,7 @@ bool definition_add_disk(struct definition *d, const char *text, struct error *e
 			free(disk->bus);
 			disk->bus = xstrdup(bus);
 		} else {
-			error_set(err, 0, "disk option '%s' is not known: use readonly, format=raw|qcow2 or bus=virtio|ahci|nvme", f);
+			error_set(err, 0, "disk option '%s' is not known: use readonly, format=raw|qcow2 or bus=virtio|ahci|nvme|ide", f);
 			free(f);
 			return false;
 		}
@@ -71,13 +71,12 @@ bool definition_add_disk(struct definition *d, const char *text, struct error *e
 	return true;
 }
 
-bool definition_add_cdrom(struct definition *d, const char *file, struct error *err)
+bool definition_add_cdrom(struct definition *d, const char *text, struct error *err)
 {
-	struct def_disk *disk = APPEND(d, disks, ndisks, MAX_DISKS, "disks");
-	if (!disk)
+	if (!definition_add_disk(d, text, err))
 		return false;
-	*disk = (struct def_disk){ .file = xstrdup(file), .readonly = true, .bus = xstrdup("ahci"),
-				   .cdrom = true };
+	struct def_disk *disk = &d->disks[d->ndisks - 1];
+	disk->readonly = disk->cdrom = true;
 	return true;
 }
 
@@ -241,11 +240,13 @@ static bool check_disks(struct definition *d, struct error *err)
 {
 	for (unsigned i = 0; i < d->ndisks; i++) {
 		set_default(&d->disks[i].format, "raw");
-		set_default(&d->disks[i].bus, "virtio");
+		set_default(&d->disks[i].bus, d->disks[i].cdrom ? "ahci" : "virtio");
 		d->disks[i].readonly |= d->disks[i].cdrom;
 		if (!ONE_OF(d->disks[i].format, "disk format", "raw", "qcow2") ||
-		    !ONE_OF(d->disks[i].bus, "disk bus", "virtio", "ahci", "nvme"))
+		    !ONE_OF(d->disks[i].bus, "disk bus", "virtio", "ahci", "nvme", "ide"))
 			return false;
+		if (d->disks[i].cdrom && strcmp(d->disks[i].bus, "ahci") && strcmp(d->disks[i].bus, "ide"))
+			return error_set(err, 0, "a CD drive is at bus ahci or ide, not %s", d->disks[i].bus);
 	}
 	return true;
 }

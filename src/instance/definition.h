@@ -12,7 +12,7 @@
 
 enum { DEFINITION_VERSION = 1 };
 
-struct def_disk { char *file; bool readonly; char *format; char *bus; /* virtio|ahci|nvme */ bool cdrom; };
+struct def_disk { char *file; bool readonly; char *format; char *bus; /* virtio|ahci|nvme|ide */ bool cdrom; };
 struct def_net { char *name; char *mac, *model /* virtio|e1000 */, *ip, *trunk; unsigned vlan; };
 struct def_share { char *dir; char *tag; bool readonly; };
 
@@ -48,7 +48,7 @@ struct definition *definition_copy(const struct definition *d);
 
 /* Append an entry of lists; strings are copied. */
 bool definition_add_disk(struct definition *d, const char *text, struct error *err);
-bool definition_add_cdrom(struct definition *d, const char *file, struct error *err);
+bool definition_add_cdrom(struct definition *d, const char *text, struct error *err);
 bool definition_add_net(struct definition *d, const char *text, struct error *err);
 bool definition_add_share(struct definition *d, const char *text, struct error *err);
 bool definition_add_publish(struct definition *d, const char *text, struct error *err);

@@ -62,7 +62,9 @@ def grub_image(tmp_path, name):
     ("grub-rescue-usb.img", "--disk={}"),
     ("grub-rescue-usb.img", "--disk={},bus=ahci"),
     ("grub-rescue-usb.img", "--disk={},bus=nvme"),
+    ("grub-rescue-usb.img", "--disk={},bus=ide"),
     ("grub-rescue-cdrom.iso", "--cdrom={}"),
+    ("grub-rescue-cdrom.iso", "--cdrom={},bus=ide"),
 ])
 def test_grub(abyme, tmp_path, image, place):
     where = place.format(grub_image(tmp_path, image))
