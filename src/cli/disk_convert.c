@@ -7,10 +7,13 @@
 
 enum { CHUNK = 1 << 20, GRAIN = 65536 };
 
-struct convert_options { char *format; };
+struct convert_options { char *format, *compression; bool compress; };
 static const struct cli_option convert_options[] = {
 	{ "--format", "qcow2|raw", "of the new disk; default: by the end of its name", OPTION_STRING,
 	  offsetof(struct convert_options, format), NULL },
+	{ "--compress", NULL, "compressed clusters (qcow2)", OPTION_FLAG, offsetof(struct convert_options, compress), NULL },
+	{ "--compression", "zstd|zlib", "how (default zstd)", OPTION_STRING,
+	  offsetof(struct convert_options, compression), NULL },
 	{ NULL }
 };
 
@@ -19,21 +22,35 @@ static bool all_zero(const uint8_t *p, size_t n)
 	return !p[0] && !memcmp(p, p + 1, n - 1);
 }
 
-/* What is not zero, in grains. */
-static int copy_piece(struct image *to, const uint8_t *buf, uint64_t offset, size_t n)
+/* What is not zero, in grains; buf has room to fill the last one up. */
+static int copy_piece(struct image *to, uint8_t *buf, uint64_t offset, size_t n, bool compress)
 {
 	int r = 0;
 	for (size_t at = 0, piece; at < n && !r; at += piece) {
 		piece = MIN(n - at, (size_t)GRAIN);
-		if (!all_zero(buf + at, piece))
+		if (all_zero(buf + at, piece))
+			continue;
+		if (compress && !((offset + at) % GRAIN)) {
+			memset(buf + at + piece, 0, GRAIN - piece);
+			r = qcow2_write_compressed(to, buf + at, offset + at);
+		} else {
 			r = image_write(to, buf + at, piece, offset + at);
+		}
 	}
 	return r;
 }
 
-static int copy(struct image *from, struct image *to)
+/* Runs of data grow to whole grains, so that each is written once. */
+static void whole_grains(uint64_t size, uint64_t *at, uint64_t *n)
 {
-	auto_free uint8_t *buf = xmalloc(CHUNK);
+	uint64_t end = MIN(ALIGN_UP(*at + *n, GRAIN), size);
+	*at = ALIGN_DOWN(*at, GRAIN);
+	*n = end - *at;
+}
+
+static int copy(struct image *from, struct image *to, bool compress)
+{
+	auto_free uint8_t *buf = xmalloc(CHUNK + GRAIN);
 	int r = 0;
 	for (uint64_t at = 0, n; at < from->size && !r; at += n) {
 		enum image_kind kind;
@@ -41,19 +58,21 @@ static int copy(struct image *from, struct image *to)
 		if ((r = image_map(from, at, &n, &kind, NULL)))
 			break;
 		if (kind == IMAGE_DATA) {
-			n = MIN(n, (uint64_t)CHUNK);
+			n = MIN(n, (uint64_t)CHUNK - GRAIN);
+			if (compress)
+				whole_grains(from->size, &at, &n);
 			r = image_read(from, buf, n, at);
 			if (!r)
-				r = copy_piece(to, buf, at, n);
+				r = copy_piece(to, buf, at, n, compress);
 		}
 		disk_tool_progress("converting", at + n, from->size);
 	}
 	return r ? r : to->ops->flush(to);
 }
 
-static struct image *make_target(const char *path, const char *format, uint64_t size, struct error *err)
+static struct image *make_target(const char *path, const char *format, uint64_t size, bool zstd, struct error *err)
 {
-	struct qcow2_create c = { .size = size, .cluster_bits = 16, .version = 3 };
+	struct qcow2_create c = { .size = size, .cluster_bits = 16, .version = 3, .zstd = zstd };
 	struct image_file *f = disk_tool_new(path, err);
 	if (!f)
 		return NULL;
@@ -72,18 +91,24 @@ static struct image *make_target(const char *path, const char *format, uint64_t 
 }
 
 /* Under another name until it is complete. */
-static bool convert(const char *from_path, const char *to_path, const char *format, struct error *err)
+static bool convert(const char *from_path, const char *to_path, const struct convert_options *o, struct error *err)
 {
+	const char *format = o->format, *how = o->compression ? o->compression : "zstd";
+	bool compress = o->compress || o->compression;
 	auto_free char *part = xasprintf("%s.part", to_path);
 	if (!disk_tool_format(&format, to_path, err))
 		return false;
+	if (strcmp(how, "zstd") && strcmp(how, "zlib"))
+		return error_set(err, 0, "compression '%s' is not known: zstd and zlib are", how);
+	if (compress && strcmp(format, "qcow2"))
+		return error_set(err, 0, "only qcow2 disks are compressed: add --format qcow2");
 	if (!access(to_path, F_OK))
 		return error_set(err, 0, "disk '%s' is there already: it is not overwritten", to_path);
 	struct image *from = disk_tool_open(from_path, NULL, true, err);
 	if (!from)
 		return false;
-	struct image *to = make_target(part, format, ALIGN_UP(from->size, 512), err);
-	int r = to ? copy(from, to) : 0;
+	struct image *to = make_target(part, format, ALIGN_UP(from->size, 512), compress && *how == 'z' && how[1] == 's', err);
+	int r = to ? copy(from, to, compress) : 0;
 	bool ok = to && !r;
 	if (r)
 		error_set(err, -r, "cannot copy disk '%s' to '%s'", from_path, to_path);
@@ -106,7 +131,7 @@ int disk_convert(int argc, char **argv)
 	int status = cli_parse((struct cli_group[]){ { convert_options, &o }, { NULL } }, argc, argv, words, 2, 2);
 	if (status >= 0)
 		return status;
-	return convert(words[0], words[1], o.format, &err) ? 0 : cli_fail(&err);
+	return convert(words[0], words[1], &o, &err) ? 0 : cli_fail(&err);
 }
 
 /* Beyond its end a disk is zero. Where they differ first, or UINT64_MAX. */

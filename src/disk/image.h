@@ -97,8 +97,15 @@ unsigned iov_window(const struct iovec *iov, unsigned n, uint64_t skip, uint64_t
 void iov_zero(const struct iovec *iov, unsigned n);
 
 /* qcow2.c */
-struct qcow2_create { uint64_t size; unsigned cluster_bits, version; const char *backing, *backing_format; };
+struct qcow2_create { uint64_t size; unsigned cluster_bits, version; const char *backing, *backing_format; bool zstd; };
 bool qcow2_create(struct image_file *f, const struct qcow2_create *c, struct error *err);
+/* One whole cluster (padded with zeros at the end of the disk), compressed. One thread only. */
+int qcow2_write_compressed(struct image *i, const uint8_t *data, uint64_t offset);
+uint64_t qcow2_cluster_size(const struct image *i);
+/* Has this layer no contents of its own? */
+bool qcow2_is_empty(const struct image *i);
+/* Two states of one image, read-only: do the next *len bytes (shortened to a run) differ? */
+int qcow2_changed(struct image *old, struct image *now, uint64_t offset, uint64_t *len, bool *changed);
 
 /* qcow2_snapshot.c: internal snapshots. Names; where none fits, ids. All may run
  * beside transfers; create and apply hold new ones up. */

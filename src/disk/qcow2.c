@@ -57,9 +57,13 @@ static bool refuse_feature(const struct opening *o, unsigned bit, uint64_t names
 static bool check_features(const struct opening *o, uint64_t names, uint64_t names_len)
 {
 	struct qcow2 *q = o->q;
-	uint64_t unknown = q->incompatible & ~(uint64_t)INCOMPAT_DIRTY;
-	if (q->incompatible & INCOMPAT_COMPRESSION && (q->header_length <= 104 || !o->head[104]))
+	uint64_t unknown = q->incompatible & ~(uint64_t)(INCOMPAT_DIRTY | INCOMPAT_COMPRESSION);
+	unsigned compression = q->version == 3 && q->header_length > HEADER_V3 ? o->head[HEADER_V3] : 0;
+	if (!(q->incompatible & INCOMPAT_COMPRESSION) != !compression)
 		return refuse(o, "its compression type contradicts its feature bits");
+	if (compression > 1)
+		return refuse(o, "its compression type is neither zlib nor zstd");
+	q->zstd = compression == 1;
 	return !unknown || refuse_feature(o, (unsigned)__builtin_ctzll(unknown), names, names_len);
 }
 
@@ -287,7 +291,7 @@ static bool plan(const struct qcow2_create *c, struct layout *l, struct error *e
 static uint8_t *make_header(const struct qcow2_create *c, const struct layout *l)
 {
 	uint8_t *h = xcalloc(1, l->cluster);
-	uint64_t end = c->version == 3 ? HEADER_V3 : HEADER_V2;
+	uint64_t end = c->version == 3 ? HEADER_V3 + 8 * c->zstd : HEADER_V2;
 	memcpy(h, "QFI\xfb", 4);
 	be32_put(h + 4, c->version);
 	be32_put(h + 20, c->cluster_bits);
@@ -297,7 +301,11 @@ static uint8_t *make_header(const struct qcow2_create *c, const struct layout *l
 	be64_put(h + 48, l->cluster);
 	be32_put(h + 56, (uint32_t)l->ref_clusters);
 	be32_put(h + 96, c->version == 3 ? 4 : 0);
-	be32_put(h + 100, c->version == 3 ? HEADER_V3 : 0);
+	be32_put(h + 100, c->version == 3 ? (uint32_t)end : 0);
+	if (c->zstd) {
+		be64_put(h + 72, INCOMPAT_COMPRESSION);
+		h[HEADER_V3] = 1;
+	}
 	if (c->backing && c->backing_format) {
 		be32_put(h + end, EXT_BACKING_FORMAT);
 		be32_put(h + end + 4, (uint32_t)strlen(c->backing_format));
@@ -333,6 +341,8 @@ bool qcow2_create(struct image_file *f, const struct qcow2_create *c, struct err
 	struct layout l = { 0 };
 	if (!plan(c, &l, err))
 		return false;
+	if (c->zstd && c->version < 3)
+		return error_set(err, 0, "zstd compression needs version 3");
 	if (c->backing && (strlen(c->backing) > BACKING_MAX || strlen(c->backing) + 200 > l.cluster))
 		return error_set(err, 0, "the name of the backing file is too long");
 	auto_free uint8_t *header = make_header(c, &l);
@@ -378,6 +388,21 @@ static int grow_l1(struct qcow2 *q, uint64_t size, uint32_t entries)
 	q->l1_size = entries;
 	q->l1_offset = offset;
 	return 0;
+}
+
+uint64_t qcow2_cluster_size(const struct image *i)
+{
+	const struct qcow2 *q = i->format;
+	return q->cluster_size;
+}
+
+bool qcow2_is_empty(const struct image *i)
+{
+	const struct qcow2 *q = i->format;
+	for (uint32_t k = 0; k < q->l1_size; k++)
+		if (q->l1[k])
+			return false;
+	return true;
 }
 
 static bool qcow2_resize(struct image *i, uint64_t size, struct error *err)

@@ -45,6 +45,7 @@ struct qcow2 {
 	uint64_t bitmaps_offset, bitmaps_size; uint32_t nb_bitmaps;
 	uint64_t cluster_size, l2_entries, refs_per_block;
 	uint64_t reftable_entries;
+	bool zstd;                        /* what compressed clusters are */
 	bool marked_dirty;                /* something may have changed; version 3: the bit is on disk */
 
 	pthread_mutex_t lock;             /* all below */
@@ -57,6 +58,7 @@ struct qcow2 {
 	uint64_t age;
 	uint64_t next_free;               /* where the search for free clusters goes on */
 	uint64_t virgin;                  /* from here on the file has never been written */
+	uint64_t packed_to;               /* the end of the last compressed cluster written */
 	int broken;                       /* metadata could not be written: no more writes (-errno) */
 	bool syncing;                     /* a flush waits for the disk, without the lock */
 	bool frozen;                      /* no transfer may begin: a snapshot is made */
@@ -116,6 +118,10 @@ enum cluster_kind entry_kind(const struct qcow2 *q, uint64_t entry);
 int entry_get(struct qcow2 *q, uint64_t offset, uint64_t *entry);
 /* Offset and bytes (in whole sectors) of a compressed cluster. */
 void compressed_place(const struct qcow2 *q, uint64_t entry, uint64_t *offset, uint64_t *bytes);
+/* The entry of a guest cluster becomes this one; the old one's clusters are freed. */
+int entry_set(struct qcow2 *q, uint64_t offset, uint64_t entry);
+/* The contents of a compressed cluster. */
+int qcow2_inflate(struct qcow2 *q, uint64_t entry, uint8_t *out);
 int qcow2_read(struct image *i, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t len);
 int qcow2_write(struct image *i, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t len);
 int qcow2_zero(struct image *i, uint64_t offset, uint64_t len, bool unmap);

@@ -11,7 +11,6 @@
 #include "disk/qcow2.h"
 
 #include <errno.h>
-#include <zlib.h>
 
 enum { WINDOW = 200, FREED_ENOUGH = 1024 };
 
@@ -136,24 +135,6 @@ static int find_run(struct qcow2 *q, uint64_t offset, uint64_t len, bool ours_on
 	return r ? r : run_in(q, t, offset, len, ours_only, run);
 }
 
-static int inflate_cluster(struct qcow2 *q, uint64_t entry, uint8_t *out)
-{
-	uint64_t offset, bytes;
-	compressed_place(q, entry, &offset, &bytes);
-	auto_free uint8_t *in = xmalloc(bytes);
-	int r = file_read(q->file, in, bytes, offset);
-	if (r)
-		return r;
-	z_stream z = { .next_in = in, .avail_in = (uInt)bytes, .next_out = out, .avail_out = (uInt)q->cluster_size };
-	if (inflateInit2(&z, -12) != Z_OK)
-		return -ENOMEM;
-	r = inflate(&z, Z_FINISH);
-	/* sectors are counted whole: bytes may be left over */
-	bool good = (r == Z_STREAM_END || r == Z_BUF_ERROR || r == Z_OK) && !z.avail_out;
-	inflateEnd(&z);
-	return good ? 0 : -EIO;
-}
-
 static int read_backing(struct qcow2 *q, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t len)
 {
 	struct image *b = q->image->backing;
@@ -175,7 +156,7 @@ static int read_run(struct qcow2 *q, const struct run *run, const struct iovec *
 		return 0;
 	default: {
 		auto_free uint8_t *buf = xmalloc(q->cluster_size);
-		int r = inflate_cluster(q, run->entry, buf);
+		int r = qcow2_inflate(q, run->entry, buf);
 		uint64_t at = offset & (q->cluster_size - 1);
 		for (unsigned i = 0; i < n && !r; at += iov[i++].iov_len)
 			memcpy(iov[i].iov_base, buf + at, iov[i].iov_len);
@@ -347,6 +328,19 @@ static void pending_end(struct qcow2 *q, struct pending *p)
 		at = &(*at)->next;
 	*at = p->next;
 	pthread_cond_broadcast(&q->changed);
+}
+
+int entry_set(struct qcow2 *q, uint64_t offset, uint64_t entry)
+{
+	struct table *t;
+	int r = l2_for_write(q, offset, &t);
+	if (r)
+		return r;
+	uint8_t *e = t->data + 8 * l2_index(q, offset);
+	free_entry_later(q, be64_get(e));
+	be64_put(e, entry);
+	t->dirty = true;
+	return 0;
 }
 
 /* The new clusters take their places; on failure nothing refers to them. */

@@ -41,6 +41,13 @@ def test_tools(abyme, tmp_path):
     qemu_img("check", qcow)
     qemu_img("compare", raw, qcow)
     assert os.stat(qcow).st_size < 5 << 20
+    for how in ("zstd", "zlib"):
+        packed = tmp_path / f"{how}.qcow2"
+        ok(abyme, "disk", "convert", "--compression", how, str(raw), str(packed))
+        assert ok(abyme, "disk", "compare", str(raw), str(packed)) == "equal\n"
+        assert "no errors" in ok(abyme, "disk", "check", str(packed))
+        qemu_img("check", packed)
+        qemu_img("compare", raw, packed)
     ok(abyme, "disk", "resize", str(qcow), "+12M")
     top = tmp_path / "top.qcow2"
     ok(abyme, "disk", "create", str(top), "--backing", "a.qcow2")
@@ -68,6 +75,8 @@ def test_tools_refuse(abyme, tmp_path):
              (("info", str(cut)), "cut.qcow2"), (("resize", str(there), "512"), "smaller"),
              (("convert", str(there), str(there)), "already"), (("nonsense",), "not known"),
              (("create", "x", "--size", "1M", "--format", "floppy"), "floppy"),
+             (("convert", "--compress", str(there), "x.img"), "only qcow2"),
+             (("convert", "--compression", "rar", str(there), "x.qcow2"), "rar"),
              (("create", str(tmp_path / "y.qcow2"), "--backing", "nothing"), "nothing")]
     for args, words in cases:
         status, out, err = abyme("disk", *args)

@@ -205,7 +205,8 @@ static void from_qemu(void **state)
 	assert_true(fd_write_full(fd, model, SIZE));
 	close(fd);
 	static const char *const options[] = { "cluster_size=512", "cluster_size=4k,refcount_bits=1", "compat=0.10",
-		"refcount_bits=64", "cluster_size=2M", "lazy_refcounts=on", "refcount_bits=8,preallocation=metadata" };
+		"refcount_bits=64", "cluster_size=2M", "lazy_refcounts=on", "refcount_bits=8,preallocation=metadata", "compression_type=zstd",
+		"compression_type=zstd,cluster_size=2M" };
 	for (unsigned k = 0; k < ARRAY_SIZE(options); k++) {
 		for (unsigned compressed = 0; compressed < 2; compressed++) {
 			auto_free uint8_t *copy = memcpy(xmalloc(SIZE), model, SIZE);
@@ -230,6 +231,35 @@ static void from_qemu(void **state)
 			same_as(i, model, SIZE);
 			image_close(i);
 		}
+	}
+}
+
+/* Compressed clusters of our own: packed, overwritten, counted right, read by QEMU. */
+static void compressed(void **state)
+{
+	enum { SIZE = (5 << 20) + 4096 };
+	auto_free char *path = at("packed.qcow2"), *raw = at("packed.raw");
+	auto_free uint8_t *model = xcalloc(1, SIZE + (2 << 20)), *got = xmalloc(SIZE);
+	for (unsigned k = 0; k < 8; k++) {
+		static const unsigned bits[] = { 9, 12, 16, 21 };
+		uint64_t cs = 1ull << bits[k / 2];
+		unsigned seed = k;
+		for (unsigned i = 0; i < SIZE; i++)     /* some of it does not get smaller */
+			model[i] = (uint8_t)(rand_r(&seed) % (i >> 18 & 1 ? 256 : 5));
+		create(path, &(struct qcow2_create){ .size = SIZE, .cluster_bits = bits[k / 2], .version = 3, .zstd = k & 1 });
+		struct image *i = open_image(path, false);
+		for (uint64_t c = 0; c < SIZE; c += cs)
+			assert_int_equal(qcow2_write_compressed(i, model + c, c), 0);
+		same_as(i, model, SIZE);
+		image_close(i);
+		check_clean(path);
+		if (have_qemu) {
+			assert_true(run("qemu-img convert -O raw %s %s", path, raw));
+			auto_close int fd = open(raw, O_RDONLY);
+			assert_true(fd_read_full(fd, got, SIZE));
+			assert_memory_equal(got, model, SIZE);
+		}
+		scribble(path, model, SIZE, k, 200);
 	}
 }
 
@@ -392,7 +422,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(scribbles), cmocka_unit_test(backing), cmocka_unit_test(resizes),
-		cmocka_unit_test(from_qemu), cmocka_unit_test(snapshots),
+		cmocka_unit_test(from_qemu), cmocka_unit_test(compressed), cmocka_unit_test(snapshots),
 		cmocka_unit_test(large_tables), cmocka_unit_test(refuses),
 	};
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
