@@ -79,6 +79,8 @@ int verb_resume(int argc, char **argv);
 int verb_stats(int argc, char **argv);
 int verb_disk(int argc, char **argv);
 int verb_snapshot(int argc, char **argv);
+int verb_clone(int argc, char **argv);
+int verb_backup(int argc, char **argv);
 int verb_network(int argc, char **argv);
 int verb_doctor(int argc, char **argv);
 int verb_completion(int argc, char **argv);

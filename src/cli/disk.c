@@ -2,25 +2,17 @@
 /* abyme disk create, info, check, resize, map; the other sub-verbs have files of their own. */
 #include "cli/disk.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "disk/copy.h"
+
 struct image *disk_tool_open(const char *path, const char *format, bool readonly, struct error *err)
 {
 	struct image_open o = { .path = path, .fd = -1, .format = format, .readonly = readonly };
 	return image_open(&o, err);
-}
-
-struct image_file *disk_tool_new(const char *path, struct error *err)
-{
-	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return error_null(err, errno, "cannot create disk '%s'", path);
-	return image_file_fd(fd);
 }
 
 bool disk_tool_format(const char **format, const char *path, struct error *err)
@@ -105,15 +97,9 @@ static bool create(const struct create_options *o, const char *path, struct erro
 	c.size = ALIGN_UP(c.size, 512);
 	if (!c.size)
 		return error_set(err, 0, "a new disk needs a size: --size 20G");
-	struct image_file *f = disk_tool_new(path, err);
-	if (!f)
-		return false;
-	int r = raw ? f->ops->truncate(f, c.size) : 0;
-	bool ok = raw ? !r || error_set(err, -r, "cannot give disk '%s' its size", path) : qcow2_create(f, &c, err);
-	f->ops->close(f);
-	if (!ok)
-		unlink(path);
-	return ok;
+	struct image *i = image_make(path, format, &c, err);
+	image_close(i);
+	return i != NULL;
 }
 
 static int disk_create(int argc, char **argv)

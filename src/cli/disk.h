@@ -7,8 +7,6 @@
 #include "disk/image.h"
 
 struct image *disk_tool_open(const char *path, const char *format, bool readonly, struct error *err);
-/* A new file, which must not be there yet; NULL on failure. */
-struct image_file *disk_tool_new(const char *path, struct error *err);
 /* "raw", "qcow2"; NULL given: by the end of the name. */
 bool disk_tool_format(const char **format, const char *path, struct error *err);
 /* A line on stderr that counts up, if that is a terminal. */

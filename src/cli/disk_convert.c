@@ -2,10 +2,13 @@
 /* abyme disk convert and compare. */
 #include "cli/disk.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
-enum { CHUNK = 1 << 20, GRAIN = 65536 };
+#include "disk/copy.h"
+
+enum { CHUNK = 1 << 20 };
 
 struct convert_options { char *format, *compression; bool compress; };
 static const struct cli_option convert_options[] = {
@@ -17,77 +20,24 @@ static const struct cli_option convert_options[] = {
 	{ NULL }
 };
 
-static bool all_zero(const uint8_t *p, size_t n)
+static void progress(uint64_t done, uint64_t total)
 {
-	return !p[0] && !memcmp(p, p + 1, n - 1);
+	disk_tool_progress("converting", done, total);
 }
 
-/* What is not zero, in grains; buf has room to fill the last one up. */
-static int copy_piece(struct image *to, uint8_t *buf, uint64_t offset, size_t n, bool compress)
+static bool copy(struct image *from, const char *path, const char *format, bool compress, bool zstd, struct error *err)
 {
-	int r = 0;
-	for (size_t at = 0, piece; at < n && !r; at += piece) {
-		piece = MIN(n - at, (size_t)GRAIN);
-		if (all_zero(buf + at, piece))
-			continue;
-		if (compress && !((offset + at) % GRAIN)) {
-			memset(buf + at + piece, 0, GRAIN - piece);
-			r = qcow2_write_compressed(to, buf + at, offset + at);
-		} else {
-			r = image_write(to, buf + at, piece, offset + at);
-		}
-	}
-	return r;
-}
-
-/* Runs of data grow to whole grains, so that each is written once. */
-static void whole_grains(uint64_t size, uint64_t *at, uint64_t *n)
-{
-	uint64_t end = MIN(ALIGN_UP(*at + *n, GRAIN), size);
-	*at = ALIGN_DOWN(*at, GRAIN);
-	*n = end - *at;
-}
-
-static int copy(struct image *from, struct image *to, bool compress)
-{
-	auto_free uint8_t *buf = xmalloc(CHUNK + GRAIN);
-	int r = 0;
-	for (uint64_t at = 0, n; at < from->size && !r; at += n) {
-		enum image_kind kind;
-		n = from->size - at;
-		if ((r = image_map(from, at, &n, &kind, NULL)))
-			break;
-		if (kind == IMAGE_DATA) {
-			n = MIN(n, (uint64_t)CHUNK - GRAIN);
-			if (compress)
-				whole_grains(from->size, &at, &n);
-			r = image_read(from, buf, n, at);
-			if (!r)
-				r = copy_piece(to, buf, at, n, compress);
-		}
-		disk_tool_progress("converting", at + n, from->size);
-	}
-	return r ? r : to->ops->flush(to);
-}
-
-static struct image *make_target(const char *path, const char *format, uint64_t size, bool zstd, struct error *err)
-{
-	struct qcow2_create c = { .size = size, .cluster_bits = 16, .version = 3, .zstd = zstd };
-	struct image_file *f = disk_tool_new(path, err);
-	if (!f)
-		return NULL;
-	int r = 0;
-	bool raw = !strcmp(format, "raw");
-	if (raw)
-		r = f->ops->truncate(f, size);
-	if (r)
-		error_set(err, -r, "cannot give disk '%s' its size", path);
-	struct image *i = r || (!raw && !qcow2_create(f, &c, err)) ? NULL : image_on(f, format, path, false, err);
-	if (!i) {
-		f->ops->close(f);
-		unlink(path);
-	}
-	return i;
+	struct qcow2_create new = { .size = ALIGN_UP(from->size, 512), .cluster_bits = 16, .version = 3, .zstd = zstd };
+	struct image *to = image_make(path, format, &new, err);
+	if (!to)
+		return false;
+	struct image_copy c = { .from = from, .to = to, .compress = compress, .progress = progress };
+	int r = image_copy(&c);
+	image_close(to);
+	if (!r)
+		return true;
+	unlink(path);
+	return error_set(err, -r, "cannot copy disk '%s' to '%s'", from->path, path);
 }
 
 /* Under another name until it is complete. */
@@ -107,19 +57,12 @@ static bool convert(const char *from_path, const char *to_path, const struct con
 	struct image *from = disk_tool_open(from_path, NULL, true, err);
 	if (!from)
 		return false;
-	struct image *to = make_target(part, format, ALIGN_UP(from->size, 512), compress && *how == 'z' && how[1] == 's', err);
-	int r = to ? copy(from, to, compress) : 0;
-	bool ok = to && !r;
-	if (r)
-		error_set(err, -r, "cannot copy disk '%s' to '%s'", from_path, to_path);
-	image_close(to);
+	bool ok = copy(from, part, format, compress, compress && !strcmp(how, "zstd"), err);
 	image_close(from);
 	if (ok && rename(part, to_path)) {
-		ok = false;
-		error_set(err, 0, "cannot give disk '%s' its name", to_path);
-	}
-	if (!ok && to)
+		ok = error_set(err, errno, "cannot give disk '%s' its name", to_path);
 		unlink(part);
+	}
 	return ok;
 }
 

@@ -27,6 +27,8 @@ const struct verb verbs[] = {
 	{ "rm", "[--force] NAME...", "remove instances", verb_rm },
 	{ "disk", "create|info|check|convert|resize|map|compare|bench ...", "virtual disks", verb_disk },
 	{ "snapshot", "create|list|tree|restore|delete NAME ...", "states of an instance's disks", verb_snapshot },
+	{ "clone", "[--full] NAME NEW", "another instance like a stopped one", verb_clone },
+	{ "backup", "create|list|restore|verify ...", "copies of an instance's disks elsewhere", verb_backup },
 	{ "network", "create|list|inspect|edit|delete|join ...", "networks between machines", verb_network },
 	{ "doctor", "[--format json]", "what can run on this host, and why not", verb_doctor },
 	{ "completion", "[WORD...]", "words for the shell's completion", verb_completion },

@@ -455,8 +455,9 @@ static int zero_cluster(struct qcow2 *q, uint64_t offset, bool *done)
 	uint64_t e;
 	int r = entry_get(q, offset, &e);
 	enum cluster_kind kind = entry_kind(q, e);
-	*done = r || (kind == CLUSTER_ABSENT && !q->image->backing) || kind == CLUSTER_ZERO;
-	if (*done || (q->version < 3 && q->image->backing))
+	bool below = q->image->backing_name;          /* even if it is not open just now */
+	*done = r || (kind == CLUSTER_ABSENT && !below) || kind == CLUSTER_ZERO;
+	if (*done || (q->version < 3 && below))
 		return r;
 	*done = true;
 	if ((r = mark_dirty(q)) || (r = l2_for_write(q, offset, &t)))

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* abyme backup: copies of an instance's disks in a directory elsewhere. */
+#include "instance/backup.h"
+#include "cli/disk.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <time.h>
+
+struct backup_options { bool incremental; unsigned number; char *output; };
+#define ROW(name, arg, kind, field, text) { name, arg, text, kind, offsetof(struct backup_options, field), NULL }
+
+static void copying(uint64_t done, uint64_t total) { disk_tool_progress("copying", done, total); }
+static void reading(uint64_t done, uint64_t total) { disk_tool_progress("reading", done, total); }
+
+static int create(int argc, char **argv)
+{
+	static const struct cli_option options[] = {
+		ROW("--incremental", NULL, OPTION_FLAG, incremental, "only what has changed since the last one"), { NULL } };
+	struct backup_options o = { 0 };
+	const char *words[2];
+	unsigned number = 0;
+	struct error err;
+	int status = cli_parse((struct cli_group[]){ { options, &o }, { NULL } }, argc, argv, words, 2, 2);
+	if (status >= 0)
+		return status;
+	bool incremental = o.incremental;
+	struct instance *i = instance_open(words[0], &err);
+	bool ok = i && backup_create(i, words[1], &incremental, &(struct backup_progress){ copying }, &number, &err);
+	instance_close(i);
+	if (!ok)
+		return cli_fail(&err);
+	if (o.incremental && !incremental)
+		fprintf(stderr, "abyme: there was no earlier backup to build on: this one is full\n");
+	printf("backup %u\n", number);
+	return 0;
+}
+
+static void print_backup(json_t *b, const char *dir)
+{
+	char when[32];
+	time_t t = (time_t)json_integer_value(json_object_get(b, "time"));
+	struct tm tm;
+	json_int_t parent = json_integer_value(json_object_get(b, "parent"));
+	strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", localtime_r(&t, &tm));
+	printf("%6lld  %s  ", (long long)json_integer_value(json_object_get(b, "number")), when);
+	if (parent)
+		printf("what had changed since %lld\n", (long long)parent);
+	else
+		printf("full\n");
+}
+
+static int list(int argc, char **argv)
+{
+	struct format_option f = { 0 };
+	const char *words[1];
+	struct error err;
+	int status = cli_parse((struct cli_group[]){ { format_options, &f }, { NULL } }, argc, argv, words, 1, 1);
+	int json = status < 0 ? cli_format(&f, &err) : 0;
+	if (status >= 0 || json < 0)
+		return status >= 0 ? status : cli_usage(&err);
+	json_t *o = backup_list(words[0], &err), *b;
+	size_t n;
+	if (!o)
+		return cli_fail(&err);
+	if (json) {
+		json_dumpf(o, stdout, JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		json_array_foreach(json_object_get(o, "backups"), n, b)
+			print_backup(b, words[0]);
+	}
+	json_decref(o);
+	return 0;
+}
+
+static int restore(int argc, char **argv)
+{
+	static const struct cli_option options[] = {
+		ROW("--number", "N", OPTION_UINT, number, "which (default: the last)"),
+		ROW("--output", "DIR", OPTION_STRING, output, "where the disks go (default: here)"), { NULL } };
+	struct backup_options o = { 0 };
+	const char *words[2];
+	struct error err;
+	int status = cli_parse((struct cli_group[]){ { options, &o }, { NULL } }, argc, argv, words, 2, 2);
+	if (status >= 0)
+		return status;
+	return backup_restore(words[0], o.number, words[1], o.output ? o.output : ".", &(struct backup_progress){ copying },
+			      &err) ? 0 : cli_fail(&err);
+}
+
+static int verify(int argc, char **argv)
+{
+	static const struct cli_option options[] = {
+		ROW("--number", "N", OPTION_UINT, number, "which (default: the last)"), { NULL } };
+	struct backup_options o = { 0 };
+	const char *words[1];
+	struct error err;
+	int status = cli_parse((struct cli_group[]){ { options, &o }, { NULL } }, argc, argv, words, 1, 1);
+	if (status >= 0)
+		return status;
+	if (!backup_verify(words[0], o.number, &(struct backup_progress){ reading }, &err))
+		return cli_fail(&err);
+	printf("complete and readable\n");
+	return 0;
+}
+
+static const struct verb backup_verbs[] = {
+	{ "create", "[--incremental] NAME DIRECTORY", "of a running or a stopped instance", create },
+	{ "list", "[--format json] DIRECTORY", "what is in there", list },
+	{ "restore", "[--number N] DIRECTORY NEW-NAME", "an instance with the disks of a backup", restore },
+	{ "verify", "[--number N] DIRECTORY", "read all of a backup", verify },
+	{ NULL }
+};
+
+int verb_backup(int argc, char **argv) { return cli_noun(backup_verbs, argc, argv); }

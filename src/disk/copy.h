@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copying a disk, whole or what has changed. */
+#ifndef DISK_COPY_H
+#define DISK_COPY_H
+
+#include "disk/image.h"
+
+struct image_copy {
+	struct image *from, *to;          /* to: new, so all that is zero stays unwritten */
+	struct image *since;              /* an earlier state of `from` (qcow2_changed): only what differs; zeros
+					     are written then, as `to` has a backing image. Or NULL */
+	bool compress;                    /* to: qcow2 with clusters of 64 KiB */
+	void (*progress)(uint64_t done, uint64_t total);   /* may be NULL */
+};
+/* Flushed when it returns; 0 or -errno. */
+int image_copy(const struct image_copy *c);
+/* A new file, which must not be there yet, and the image on it (without its backing). */
+struct image *image_make(const char *path, const char *format, const struct qcow2_create *c, struct error *err);
+
+#endif
