@@ -13,6 +13,7 @@ TESTLIB_OBJS := $(patsubst tests/lib/%.c,$(B)/testlib/%.o,$(wildcard tests/lib/*
 # what each program links beyond libc
 LIBS_abyme := -luv -ljansson -lcyaml -luring -lz -lzstd -lseccomp -lcap-ng
 LIBS_abyme-net-user := -lslirp -lseccomp -lcap-ng -luv
+LIBS_abyme-nat := -lslirp -ljansson -lseccomp -lcap-ng
 LIBS_abyme-switch := -ljansson -lseccomp -lcap-ng
 LIBS_abyme-gdb := -lseccomp -lcap-ng
 LIBS_abyme-9p := -lseccomp -lcap-ng

@@ -132,6 +132,7 @@ static bool check_helper(const char *name, struct error *say)
 	return fd >= 0;
 }
 static bool check_net(struct error *say) { return check_helper("abyme-net-user", say); }
+static bool check_nat(struct error *say) { return check_helper("abyme-nat", say); }
 static bool check_switch(struct error *say) { return check_helper("abyme-switch", say); }
 static bool check_9p(struct error *say) { return check_helper("abyme-9p", say); }
 static bool check_gdb(struct error *say) { return check_helper("abyme-gdb", say); }
@@ -163,7 +164,7 @@ static const struct check checks[] = {
 	{ "cpu abyme-v3.1", check_v3, false }, { "executable memory", check_code_cache, false },
 	{ "jail: namespaces", check_namespaces, false }, { "jail: seccomp", check_seccomp, false },
 	{ "io_uring", check_uring, false }, { "user network", check_net, false },
-	{ "switch", check_switch, false },
+	{ "switch", check_switch, false }, { "nat", check_nat, false },
 	{ "shares (9p)", check_9p, false }, { "gdb server", check_gdb, false },
 	{ "limits", check_limits, true }, { "state directory", check_state, true },
 };

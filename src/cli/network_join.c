@@ -16,8 +16,19 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-struct join_options { char *as, *netns, *ifname, *mac, *ip, *trunk; unsigned vlan; bool address; };
+enum { MAX_PUBLISH = 16 };
+struct join_options { char *as, *netns, *ifname, *mac, *ip, *trunk; unsigned vlan; bool address;
+	const char *publish[MAX_PUBLISH]; unsigned npublish; };
 #define TEXT(name, arg, member, help) { name, arg, help, OPTION_STRING, offsetof(struct join_options, member) }
+static bool add_publish(void *target, const char *value, struct error *err)
+{
+	struct join_options *o = target;
+	if (o->npublish == MAX_PUBLISH)
+		return error_set(err, 0, "at most %d ports can be published", MAX_PUBLISH);
+	o->publish[o->npublish++] = value;
+	return true;
+}
+
 static const struct cli_option join_table[] = {
 	TEXT("--as", "INSTANCE", as, "the name to be known by"),
 	TEXT("--netns", "NAME|PATH", netns, "the network namespace (default: this one)"),
@@ -26,6 +37,7 @@ static const struct cli_option join_table[] = {
 	TEXT("--ip", "ADDRESS", ip, "its IPv4 address"),
 	TEXT("--trunk", "N:N-N", trunk, "a trunk port of these VLANs"),
 	{ "--vlan", "N", "an access port of this VLAN", OPTION_UINT, offsetof(struct join_options, vlan) },
+	{ "--publish", "[ADDR:]HOSTPORT:PORT[/udp]", "reach its port from the host (repeatable)", OPTION_CALL, 0, add_publish },
 	{ "--address", NULL, "give the interface its address and bring it up", OPTION_FLAG,
 	  offsetof(struct join_options, address) },
 	{ NULL }
@@ -107,7 +119,7 @@ static bool join(const char *network, const struct join_options *o, struct netwo
 		return false;
 	auto_close int tap = network_make_tap(ifname, false, err);
 	struct network_join j = { .network = network, .instance = o->as, .mac = mac_text, .ip = o->ip, .vlan = o->vlan,
-				  .trunk = o->trunk };
+				  .trunk = o->trunk, .publish = o->publish, .npublish = o->npublish };
 	/* a keeper that has to be started belongs outside */
 	if (tap < 0 || (o->netns && (home < 0 || setns(home, CLONE_NEWNET))))
 		return false;

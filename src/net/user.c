@@ -6,22 +6,20 @@
  */
 #include "net/user.h"
 #include "net/port.h"
+#include "net/slirp_poll.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
-#include <slirp/libslirp.h>
 #include <stdio.h>
 #include <sys/socket.h>
-#include <time.h>
 
-enum { MAX_POLL = 4096, BATCH = 64, SEND_WAIT_MS = 50, SOCKET_BUFFER = 4 << 20, MTU = 1500 };
+enum { BATCH = 64, SEND_WAIT_MS = 50, SOCKET_BUFFER = 4 << 20, MTU = 1500 };
 
 struct user {
 	Slirp *slirp;
 	int fd;
-	struct pollfd poll[MAX_POLL];
-	unsigned npoll;
+	struct slirp_poll poll;
 	bool gone;
 	uint8_t frame[NET_FRAME_MAX + NET_HDR];
 };
@@ -45,52 +43,6 @@ static ssize_t send_packet(const void *buf, size_t len, void *opaque)
 	return (ssize_t)len;
 }
 
-static void guest_error(const char *msg, void *opaque)
-{
-	(void)msg;
-	(void)opaque;
-}
-
-static int64_t clock_ns(void *opaque)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ll + t.tv_nsec;
-}
-
-/* Timers serve IPv6 router advertisements only, which are off. */
-static void *timer_new(SlirpTimerCb cb, void *cb_opaque, void *opaque) { return opaque; }
-static void timer_free(void *timer, void *opaque) { }
-static void timer_mod(void *timer, int64_t expire, void *opaque) { }
-static void watch_fd(int fd, void *opaque) { }
-static void notify(void *opaque) { }
-
-static const SlirpCb callbacks = {
-	.send_packet = send_packet, .guest_error = guest_error, .clock_get_ns = clock_ns,
-	.timer_new = timer_new, .timer_free = timer_free, .timer_mod = timer_mod,
-	.register_poll_fd = watch_fd, .unregister_poll_fd = watch_fd, .notify = notify,
-};
-
-static int add_poll(int fd, int events, void *opaque)
-{
-	struct user *u = opaque;
-	if (u->npoll == MAX_POLL)
-		return -1;
-	u->poll[u->npoll] = (struct pollfd){ .fd = fd, .events =
-		(short)((events & SLIRP_POLL_IN ? POLLIN : 0) | (events & SLIRP_POLL_OUT ? POLLOUT : 0) |
-			(events & SLIRP_POLL_PRI ? POLLPRI : 0)) };
-	return (int)u->npoll++;
-}
-
-static int get_revents(int index, void *opaque)
-{
-	struct user *u = opaque;
-	short r = index >= 0 && (unsigned)index < u->npoll ? u->poll[index].revents : 0;
-	return (r & POLLIN ? SLIRP_POLL_IN : 0) | (r & POLLOUT ? SLIRP_POLL_OUT : 0) |
-		(r & POLLPRI ? SLIRP_POLL_PRI : 0) | (r & POLLERR ? SLIRP_POLL_ERR : 0) |
-		(r & POLLHUP ? SLIRP_POLL_HUP : 0);
-}
-
 /* ---- the machine's side ---- */
 
 static void from_machine(struct user *u)
@@ -109,13 +61,8 @@ static void from_machine(struct user *u)
 static void serve(struct user *u)
 {
 	while (!u->gone) {
-		uint32_t timeout = UINT32_MAX;
-		u->npoll = 1;
-		u->poll[0] = (struct pollfd){ .fd = u->fd, .events = POLLIN };
-		slirp_pollfds_fill(u->slirp, &timeout, add_poll, u);
-		int r = poll(u->poll, u->npoll, timeout > 1000000 ? -1 : (int)timeout);
-		slirp_pollfds_poll(u->slirp, r < 0, get_revents, u);
-		if (r > 0 && u->poll[0].revents)
+		u->poll.fd[0] = (struct pollfd){ .fd = u->fd, .events = POLLIN };
+		if (slirp_poll_wait(&u->poll, u->slirp, 1, -1) > 0 && u->poll.fd[0].revents)
 			from_machine(u);
 	}
 }
@@ -124,6 +71,8 @@ static void serve(struct user *u)
 
 static bool make_slirp(struct user *u, struct error *err)
 {
+	static SlirpCb callbacks = { .send_packet = send_packet };
+	slirp_poll_callbacks(&callbacks);
 	SlirpConfig c = { .version = 3, .in_enabled = true, .vhostname = "abyme", .if_mtu = MTU, .if_mru = MTU };
 	inet_pton(AF_INET, "10.0.2.0", &c.vnetwork);
 	inet_pton(AF_INET, "255.255.255.0", &c.vnetmask);

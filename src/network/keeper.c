@@ -263,7 +263,7 @@ static NORETURN void keeper_main(const struct network *n, int report)
 	struct error err = { 0 };
 	struct network_keeper *k = xnew(struct network_keeper);
 	const int keep[] = { n->dir, report };
-	*k = (struct network_keeper){ .network = n, .report = report, .switch_sock = -1, .listen = -1 };
+	*k = (struct network_keeper){ .network = n, .report = report, .switch_sock = -1, .nat_sock = -1, .listen = -1 };
 	prctl(PR_SET_NAME, "abyme-network");
 	jail_close_fds(keep, ARRAY_SIZE(keep));
 	setsid();

@@ -46,7 +46,7 @@ struct network_keeper {
 	uint32_t next_id;
 	json_t *leases;
 	pid_t switch_pid, nat_pid;
-	int switch_sock;
+	int switch_sock, nat_sock;
 	struct loop_fd *switch_watch;
 	uint64_t switch_started_ns;
 	unsigned switch_starts;
@@ -75,6 +75,9 @@ json_t *keeper_list_ports(struct network_keeper *k);
 
 /* uplink.c: what leads out of a network, by its kind. */
 bool uplink_start(struct network_keeper *k, struct error *err);
+/* Published ports of a member. */
+bool uplink_publish(struct network_keeper *k, const json_t *config, struct error *err);
+void uplink_unpublish(struct network_keeper *k, const json_t *config);
 void uplink_died(struct network_keeper *k, pid_t pid);
 
 #endif

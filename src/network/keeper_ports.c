@@ -34,6 +34,8 @@ void keeper_port_remove(struct network_keeper *k, struct keeper_port *p)
 	if (p->in_switch)
 		json_decref(keeper_switch_call(k, json_pack("{s:s, s:I}", "op", "remove", "id", (json_int_t)p->id), NULL, 0, NULL));
 	k->nports -= p->owner != NULL;
+	if (p->owner)
+		uplink_unpublish(k, p->config);
 	for (unsigned i = 0; i < p->nfds; i++)
 		close(p->fd[i]);
 	json_decref(p->config);
@@ -175,7 +177,7 @@ static void copy_if_there(json_t *to, const json_t *from, const char *key)
 
 static json_t *port_config(struct network_keeper *k, const json_t *o, const char *name, struct error *err)
 {
-	static const char *const copied[] = { "mac", "group", "rate-in", "burst-in", "rate-out", "burst-out", "isolated" };
+	static const char *const copied[] = { "mac", "group", "rate-in", "burst-in", "rate-out", "burst-out", "isolated", "publish" };
 	json_t *config = json_pack("{s:s}", "name", name);
 	uint32_t ip;
 	for (unsigned i = 0; i < ARRAY_SIZE(copied); i++)
@@ -225,6 +227,18 @@ static bool port_fds(struct message *m, const char *type, int fds[PORT_FDS], uns
 	return true;
 }
 
+/* Where the outside is, for members that are told and do not ask by DHCP. */
+static void put_gateway(const struct network_keeper *k, json_t *answer)
+{
+	struct in_addr a = { htonl(k->subnet.base + 1) };
+	char text[32];
+	if (!k->has_subnet)
+		return;
+	json_object_set_new(answer, "prefix", json_integer(k->subnet.prefix));
+	if (k->kind == NETWORK_nat || k->kind == NETWORK_host_only)
+		json_object_set_new(answer, "gateway", json_string(inet_ntop(AF_INET, &a, text, sizeof(text))));
+}
+
 json_t *keeper_attach(struct network_keeper *k, struct keeper_client *c, struct message *m, int fds[PORT_FDS],
 		      unsigned *nfds, struct error *err)
 {
@@ -245,11 +259,12 @@ json_t *keeper_attach(struct network_keeper *k, struct keeper_client *c, struct 
 	struct keeper_port *p = keeper_port_new(k, strcmp(type, "tap") ? "ring" : "tap", config, fds, *nfds);
 	p->owner = c;
 	k->nports++;
-	if (!keeper_switch_add(k, p, err) && k->switch_sock >= 0) {
+	if (!uplink_publish(k, config, err) || (!keeper_switch_add(k, p, err) && k->switch_sock >= 0)) {
 		keeper_port_remove(k, p);
 		return NULL;
 	}
 	json_t *answer = json_deep_copy(config);
 	json_object_set_new(answer, "mtu", json_integer(k->definition->mtu));
+	put_gateway(k, answer);
 	return answer;
 }

@@ -2,6 +2,7 @@
 /* The keeper's switch: start, restart, requests. */
 #include "network/keeper.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -91,7 +92,15 @@ bool keeper_switch_add(struct network_keeper *k, struct keeper_port *p, struct e
 bool keeper_switch_configure(struct network_keeper *k, struct error *err)
 {
 	json_t *n = network_definition_json(k->definition);
+	char text[64];
 	json_object_set_new(n, "name", json_string(k->network->name));
+	if (k->has_subnet) {
+		struct in_addr base = { htonl(k->subnet.base) }, mask = { htonl(k->subnet.mask) };
+		json_object_set_new(n, "network", json_string(inet_ntop(AF_INET, &base, text, sizeof(text))));
+		json_object_set_new(n, "mask", json_string(inet_ntop(AF_INET, &mask, text, sizeof(text))));
+	}
+	if (k->has_subnet6)
+		json_object_set_new(n, "prefix6", json_string(inet_ntop(AF_INET6, k->prefix6, text, sizeof(text))));
 	json_t *answer = keeper_switch_call(k, json_pack("{s:s, s:o}", "op", "configure", "network", n), NULL, 0, err);
 	json_decref(answer);
 	return answer;

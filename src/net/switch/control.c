@@ -7,7 +7,7 @@
 
 #include "net/message.h"
 
-enum { STATS_PAGE = 64, MAX_POLL_US = 1000 };
+enum { STATS_PAGE = 64, MAX_POLL_US = 1000, GATEWAY_HOST = 1, SERVICE_HOST = 2 };
 
 struct request { json_t *body; struct message *message; };
 struct operation {
@@ -55,9 +55,9 @@ static void read_port(struct sw_port_config *c, const json_t *o)
 	c->has_ip6 = inet_pton(AF_INET6, message_text(o, "ip6", ""), c->ip6.b) == 1;
 }
 
-static const struct { const char *type; struct link *(*make)(struct sw *, const struct sw_port_config *, const int *,
-							     unsigned, struct error *); } link_types[] = {
-	{ "ring", link_ring }, { "tap", link_tap },
+static const struct { const char *type; struct link *(*make)(struct sw *, const struct link_request *, struct error *); }
+link_types[] = {
+	{ "ring", link_ring }, { "tap", link_tap }, { "packet", link_packet }, { "vxlan", link_vxlan },
 };
 
 static json_t *run_add(struct switch_process *w, struct request *r, struct error *err)
@@ -68,7 +68,8 @@ static json_t *run_add(struct switch_process *w, struct request *r, struct error
 	for (unsigned i = 0; i < ARRAY_SIZE(link_types); i++) {
 		if (strcmp(type, link_types[i].type))
 			continue;
-		struct link *l = link_types[i].make(w->sw, &c, r->message->fd, r->message->nfds, err);
+		struct link_request q = { &c, r->message->fd, r->message->nfds, json_object_get(r->body, "port") };
+		struct link *l = link_types[i].make(w->sw, &q, err);
 		if (!l)
 			return NULL;
 		r->message->nfds = 0;      /* the link's now */
@@ -110,12 +111,32 @@ static json_t *run_remove(struct switch_process *w, struct request *r, struct er
 
 /* ---- the network ---- */
 
+static void read_services(struct services *s, const json_t *n)
+{
+	struct in_addr a;
+	const char *kind = message_text(n, "kind", "");
+	*s = (struct services){ .nat = !strcmp(kind, "nat"), .host = !strcmp(kind, "host-only") };
+	snprintf(s->domain, sizeof(s->domain), "%s", message_text(n, "domain", "abyme"));
+	s->on = inet_pton(AF_INET, message_text(n, "network", ""), &a) == 1;
+	s->base = s->on ? ntohl(a.s_addr) : 0;
+	s->mask = inet_pton(AF_INET, message_text(n, "mask", ""), &a) == 1 ? ntohl(a.s_addr) : 0;
+	s->ip = s->base + SERVICE_HOST;
+	s->gateway = s->nat || s->host ? s->base + GATEWAY_HOST : 0;
+	s->on6 = inet_pton(AF_INET6, message_text(n, "prefix6", ""), s->prefix6) == 1;
+	memcpy(s->ip6.b, s->prefix6, 16);
+	s->ip6.b[15] = SERVICE_HOST;
+	/* locally administered; the same wherever the network is */
+	memcpy(s->mac, "\x02\xab", 2);
+	be32_put(s->mac + 2, s->ip);
+}
+
 static json_t *run_configure(struct switch_process *w, struct request *r, struct error *err)
 {
 	const json_t *n = json_object_get(r->body, "network");
 	w->sw->mtu = (unsigned)MIN(message_number(n, "mtu", 1500), (uint64_t)SW_MTU_MAX);
 	w->sw->vlan_aware = message_flag(n, "vlan-aware");
 	w->poll_us = (unsigned)MIN(message_number(n, "poll", 0), (uint64_t)MAX_POLL_US);
+	read_services(&w->policy->services, n);
 	return json_object();
 }
 

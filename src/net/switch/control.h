@@ -4,16 +4,16 @@
 #define NET_SWITCH_CONTROL_H
 
 #include "net/switch/link.h"
+#include "net/switch/policy.h"
 
 struct switch_process {
 	struct sw *sw;
+	struct policy *policy;
 	struct link *links, *active;
 	int epoll, keeper;
 	unsigned poll_us;
 	uint64_t gap_ns, next_tick_ns;
 	bool spinning, talk, stop;
-	void (*on_remove)(struct switch_process *w, struct sw_port *p);
-	void (*on_tick)(struct switch_process *w);
 };
 
 /* Serve one request; false: the keeper is gone. */

@@ -125,11 +125,12 @@ void frame_parse_ip(struct frame *f)
 	if (f->parsed)
 		return;
 	f->parsed = true;
-	f->has_l4 = f->fragment = false;
+	f->has_l4 = f->fragment = f->is_ip = false;
 	f->proto = 0;
 	f->sport = f->dport = 0;
 	f->ip = ETH_HLEN;
-	if ((type == ETH_IPV4 && parse_v4(f)) || (type == ETH_IPV6 && parse_v6(f)))
+	f->is_ip = (type == ETH_IPV4 && parse_v4(f)) || (type == ETH_IPV6 && parse_v6(f));
+	if (f->is_ip)
 		parse_ports(f);
 	else
 		f->l4 = (uint16_t)f->head_len;

@@ -28,8 +28,8 @@ struct frame {
 	uint32_t head_len, rest_len;     /* without tag and vnet */
 	const uint8_t *rest;             /* sender's memory: may change */
 	/* set by frame_parse_ip(), from head alone */
-	bool parsed, fragment, has_l4;
-	uint8_t proto;                   /* 0: not IP */
+	bool parsed, is_ip, fragment, has_l4;
+	uint8_t proto;
 	uint16_t ip, l4;                 /* offsets */
 	uint16_t sport, dport;           /* TCP, UDP; ICMP: type and code in sport, id in dport */
 	struct addr src, dst;

@@ -31,8 +31,12 @@ struct link {
 };
 
 /* Each makes the port, too. On success the descriptors are the link's. */
-struct link *link_ring(struct sw *s, const struct sw_port_config *c, const int *fds, unsigned nfds, struct error *err);
-struct link *link_tap(struct sw *s, const struct sw_port_config *c, const int *fds, unsigned nfds, struct error *err);
-struct link *link_packet(struct sw *s, const struct sw_port_config *c, const int *fds, unsigned nfds, struct error *err);
+struct link_request { const struct sw_port_config *config; const int *fds; unsigned nfds; const struct json_t *more; };
+struct link *link_ring(struct sw *s, const struct link_request *r, struct error *err);
+struct link *link_tap(struct sw *s, const struct link_request *r, struct error *err);
+/* A packet socket on an interface of the host (PACKET_VNET_HDR, PACKET_AUXDATA). */
+struct link *link_packet(struct sw *s, const struct link_request *r, struct error *err);
+/* A UDP socket; more: {"vni": N, "port": N, "peers": ["ADDRESS", ...]}. */
+struct link *link_vxlan(struct sw *s, const struct link_request *r, struct error *err);
 
 #endif

@@ -89,12 +89,12 @@ static const struct link_ops link_ops = {
 	.poll = ring_poll, .arm = ring_arm, .broken = ring_broken, .free = ring_free,
 };
 
-struct link *link_ring(struct sw *s, const struct sw_port_config *c, const int *fds, unsigned nfds, struct error *err)
+struct link *link_ring(struct sw *s, const struct link_request *r, struct error *err)
 {
-	if (nfds != 3)
+	if (r->nfds != 3)
 		return error_null(err, 0, "a ring port needs three descriptors");
 	struct ring_link *k = xnew(struct ring_link);
-	k->fds = (struct ring_fds){ fds[0], fds[1], fds[2] };
+	k->fds = (struct ring_fds){ r->fds[0], r->fds[1], r->fds[2] };
 	if (!ring_open(&k->ring, &k->fds, true, err)) {
 		free(k);
 		return NULL;
@@ -102,7 +102,7 @@ struct link *link_ring(struct sw *s, const struct sw_port_config *c, const int *
 	k->link.ops = &link_ops;
 	k->link.fd = k->fds.to_switch;
 	k->link.edge = true;
-	k->link.port = sw_port_add(s, c, &ops, &k->link);
+	k->link.port = sw_port_add(s, r->config, &ops, &k->link);
 	if (k->link.port)
 		return &k->link;
 	ring_close(&k->ring);

@@ -69,14 +69,14 @@ static void tap_free(struct link *l)
 
 static const struct link_ops link_ops = { .poll = tap_poll, .broken = tap_broken, .free = tap_free };
 
-struct link *link_tap(struct sw *s, const struct sw_port_config *c, const int *fds, unsigned nfds, struct error *err)
+struct link *link_tap(struct sw *s, const struct link_request *r, struct error *err)
 {
-	if (nfds != 1)
+	if (r->nfds != 1)
 		return error_null(err, 0, "a TAP port needs one descriptor");
 	struct tap_link *k = xnew(struct tap_link);
-	k->fd = k->link.fd = fds[0];
+	k->fd = k->link.fd = r->fds[0];
 	k->link.ops = &link_ops;
-	k->link.port = sw_port_add(s, c, &ops, &k->link);
+	k->link.port = sw_port_add(s, r->config, &ops, &k->link);
 	if (k->link.port)
 		return &k->link;
 	free(k);

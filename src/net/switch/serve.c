@@ -66,8 +66,7 @@ void process_remove_link(struct switch_process *w, struct link *l)
 	*p = l->next;
 	unlink_active(w, l);
 	epoll_ctl(w->epoll, EPOLL_CTL_DEL, l->fd, NULL);
-	if (w->on_remove)
-		w->on_remove(w, l->port);
+	policy_port_gone(w->policy, l->port);
 	sw_port_remove(l->port);
 	l->ops->free(l);
 }
@@ -119,8 +118,7 @@ static void tick(struct switch_process *w)
 		return;
 	w->next_tick_ns = w->sw->now_ns + TICK_MS * 1000000ull;
 	sw_tick(w->sw);
-	if (w->on_tick)
-		w->on_tick(w);
+	policy_tick(w->policy);
 	drop_broken(w);
 }
 
@@ -208,6 +206,7 @@ static bool start(struct switch_process *w, struct switch_options *o, struct err
 	}
 	w->keeper = o->keeper_fd;
 	w->sw = sw_new(secret, 1500);
+	w->policy = policy_new(w->sw, ~secret);
 	w->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (w->epoll < 0 || epoll_ctl(w->epoll, EPOLL_CTL_ADD, w->keeper, &e))
 		return error_set(err, errno, "the switch cannot watch its keeper");
@@ -226,6 +225,7 @@ int switch_main(struct switch_options *o)
 	while (w->links)
 		process_remove_link(w, w->links);
 	control_end(w);
+	policy_free(w->policy);
 	sw_free(w->sw);
 	close(w->epoll);
 	free(w);

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What networks lead to, and what they tell their members; peers are namespaces."""
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from conftest import ABYME
+from netpeers import Lab, iperf, needs_namespaces, sink, source, sunk
+
+
+@pytest.fixture(name="lab")
+def fixture_lab(abyme):
+    why = needs_namespaces()
+    if why:
+        pytest.skip(why)
+    lab = Lab(abyme)
+    yield lab
+    lab.close()
+
+
+def wire(a, b, a_if, b_if, a_ip=None, b_ip=None):
+    """A cable between two namespaces."""
+    a("ip", "link", "add", a_if, "type", "veth", "peer", "name", b_if, "netns", b.ns)
+    for p, dev, ip in ((a, a_if, a_ip), (b, b_if, b_ip)):
+        if ip:
+            p("ip", "addr", "add", ip, "dev", dev)
+        p("ip", "link", "set", dev, "up")
+
+
+def start_in(lab, peer, network):
+    """The network's outside is that of the namespace."""
+    p = subprocess.run(["ip", "netns", "exec", peer.ns, ABYME, "network", "start", network], env=lab.abyme.env,
+                       capture_output=True, text=True, check=False, timeout=30)
+    assert p.returncode == 0, p.stderr
+
+
+def by_dhcp(peer, tmp_path):
+    """What dhclient was told, set up as it says."""
+    lease = tmp_path / f"{peer.ns}.leases"
+    out = peer("dhclient", "-1", "-v", "-sf", "/bin/true", "-lf", str(lease), "-pf", str(tmp_path / f"{peer.ns}.pid"),
+               "eth0", seconds=60)
+    pid = tmp_path / f"{peer.ns}.pid"
+    if pid.exists():
+        os.kill(int(pid.read_text()), signal.SIGTERM)
+    return lease.read_text() + out
+
+
+def test_nat_reaches_the_outside(lab, tmp_path):
+    lab.network("n", "--kind", "nat", "--host-loopback")
+    host, far = lab.peer("host"), lab.peer("far")
+    wire(host, far, "up0", "down0", "198.51.100.1/24", "198.51.100.2/24")
+    start_in(lab, host, "n")
+    a, b = lab.join("n", "a", address=False), lab.join("n", "b")
+    a("ip", "link", "set", "eth0", "up")
+    text = by_dhcp(a, tmp_path)
+    net = lab.inspect("n")["subnet"].rsplit(".", 1)[0]
+    for word in (f"fixed-address {a.ip}", f"routers {net}.1", f"domain-name-servers {net}.2", 'domain-name "abyme"',
+                 'host-name "a"', "interface-mtu 1500"):
+        assert word in text, text
+    a("ip", "addr", "add", f"{a.ip}/24", "dev", "eth0")
+    for p in (a, b):
+        p("ip", "route", "add", "default", "via", f"{net}.1")
+    assert a.pings(b.ip), "members of one NAT reach each other"
+    server = sink(far)
+    source(a, "198.51.100.2", 5000000)
+    assert sunk(server) == 5000000
+    assert iperf(a, far, "198.51.100.2") > 2e7
+    assert iperf(a, far, "198.51.100.2", "-R") > 2e7
+    # what the host serves on its loopback, through the gateway
+    server = sink(host)
+    source(b, f"{net}.1", 100000)
+    assert sunk(server) == 100000
+
+
+def test_nat_outlives_the_switch(lab):
+    lab.network("n", "--kind", "nat")
+    host, far = lab.peer("host"), lab.peer("far")
+    wire(host, far, "up0", "down0", "198.51.100.1/24", "198.51.100.2/24")
+    start_in(lab, host, "n")
+    a = lab.join("n", "a")
+    net = lab.inspect("n")["subnet"].rsplit(".", 1)[0]
+    a("ip", "route", "add", "default", "via", f"{net}.1")
+    server = sink(far)
+    source(a, "198.51.100.2", 2000000, pause=3)
+    time.sleep(1)
+    os.kill(lab.inspect("n")["run"]["switch"], signal.SIGKILL)
+    assert sunk(server) == 2000000
+
+
+WHO = """
+import socket
+s = socket.create_server(("0.0.0.0", 7777))
+print("ready", flush=True)
+print(s.accept()[1][0])
+"""
+
+
+def test_published_ports_keep_the_clients_address(lab):
+    lab.network("n", "--kind", "nat")
+    host, far = lab.peer("host"), lab.peer("far")
+    wire(host, far, "up0", "down0", "198.51.100.1/24", "198.51.100.2/24")
+    start_in(lab, host, "n")
+    a = lab.join("n", "a", "--publish", "198.51.100.1:8080:7777")
+    net = lab.inspect("n")["subnet"].rsplit(".", 1)[0]
+    a("ip", "route", "add", "default", "via", f"{net}.1")
+    server = a.spawn("/usr/bin/python3", "-c", WHO)
+    assert server.stdout.readline() == b"ready\n"
+    far("/usr/bin/python3", "-c", "import socket; socket.create_connection(('198.51.100.1', 8080))")
+    assert server.communicate(timeout=30)[0].decode().strip() == "198.51.100.2"
+    status, _, err = lab.abyme("network", "join", "n", "--as", "b", "--ifname", "abt0", "--publish", "198.51.100.1:8080:1")
+    assert status == 1 and "cannot publish" in err
+    lab.leave(a)
+    lab.join("n", "c", "--publish", "198.51.100.1:8080:7777")
+
+
+def test_the_hosts_loopback_is_closed(lab):
+    lab.network("n", "--kind", "nat")
+    host = lab.peer("host")
+    start_in(lab, host, "n")
+    a = lab.join("n", "a")
+    host.spawn("/usr/bin/python3", "-m", "http.server", "-b", "127.0.0.1", "8000")
+    net = lab.inspect("n")["subnet"].rsplit(".", 1)[0]
+    a("ip", "route", "add", "default", "via", f"{net}.1")
+    time.sleep(1)
+    assert host("curl", "-s", "http://127.0.0.1:8000/")
+    assert a("curl", "-s", "-m", "3", f"http://{net}.1:8000/", check=False) != 0
+
+
+def test_names(lab):
+    lab.network("n", "--kind", "internal", "--ipv6", "--domain", "lan.test")
+    web, db = lab.join("n", "web"), lab.join("n", "db")
+    dns = lab.inspect("n")["subnet"].rsplit(".", 1)[0] + ".2"
+
+    def dig(*words):
+        return web("dig", "+tries=5", "+time=2", f"@{dns}", *words)
+    assert dig("+short", "db.lan.test").strip() == db.ip
+    assert dig("+short", "DB").strip() == db.ip
+    assert dig("+short", "AAAA", "db.lan.test").strip() == db.ip6
+    assert dig("+short", "-x", db.ip).strip() == "db.lan.test."
+    assert "NXDOMAIN" in dig("nobody.lan.test")
+    assert "REFUSED" in dig("example.org")
+    web("ip", "addr", "add", f"{web.ip6}/64", "dev", "eth0", "nodad")
+    prefix = lab.inspect("n")["subnet6"].split("/")[0]
+    assert web("dig", "+tries=5", "+time=2", f"@{prefix}2", "+short", "db").strip() == db.ip
+    lab.leave(db)
+    end = time.monotonic() + 10
+    while "NXDOMAIN" not in dig("db.lan.test"):
+        assert time.monotonic() < end
+
+
+def test_ipv6_by_itself(lab, tmp_path):
+    lab.network("n", "--kind", "internal", "--ipv6")
+    a, b = lab.join("n", "a"), lab.join("n", "b")
+    prefix = lab.inspect("n")["subnet6"].split("::")[0]
+
+    def address(p):
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            for line in p("ip", "-6", "-o", "addr", "show", "dev", "eth0", "scope", "global").splitlines():
+                if prefix in line and "tentative" not in line:
+                    return line.split()[3].split("/")[0]
+            time.sleep(0.2)
+        raise AssertionError("no router advertisement came")
+    address(a)
+    assert a.pings(address(b))
+    lease = tmp_path / "lease6"
+    out = a("dhclient", "-6", "-1", "-v", "-sf", "/bin/true", "-lf", str(lease), "-pf", str(tmp_path / "pid6"), "eth0",
+            seconds=60)
+    os.kill(int((tmp_path / "pid6").read_text()), signal.SIGTERM)
+    assert a.ip6 in lease.read_text(), out
+
+
+def test_members_keep_to_their_addresses(lab):
+    lab.network("n", "--kind", "internal")
+    a, b, c = (lab.join("n", x) for x in "abc")
+    assert a.pings(b.ip)
+    # another's IP, another's MAC
+    a("ip", "addr", "add", f"{c.ip}/32", "dev", "lo")
+    assert a("ping", "-c", "1", "-W", "1", "-I", c.ip, b.ip, check=False) != 0
+    assert lab.stats("n")["a"]["drops"]["spoofed"] > 0
+    a("ip", "link", "set", "eth0", "address", "02:00:00:00:00:99")
+    assert not a.pings(b.ip, seconds=2)
+    assert b.pings(c.ip)
+
+
+def test_host_only(lab):
+    lab.network("n", "--kind", "host-only", "--interface", "abhost0")
+    host = lab.peer("host")
+    start_in(lab, host, "n")
+    a = lab.join("n", "a")
+    net = lab.inspect("n")["subnet"].rsplit(".", 1)[0]
+    assert a.pings(f"{net}.1") and host.pings(a.ip)
+    assert iperf(a, host, f"{net}.1") > 1e8
+
+
+def test_bridged(lab):
+    host, far = lab.peer("host"), lab.peer("far")
+    wire(host, far, "up0", "down0", None, "192.0.2.1/24")
+    lab.network("n", "--kind", "bridged", "--interface", "up0")
+    start_in(lab, host, "n")
+    a = lab.join("n", "a", address=False)
+    a("ip", "addr", "add", "192.0.2.2/24", "dev", "eth0")
+    a("ip", "link", "set", "eth0", "up")
+    assert a.pings("192.0.2.1") and far.pings("192.0.2.2")
+    assert iperf(a, far, "192.0.2.1") > 2e7
+    assert iperf(a, far, "192.0.2.1", "-R") > 2e7
+
+
+def test_vxlan_with_linux(lab):
+    """Linux's own vxlan device at the far end."""
+    host, far = lab.peer("host"), lab.peer("far")
+    wire(host, far, "up0", "down0", "198.51.100.1/24", "198.51.100.2/24")
+    far("ip", "link", "add", "vx0", "type", "vxlan", "id", "77", "remote", "198.51.100.1", "local", "198.51.100.2",
+        "dstport", "4789", "dev", "down0")
+    far("ip", "addr", "add", "192.0.2.1/24", "dev", "vx0")
+    far("ip", "link", "set", "vx0", "up")
+    # a veth never completes a checksum that it was told to: inside a tunnel nobody would
+    far("ethtool", "-K", "vx0", "tx", "off")
+    lab.network("n", "--kind", "vxlan", "--vni", "77", "--peer", "198.51.100.2", "--subnet", "none")
+    start_in(lab, host, "n")
+    a = lab.join("n", "a", address=False)
+    a("ip", "addr", "add", "192.0.2.2/24", "dev", "eth0")
+    a("ip", "link", "set", "eth0", "up")
+    assert a.pings("192.0.2.1") and far.pings("192.0.2.2")
+    assert iperf(a, far, "192.0.2.1") > 1e7
+    assert iperf(a, far, "192.0.2.1", "-R") > 1e7
+
+
+def test_vxlan_between_two_hosts(lab):
+    one, two = lab.peer("one"), lab.peer("two")
+    wire(one, two, "up0", "down0", "198.51.100.1/24", "198.51.100.2/24")
+    for name, there, host in (("n1", "198.51.100.2", one), ("n2", "198.51.100.1", two)):
+        lab.network(name, "--kind", "vxlan", "--vni", "5", "--peer", there, "--subnet", "none", "--vlan-aware")
+        start_in(lab, host, name)
+    members = [lab.join(n, f"m{i}", "--vlan", str(v), address=False) for i, (n, v) in
+               enumerate((("n1", 10), ("n2", 10), ("n2", 20)))]
+    for i, m in enumerate(members):
+        m("ip", "addr", "add", f"192.0.2.{i + 1}/24", "dev", "eth0")
+        m("ip", "link", "set", "eth0", "up")
+    assert members[0].pings("192.0.2.2")
+    assert not members[0].pings("192.0.2.3", seconds=2)
