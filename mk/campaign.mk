@@ -3,6 +3,7 @@
 #   make campaign-boots COUNT=100 ENGINE=jit VCPUS=2 FLAVOUR=amd64
 #   make campaign-hops COUNT=200 VCPUS=1
 #   make campaign-debian            packages, gcc, 1 GiB, network in a whole Debian
+#   make campaign-kvm BOOTS=100     engine kvm in QEMU's emulated AMD-V
 #   make campaign-verify            whole boots, each block run by both engines
 .PHONY: campaign-debian campaign-boots campaign-hops campaign-verify
 campaign-boots: all
@@ -16,5 +17,6 @@ campaign-verify: all
 campaign-debian: all
 	ABYME=$(abspath $(B))/abyme /usr/bin/python3 -m pytest -v --tb=short -p no:cacheprovider \
 		tests/campaign/test_debian.py
-campaign-kvm: all
-	ABYME_CAMPAIGN=1 /usr/bin/python3 -m pytest -q tests/e2e/test_kvm.py
+campaign-kvm: all guest
+	ABYME=$(abspath $(B))/abyme BOOTS=$(or $(BOOTS),100) /usr/bin/python3 -m pytest -v --tb=short \
+		-p no:cacheprovider tests/e2e/test_kvm.py tests/campaign/test_nested.py

@@ -153,3 +153,11 @@ def initrd(tmp_path_factory):
     out = tmp_path_factory.mktemp("initrd") / "initrd.gz"
     subprocess.run(["sh", f"{TOP}/scripts/initrd.sh", str(out)], check=True)
     return str(out)
+
+
+@pytest.fixture(scope="session")
+def nested(kernel_tree, tmp_path_factory):
+    if not shutil.which("qemu-system-x86_64"):
+        pytest.skip("qemu-system-x86 is needed to emulate AMD-V")
+    import nested as room                                    # it needs this file
+    return room.Nested(kernel_tree, tmp_path_factory.mktemp("nested"))

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A computer with AMD-V for tests: QEMU's TCG emulates it, a Debian kernel in it loads
+kvm-amd, and a job (a shell script) runs in there, with abyme, kernels and an initrd."""
+import lzma
+import os
+import re
+import shutil
+import struct
+import subprocess
+import tarfile
+
+from conftest import ABYME, TOP, vmlinuz
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MODULES = ["irqbypass", "ccp", "kvm", "kvm-amd", "virtio", "virtio_ring", "virtio_pci", "virtio_blk", "tun"]
+DEVICES = ["virtio_mmio", "virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "9pnet_virtio", "9p",
+           "vmw_vsock_virtio_transport"]
+BUSYBOX = ["tar", "sed", "cmp", "seq", "tr", "nproc", "awk", "diff", "mktemp", "timeout", "dirname", "sort", "expr", "pidof",
+           "stat", "find", "id", "mkfifo", "env", "printf"]
+# Two busy processes: one counts and checks a sum, one writes.
+INNER_INIT = """#!/bin/sh
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs tmp /tmp
+[ -e /modules/order ] && while read -r m; do insmod "/modules/$m.ko"; done </modules/order
+echo USERSPACE-REACHED
+if grep -q beat /proc/cmdline; then
+	while true; do dd if=/dev/zero of=/tmp/written bs=4k count=64 2>/dev/null; sleep 0.1; done &
+	n=0
+	while true; do
+		n=$((n+1)); s=$(dd if=/dev/zero bs=4k count=16 2>/dev/null | md5sum)
+		echo "beat $n ${s%% *} $(cut -d. -f1 /proc/uptime)" >/dev/console
+		sleep 0.1
+	done
+fi
+exec sh </dev/console >/dev/console 2>&1
+"""
+BEAT = r"^beat (\d+) fcd6bcb56c1689fcef28b57c22475bad (\d+)"
+TROUBLE = re.compile(r"(BUG|WARNING|Oops):|soft lockup|rcu_sched.*stall")
+
+
+def add_tree(image, files, work):
+    """Append files {path in the initrd: host file} to a compressed initrd (a second archive)."""
+    for path, source in files.items():
+        target = work / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+    names = "\n".join(sorted(str(p.relative_to(work)) for p in work.rglob("*")))
+    cpio = subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=work, input=names.encode(),
+                          capture_output=True, check=True).stdout
+    with open(image, "ab") as f:
+        f.write(subprocess.run(["gzip", "-1"], input=cpio, capture_output=True, check=True).stdout)
+
+
+def uncompressed(bzimage, out):
+    """The ELF kernel inside an xz bzImage (Linux: Documentation/x86/boot.rst): entered by PVH,
+    it spares the slow decompression."""
+    data = open(bzimage, "rb").read()
+    start, length = struct.unpack_from("<II", data, 0x248)
+    start += (data[0x1f1] + 1) * 512
+    out.write_bytes(lzma.LZMADecompressor().decompress(data[start:start + length]))
+    return out
+
+
+def libraries(program):
+    out = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+    return re.findall(r"(/\S+)", out)
+
+
+class Nested:
+    """Runs jobs; `inner` is an initrd whose init knows the word "beat"."""
+
+    def __init__(self, kernel_tree, tmp):
+        self.tmp = tmp
+        self.tree = kernel_tree("amd64")
+        cloud = kernel_tree("cloud-amd64")
+        init = tmp / "inner-init"
+        init.write_text(INNER_INIT)
+        for name, modules in (("initrd.gz", []), ("initrd-devices.gz", DEVICES)):
+            subprocess.run(["sh", f"{TOP}/scripts/initrd.sh", tmp / name, init, cloud, *modules], check=True)
+        self.files = {"guest/initrd.gz": tmp / "initrd.gz", "guest/initrd-devices.gz": tmp / "initrd-devices.gz",
+                      "guest/vmlinux": vmlinuz(cloud)}
+        self.kernel = uncompressed(vmlinuz(self.tree), tmp / "vmlinux-outer")
+        build = os.path.dirname(ABYME)
+        for name in sorted(f for f in os.listdir(build) if re.fullmatch(r"abyme(-[a-z0-9-]+)?", f)):
+            program = f"{build}/{name}"
+            self.files[f"bin/{name}"] = program
+            self.files.update({lib.lstrip("/"): lib for lib in libraries(program)})
+        for tool in BUSYBOX:
+            self.files["bin/" + tool] = shutil.which("busybox")
+
+    def run(self, name, job, files=None, seconds=600, cpu="max", bring=()):
+        """The job's output; what it puts on the disk (a tar archive at /dev/vda) lands in tmp;
+        `bring`: files that the job finds in the archive on /dev/vda."""
+        outer, disk, script = (self.tmp / f"{name}.{e}" for e in ("gz", "img", "sh"))
+        subprocess.run(["sh", f"{TOP}/scripts/initrd.sh", outer, f"{HERE}/kvm_init.sh", self.tree, *MODULES],
+                       check=True)
+        script.write_text(job)
+        add_tree(outer, {**self.files, **(files or {}), "job": script}, self.tmp / f"{name}.tree")
+        with tarfile.open(disk, "w") as tar:
+            for path in bring:
+                tar.add(path, os.path.basename(path))
+        with open(disk, "ab") as f:
+            f.truncate(max(400 << 20, f.tell() + (1 << 20)))
+        argv = ["qemu-system-x86_64", "-M", "pc", "-accel", "tcg,thread=single", "-cpu", cpu, "-smp", "1", "-m", "1536",
+                "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
+                "-kernel", self.kernel, "-initrd", outer, "-drive", f"file={disk},format=raw,if=virtio",
+                "-append", "console=ttyS0 panic=-1 quiet loglevel=4 mitigations=off"]
+        try:
+            p = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False)
+            text = p.stdout.decode(errors="replace").replace("\r", "")
+        except subprocess.TimeoutExpired as e:
+            text = (e.stdout or b"").decode(errors="replace") + "\nTIME IS UP"
+        if "STATE-SAVED" in text:
+            with tarfile.open(disk, "r:") as tar:
+                tar.extract("state-file", self.tmp)
+        return text
