@@ -17,6 +17,7 @@ LIBS_abyme-nat := -lslirp -ljansson -lseccomp -lcap-ng
 LIBS_abyme-switch := -ljansson -lseccomp -lcap-ng
 LIBS_abyme-gdb := -lseccomp -lcap-ng
 LIBS_abyme-9p := -lseccomp -lcap-ng
+LIBS_abyme-oci := -lseccomp
 LIBS_TEST := -lcmocka -lZydis $(LIBS_abyme) -lslirp
 
 # flags of single files; the MMU's miss path must leave vector registers alone

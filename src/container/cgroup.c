@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Finding, making, joining and removing control groups: cgroup.h. cgroups(7). */
+#include "container/cgroup.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include "container/kernel.h"
+
+#define MOUNT "/sys/fs/cgroup"
+enum { REMOVE_WAIT_MS = 10000 };
+
+/* A comma-separated list holds the word. */
+static bool lists(const char *list, const char *word)
+{
+	size_t n = strlen(word);
+	for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',')
+		if (!strncmp(p, word, n) && (p[n] == ',' || !p[n]))
+			return true;
+	return false;
+}
+
+const struct cgroup_dir *cgroups_with(const struct cgroups *c, const char *controller)
+{
+	for (unsigned i = 0; i < c->n; i++)
+		if (c->dir[i].ours && (c->v2 || lists(c->dir[i].controllers, controller)))
+			return &c->dir[i];
+	return NULL;
+}
+
+bool cgroup_write(const struct cgroup_dir *d, const char *file, const char *value, struct error *err)
+{
+	char path[PATH_MAX];
+	snprintf(path, sizeof(path), "%s/%s", d->path, file);
+	auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+		return error_set(err, errno, "cannot write '%s' to '%s'", value, path);
+	return true;
+}
+
+bool cgroup_read(const struct cgroup_dir *d, const char *file, char *text, size_t room)
+{
+	char path[PATH_MAX];
+	size_t n = 0;
+	snprintf(path, sizeof(path), "%s/%s", d->path, file);
+	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+	for (ssize_t r; fd >= 0 && n + 1 < room && (r = read(fd, text + n, room - 1 - n)) > 0; )
+		n += (size_t)r;
+	text[n] = 0;
+	while (n && isspace((unsigned char)text[n - 1]))
+		text[--n] = 0;
+	return fd >= 0;
+}
+
+/* Where this kernel's hierarchy with these controllers is mounted, and which of
+ * its directories the mount shows ("/" but in a container). */
+static bool find_mount(char *info, const char *controllers, char *at, char *shown)
+{
+	char word[128];
+	snprintf(word, sizeof(word), "%.*s", (int)strcspn(controllers, ","), controllers);
+	for (char *line = info, *next; line && *line; line = next) {
+		char *end = strchr(line, '\n'), *dash, type[32], super[512];
+		next = end ? end + 1 : NULL;
+		if (end)
+			*end = 0;
+		bool hit = (dash = strstr(line, " - ")) && sscanf(dash, " - %31s %*s %511s", type, super) == 2 &&
+			(*controllers ? !strcmp(type, "cgroup") && lists(super, word) : !strcmp(type, "cgroup2")) &&
+			sscanf(line, "%*s %*s %*s %4095s %4095s", shown, at) == 2;
+		if (end)
+			*end = '\n';
+		if (hit)
+			return true;
+	}
+	return false;
+}
+
+/* "..": not in a path that is joined to a mount point. */
+static bool clean(const char *path)
+{
+	for (const char *p = path; *p; p += strcspn(p, "/")) {
+		p += strspn(p, "/");
+		if (!strncmp(p, "..", 2) && (p[2] == '/' || !p[2]))
+			return false;
+	}
+	return strlen(path) < PATH_MAX / 2;
+}
+
+/* Our own directory of a hierarchy, as seen below its mount point. */
+static const char *below(const char *own, const char *shown)
+{
+	size_t n = strlen(shown);
+	if (n > 1 && !strncmp(own, shown, n) && (own[n] == '/' || !own[n]))
+		return own + n;
+	return n > 1 ? "" : own;
+}
+
+static void add(struct cgroups *c, const char *controllers, const char *mount, const char *own, const char *path,
+	const char *id)
+{
+	bool absolute = path && *path == '/', v2 = !*controllers;
+	const char *base = absolute || !strcmp(own, "/") ? "" : own;
+	struct cgroup_dir *d = &c->dir[c->n++];
+	*d = (struct cgroup_dir){ .controllers = xstrdup(controllers), .mount = xstrdup(mount), .v2 = v2 };
+	if (path && *path)
+		d->path = xasprintf("%s%s%s%s", mount, base, absolute ? "" : "/", path);
+	else
+		d->path = xasprintf("%s%s/abyme/%s", mount, base, id);
+	for (size_t n = strlen(d->path); n > 1 && d->path[n - 1] == '/'; )
+		d->path[--n] = 0;
+}
+
+static char *slurp(const char *path, struct error *err)
+{
+	size_t n = 0, room = 16384;
+	char *text = xmalloc(room);
+	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+	for (ssize_t r; fd >= 0 && (r = read(fd, text + n, room - n - 1)) > 0; ) {
+		n += (size_t)r;
+		if (room - n < 4096 && room < 64 * MiB)
+			text = xrealloc(text, room *= 2);
+	}
+	text[n] = 0;
+	if (fd >= 0)
+		return text;
+	free(text);
+	return error_null(err, errno, "cannot read '%s'", path);
+}
+
+static bool find_all(struct cgroups *c, char *own, char *info, const char *path, const char *id)
+{
+	char at[PATH_MAX], shown[PATH_MAX];
+	for (char *line = own, *next; line && *line; line = next) {
+		char *end = strchr(line, '\n'), *names = strchr(line, ':'), *dir = names ? strchr(names + 1, ':') : NULL;
+		next = end ? end + 1 : NULL;
+		if (end)
+			*end = 0;
+		if (!dir || c->n == CGROUP_MAX)
+			continue;
+		*dir++ = 0;
+		names++;
+		if (!strncmp(dir, "/../", 4) || !strcmp(dir, "/.."))   /* outside our cgroup namespace */
+			dir = "/";
+		if (find_mount(info, names, at, shown))
+			add(c, names, at, below(dir, shown), path, id);
+	}
+	return c->n > 0;
+}
+
+bool cgroups_find(struct cgroups *c, const char *path, const char *id, struct error *err)
+{
+	struct statfs fs;
+	*c = (struct cgroups){ .v2 = !statfs(MOUNT, &fs) && fs.f_type == CGROUP2_SUPER_MAGIC };
+	if (path && !clean(path))
+		return error_set(err, 0, "linux.cgroupsPath '%s' must not contain '..' or be that long", path);
+	auto_free char *own = slurp("/proc/self/cgroup", err);
+	auto_free char *info = own ? slurp("/proc/self/mountinfo", err) : NULL;
+	if (!info)
+		return false;
+	find_all(c, own, info, path, id);
+	return true;
+}
+
+void cgroups_free(struct cgroups *c)
+{
+	for (unsigned i = 0; i < c->n; i++) {
+		free(c->dir[i].controllers);
+		free(c->dir[i].mount);
+		free(c->dir[i].path);
+	}
+	c->n = 0;
+}
+
+/* A new cpuset of version 1 is empty; it takes what its parent has. */
+static bool fill_cpuset(const struct cgroup_dir *parent, const struct cgroup_dir *d, struct error *err)
+{
+	static const char *const files[] = { "cpuset.cpus", "cpuset.mems" };
+	char text[4096];
+	for (unsigned i = 0; i < ARRAY_SIZE(files); i++)
+		if (cgroup_read(parent, files[i], text, sizeof(text)) && *text && !cgroup_write(d, files[i], text, err))
+			return false;
+	return true;
+}
+
+/* Version 2: what the parent may give to its children, it gives. */
+static void enable_controllers(const char *path)
+{
+	char have[1024], word[64];
+	struct cgroup_dir d = { .path = (char *)path };
+	if (!cgroup_read(&d, "cgroup.controllers", have, sizeof(have)))
+		return;
+	for (char *p = strtok(have, " "); p; p = strtok(NULL, " ")) {
+		snprintf(word, sizeof(word), "+%s", p);
+		cgroup_write(&d, "cgroup.subtree_control", word, NULL);   /* refused where processes are */
+	}
+}
+
+static bool make_one(struct cgroup_dir *d, char *path, bool enable, struct error *err)
+{
+	char parent[PATH_MAX];
+	snprintf(parent, sizeof(parent), "%.*s", (int)(strrchr(path, '/') - path), path);
+	if (d->v2 && enable)
+		enable_controllers(parent);
+	if (mkdir(path, 0755))
+		return errno == EEXIST || error_set(err, errno, "cannot make control group '%s'", path);
+	d->made++;
+	struct cgroup_dir up = { .path = parent }, here = { .path = path };
+	return !lists(d->controllers, "cpuset") || fill_cpuset(&up, &here, err);
+}
+
+static bool make_dir(struct cgroup_dir *d, bool enable, struct error *err)
+{
+	char path[PATH_MAX];
+	size_t from = strlen(d->mount);
+	snprintf(path, sizeof(path), "%s", d->path);
+	for (char *p = path + from; *p; ) {
+		p += strspn(p, "/");
+		p += strcspn(p, "/");
+		char keep = *p;
+		*p = 0;
+		if (!make_one(d, path, enable, err))
+			return false;
+		*p = keep;
+	}
+	d->ours = true;
+	return true;
+}
+
+bool cgroups_make(struct cgroups *c, struct error *err)
+{
+	for (unsigned i = 0; i < c->n; i++) {
+		struct error e = { 0 };
+		if (make_dir(&c->dir[i], c->v2, &e))
+			continue;
+		bool refused = e.code == EACCES || e.code == EPERM || e.code == EROFS || e.code == ENOENT;
+		if (!refused || (!geteuid() && e.code != EROFS && e.code != ENOENT))
+			return error_set(err, 0, "%s", e.text);
+	}
+	return true;
+}
+
+void cgroups_notice(struct cgroups *c)
+{
+	for (unsigned i = 0; i < c->n; i++)
+		c->dir[i].ours |= !access(c->dir[i].path, F_OK);
+}
+
+bool cgroups_join(const struct cgroups *c, pid_t pid, struct error *err)
+{
+	char text[24];
+	snprintf(text, sizeof(text), "%d", pid);
+	for (unsigned i = 0; i < c->n; i++)
+		if (c->dir[i].ours && !cgroup_write(&c->dir[i], "cgroup.procs", text, err))
+			return false;
+	return true;
+}
+
+static bool remove_tree(char path[PATH_MAX], unsigned depth)
+{
+	size_t n = strlen(path);
+	if (!rmdir(path) || errno == ENOENT)
+		return true;
+	int why = errno;
+	DIR *dir = depth < 32 ? opendir(path) : NULL;
+	for (struct dirent *e; dir && (e = readdir(dir)); ) {
+		if (e->d_type != DT_DIR || !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") ||
+		    n + strlen(e->d_name) + 2 > PATH_MAX)
+			continue;
+		snprintf(path + n, PATH_MAX - n, "/%s", e->d_name);
+		remove_tree(path, depth + 1);
+		path[n] = 0;
+	}
+	if (dir)
+		closedir(dir);
+	if (!rmdir(path) || errno == ENOENT)
+		return true;
+	errno = errno == ENOTEMPTY ? why : errno;
+	return false;
+}
+
+/* EBUSY: processes that were killed are still on their way out. */
+static bool remove_dir(const struct cgroup_dir *d, struct error *err)
+{
+	char path[PATH_MAX];
+	for (unsigned waited = 0, ms = 1; ; waited += ms, ms = MIN(ms * 2, 100u)) {
+		snprintf(path, sizeof(path), "%s", d->path);
+		if (remove_tree(path, 0))
+			return true;
+		if (errno != EBUSY || waited > REMOVE_WAIT_MS)
+			return error_set(err, errno, "cannot remove control group '%s'", d->path);
+		poll(NULL, 0, (int)ms);
+	}
+}
+
+bool cgroups_remove(const struct cgroups *c, struct error *err)
+{
+	bool ok = true;
+	for (unsigned i = 0; i < c->n; i++) {
+		if (!c->dir[i].ours)
+			continue;
+		ok = remove_dir(&c->dir[i], ok ? err : NULL) && ok;
+		/* "abyme" above it goes with the last container */
+		char *slash = strrchr(c->dir[i].path, '/');
+		if (ok && slash - c->dir[i].path > 6 && !strncmp(slash - 6, "/abyme", 6)) {
+			*slash = 0;
+			rmdir(c->dir[i].path);
+			*slash = '/';
+		}
+	}
+	return ok;
+}
+
+void cgroups_save(const struct cgroups *c, struct json_out *out)
+{
+	json_open(out, "cgroups", '{');
+	json_put_bool(out, "v2", c->v2);
+	json_open(out, "dirs", '[');
+	for (unsigned i = 0; i < c->n; i++) {
+		if (!c->dir[i].path)
+			continue;
+		json_open(out, NULL, '{');
+		json_put_str(out, "controllers", c->dir[i].controllers);
+		json_put_str(out, "mount", c->dir[i].mount);
+		json_put_str(out, "path", c->dir[i].path);
+		json_put_bool(out, "ours", c->dir[i].ours);
+		json_close(out, '}');
+	}
+	json_close(out, ']');
+	json_close(out, '}');
+}
+
+bool cgroups_load(struct cgroups *c, const struct json *v, struct error *err)
+{
+	const struct json *dirs = json_get(v, "dirs");
+	*c = (struct cgroups){ .v2 = json_is(v, "v2") };
+	for (const struct json *m = dirs ? dirs->child : NULL; m && c->n < CGROUP_MAX; m = m->next) {
+		const char *controllers = json_str(m, "controllers"), *mount = json_str(m, "mount"), *path = json_str(m, "path");
+		if (!controllers || !mount || !path || *path != '/')
+			return error_set(err, 0, "the record of control groups is damaged");
+		c->dir[c->n++] = (struct cgroup_dir){ .controllers = xstrdup(controllers), .mount = xstrdup(mount),
+			.path = xstrdup(path), .v2 = !*controllers, .ours = json_is(m, "ours") };
+	}
+	return true;
+}
