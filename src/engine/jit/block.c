@@ -71,8 +71,13 @@ static bool covers(const struct jit_block *b, const struct jit_page *p, unsigned
 static void page_mark(struct jit_page *p, const struct jit_block *b)
 {
 	unsigned shift = is_second(b, p) ? PAGE_SIZE : 0;
-	for (unsigned i = MAX(b->lo, shift); i < b->hi && i < shift + PAGE_SIZE; i++)
-		p->bytes[(i - shift) / 64] |= BIT(i % 64);
+	unsigned lo = MAX(b->lo, shift) - shift, end = MAX(b->hi, shift) - shift, hi = MIN(end, (unsigned)PAGE_SIZE);
+
+	if (lo >= hi)
+		return;
+	uint64_t head = ~0ull << lo % 64, tail = ~0ull >> (63 - (hi - 1) % 64);
+	for (unsigned word = lo / 64; word <= (hi - 1) / 64; word++)
+		p->bytes[word] |= (word == lo / 64 ? head : ~0ull) & (word == (hi - 1) / 64 ? tail : ~0ull);
 }
 
 static void page_add(struct jit_page *p, struct jit_block *b)

@@ -194,7 +194,7 @@ struct jit_vm {
 	struct jit_rec *recs;
 	uint32_t *far;                /* exits that are linked out of their page, or gave up */
 	uint32_t nblocks, nexits, nrecs, nfar;
-	uint64_t far_filter[64];      /* pages (bits 12..23 of the address) that far links go to */
+	uint64_t far_filter[FAR_FILTER / 64];  /* regions that far links go to */
 	uint64_t generation;          /* counts flushes of the whole cache */
 	_Atomic uint64_t drops;       /* counts dropped blocks */
 	bool avx;                     /* AVX state is kept in the host's registers too */

@@ -6,6 +6,7 @@
  * returns the code to go on with, or STUB_LEAVE for the run loop.  A fault
  * unwinds to the run loop from inside, with v->cpu whole.
  */
+#include <time.h>
 #include "engine/jit/jit.h"
 #include "engine/jit/slow.h"
 
@@ -141,16 +142,25 @@ static void flag_code(struct vcpu *v, const uint8_t *host)
 		memory_flag_pages(v->memory, s, page, 1, PAGE_CODE);
 }
 
+static uint64_t host_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 /* requires: vm->lock */
 static struct jit_block *translate_or_flush(struct vcpu *v, const struct code *code, unsigned off,
 					    uint32_t key)
 {
+	uint64_t start = host_ns();
 	struct jit_block *b = translate(v, code, off, key);
 	if (!b) {
 		jit_stop_others(jit_vm(v), v);
 		blocks_flush(v, jit_vm(v));
 		b = translate(v, code, off, key);
 	}
+	jit_of(v)->stats[STAT_translate_ns] += host_ns() - start;
 	return b;
 }
 
@@ -320,13 +330,14 @@ const uint8_t *slow_exit(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 /* Do all mappings stand that a far link to this block rests on? requires: vm->lock */
 static bool far_allowed(struct vcpu *v, const struct jit_block *from, const struct jit_block *to)
 {
-	uint64_t *filter = jit_vm(v)->far_filter, page = to->base >> 12;
+	unsigned region = far_hash(to->base), next = far_hash(to->base + PAGE_SIZE);
+	uint64_t *filter = jit_vm(v)->far_filter;
 
 	if (to->base == BASE_ANY || !(to->base >> 63) || to->key != (from->key & ~(uint32_t)KEY_ALONE))
 		return false;
 	/* seen by vCPUs that flush from now on, before the page tables are read */
-	__atomic_fetch_or(&filter[page % 4096 / 64], BIT(page % 64), __ATOMIC_SEQ_CST);
-	__atomic_fetch_or(&filter[(page + 1) % 4096 / 64], BIT((page + 1) % 64), __ATOMIC_SEQ_CST);
+	__atomic_fetch_or(&filter[region / 64], BIT(region % 64), __ATOMIC_SEQ_CST);
+	__atomic_fetch_or(&filter[next / 64], BIT(next % 64), __ATOMIC_SEQ_CST);
 	return mmu_code_is_global(v, to->base, to->page) &&
 	       (to->page2 == PAGE_NONE || mmu_code_is_global(v, to->base + PAGE_SIZE, to->page2));
 }

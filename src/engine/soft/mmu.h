@@ -45,6 +45,7 @@ enum { TLB_BITS = 11, TLB_SIZE = 1 << TLB_BITS, MMU_SPACES = 6, TLB_LOG = 4096 }
 enum { TLB_STORES = MMU_MODES * TLB_SIZE };
 static inline unsigned tlb_index(uint64_t lin) { return lin >> 12 & (TLB_SIZE - 1); }
 
+enum { LARGE_FILTER = 16384 };
 struct tlb_space {
 	/* For loads and fetches, by mode; then for stores: apart, so that copies
 	 * between aliasing addresses do not throw each other out. */
@@ -53,7 +54,7 @@ struct tlb_space {
 	 * what the fills did: [0] non-global, [1] global; over TLB_LOG: all. */
 	unsigned logged[2];
 	uint16_t log[2][TLB_LOG];     /* index into tlb[0] */
-	uint64_t large[16];          /* filter: 4 MiB regions (hashed) mapped by large pages */
+	uint64_t large[LARGE_FILTER / 64];       /* filter: 4 MiB regions (hashed) mapped by large pages */
 	uint64_t huge[4];            /* filter: 1 GiB regions (hashed) mapped by 1 GiB pages */
 	uint16_t pcid;
 	uint64_t used;               /* for replacement */
@@ -97,6 +98,9 @@ static inline void undo_note(struct undo_log *u, uint8_t *host, unsigned size)
 	u->bytes += size;
 }
 
+enum { FAR_FILTER = 4096 };
+static inline unsigned far_hash(uint64_t lin) { return (unsigned)(lin >> 21 ^ lin >> 33) & (FAR_FILTER - 1); }
+
 struct soft_mmu {
 	struct undo_log *undo;               /* not NULL: stores are noted; no entry's write tag
 					      * matches, those that could have TLB_NOTED set */
@@ -110,7 +114,7 @@ struct soft_mmu {
 	uint64_t code_version;
 	uint64_t code_filter[64];
 	/* The same for links that the engine's vCPUs share, to global pages in the upper
-	 * half, with a filter that belongs to the engine. NULL: there are none. */
+	 * half, with a filter of 2 MiB regions that belongs to the engine. NULL: none. */
 	uint64_t far_version;
 	const uint64_t *far_filter;
 	struct mmu_ram ram[2];

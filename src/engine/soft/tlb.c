@@ -14,7 +14,7 @@ enum { NO_PCID = 0xffff };
 static const struct tlb_entry no_entry = { TLB_NONE, TLB_NONE, TLB_NONE, 0 };
 
 /* Hashes of the 4 MiB and 1 GiB regions, for the filters of large pages. */
-static unsigned large_hash(uint64_t lin) { return (lin >> 22 ^ lin >> 32) & 1023; }
+static unsigned large_hash(uint64_t lin) { return (unsigned)(lin >> 22 ^ lin >> 32) & (LARGE_FILTER - 1); }
 static unsigned huge_hash(uint64_t lin) { return (lin >> 30 ^ lin >> 38) & 255; }
 
 static bool is_set(const uint64_t *bits, unsigned n) { return bits[n / 64] >> (n % 64) & 1; }
@@ -179,12 +179,6 @@ static void code_changed(struct soft_mmu *mmu)
 	memset(mmu->code_filter, 0, sizeof(mmu->code_filter));
 }
 
-static void region_changed(struct soft_mmu *mmu, uint64_t lin)
-{
-	code_changed(mmu);
-	mmu->far_version += lin >> 63;
-}
-
 static void space_drop_page(struct tlb_space *s, uint64_t lin)
 {
 	for (unsigned mode = 0; mode < 2 * MMU_MODES; mode++) {
@@ -194,13 +188,19 @@ static void space_drop_page(struct tlb_space *s, uint64_t lin)
 	}
 }
 
-/* Another vCPU that links notes the page before it looks at the page tables. */
+static void everything_changed(struct soft_mmu *mmu)
+{
+	code_changed(mmu);
+	mmu->far_version++;
+}
+
+/* Another vCPU that links notes the region before it looks at the page tables. */
 static void far_changed(struct soft_mmu *mmu, uint64_t lin)
 {
 	if (!mmu->far_filter || !(lin >> 63))
 		return;
 	atomic_thread_fence(memory_order_seq_cst);
-	if (is_set(mmu->far_filter, lin >> 12 & 4095))
+	if (is_set(mmu->far_filter, far_hash(lin)))
 		mmu->far_version++;
 }
 
@@ -214,9 +214,9 @@ void mmu_flush_page(struct vcpu *v, uint64_t lin)
 	for (unsigned i = 0; i < MMU_SPACES && v->mmu->spaces[i]; i++) {
 		struct tlb_space *s = v->mmu->spaces[i];
 		if (is_set(s->huge, huge_hash(lin)))
-			region_changed(v->mmu, lin), space_drop_region(s, lin, 30);
+			everything_changed(v->mmu), space_drop_region(s, lin, 30);
 		else if (is_set(s->large, large_hash(lin)))
-			region_changed(v->mmu, lin), space_drop_region(s, lin, 22);
+			code_changed(v->mmu), space_drop_region(s, lin, 22);
 		else
 			space_drop_page(s, lin);
 	}
@@ -227,8 +227,7 @@ void mmu_flush_all(struct vcpu *v)
 {
 	struct soft_mmu *mmu = v->mmu;
 	mmu->flushes++;
-	code_changed(mmu);
-	mmu->far_version++;
+	everything_changed(mmu);
 	for (unsigned i = 0; i < MMU_SPACES && mmu->spaces[i]; i++) {
 		struct tlb_space *s = mmu->spaces[i];
 		space_flush(s, 0);
