@@ -144,7 +144,7 @@ int cli_parse(const struct cli_group *groups, int argc, char **argv,
 		} else if (options && !strcmp(argv[i], CLI_COMPLETE)) {
 			print_words(groups, argv[i + 1]);
 			return 0;
-		} else if (options && argv[i][0] == '-' && argv[i][1]) {
+		} else if (options && argv[i][0] == '-' && argv[i][1] && !(argv[i][1] >= '0' && argv[i][1] <= '9')) {
 			int used = one_option(groups, argv[0], argv + i, &err);
 			if (!used)
 				return cli_usage(&err);

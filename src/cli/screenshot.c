@@ -1,27 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* abyme screenshot: what the machine's screen shows, as a PNG file. */
+/* abyme screenshot: what the machine's screen shows, as a PNG file or as text. */
 #include "cli/cli.h"
-#include "instance/client.h"
+#include "cli/newfile.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
-#include <stdio.h>
 
-/* The file appears under its name only when it is complete. */
-static bool screenshot(struct instance *i, const char *file, struct error *err)
+static bool screenshot(const struct instance *i, const char *file, struct error *err)
 {
-	auto_free char *tmp = xasprintf("%s.%d.tmp", file, (int)getpid());
-	auto_close int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	if (fd < 0)
-		return error_set(err, errno, "cannot write picture '%s'", file);
-	json_t *o = control_call(i, "screenshot", fd, 0, err);
-	bool ok = o != NULL;
-	json_decref(o);
-	if (ok && rename(tmp, file))
-		ok = error_set(err, errno, "cannot rename the picture to '%s'", file);
-	if (!ok)
-		unlink(tmp);
+	const char *dot = strrchr(file, '.');
+	bool text = dot && !strcmp(dot, ".txt");
+	json_t *args = json_pack("{s:s}", "format", text ? "text" : "png");
+	bool ok = call_into_file(i, "screenshot", args, file, 0644, "picture", err);
+	json_decref(args);
 	return ok;
 }
 

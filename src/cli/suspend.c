@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* abyme suspend: a running machine into a file. abyme resume: on from there. */
 #include "cli/cli.h"
+#include "cli/newfile.h"
 #include "cli/run.h"
 #include "instance/client.h"
 #include "machine/machine.h"
@@ -8,27 +9,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
-#include <stdio.h>
 
 enum { END_SECONDS = 30 };
-
-/* The file appears under its name only when it is complete. */
-static bool suspend(struct instance *i, const char *file, struct error *err)
-{
-	auto_free char *tmp = xasprintf("%s.%d.tmp", file, (int)getpid());
-	auto_close int fd = open(tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return error_set(err, errno, "cannot write state file '%s'", file);
-	json_t *o = control_call(i, "suspend", fd, 0, err);
-	bool ok = o != NULL;
-	json_decref(o);
-	if (ok && rename(tmp, file))
-		ok = error_set(err, errno, "cannot rename the state file to '%s'", file);
-	if (!ok)
-		unlink(tmp);
-	return ok;
-}
 
 int verb_suspend(int argc, char **argv)
 {
@@ -39,7 +21,7 @@ int verb_suspend(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	struct instance *i = instance_open(words[0], &err);
-	bool ok = i && suspend(i, words[1], &err);
+	bool ok = i && call_into_file(i, "suspend", NULL, words[1], 0600, "state file", &err);
 	if (ok)
 		instance_wait_stopped(i, END_SECONDS);
 	instance_close(i);

@@ -16,6 +16,7 @@
 #include "device/drives.h"
 #include "device/firmware.h"
 #include "device/keyboard.h"
+#include "device/mouse.h"
 #include "device/net.h"
 #include "device/smbios.h"
 #include "device/vga/screen.h"
@@ -100,9 +101,28 @@ static bool pc_chips(struct machine *m, struct error *err)
 	       acpi_pm_create(m, err) && vmgenid_create(m, err) && fw_cfg_create(m, err) &&
 	       ns16550_create(m, 0, c->serial_fd[0], err) &&
 	       ns16550_create(m, 1, c->serial_fd[1], err) &&
-	       (!c->screen || (vga_create(m, err) && keyboard_create(m, err))) &&
+	       (!c->screen || (vga_create(m, err) && keyboard_create(m, err) && mouse_create(m, err))) &&
 	       (!c->debug_exit || debug_exit_create(m, err)) &&
 	       (!c->test_device || testdev_create(m, err));
+}
+
+/* MTRRs (SDM 3A 12.11) as firmware sets them, on all CPUs alike: write-back, but
+ * for the VGA's window and what lies between low RAM and 4 GiB; the BIOS area is
+ * write-protected. */
+static void set_memory_types(struct machine *m)
+{
+	static const uint64_t back = 0x0606060606060606, protect = 0x0505050505050505;
+	uint64_t addresses = (BIT(m->model->phys_bits) - 1) & ~PAGE_MASK;
+	for (unsigned i = 0; i < m->nvcpus; i++) {
+		struct x86_cpu *c = &m->vcpus[i]->cpu;
+		c->mtrr_fixed[0] = c->mtrr_fixed[1] = back;
+		c->mtrr_fixed[2] = 0;
+		for (unsigned k = 3; k < ARRAY_SIZE(c->mtrr_fixed); k++)
+			c->mtrr_fixed[k] = protect;
+		c->mtrr_base[0] = BOARD_LOW_RAM_MAX;
+		c->mtrr_mask[0] = (addresses & ~(BOARD_LOW_RAM_MAX - 1)) | 0x800;
+		c->mtrr_def = 0xc06;
+	}
 }
 
 /* Firmware starts by itself at the reset vector; without it, what it would
@@ -113,6 +133,7 @@ static bool pc_boot(struct machine *m, struct error *err)
 		return true;
 	pci_host_shadow_all(m);
 	pci_assign(m);
+	set_memory_types(m);
 	smbios_place(m);
 	return acpi_place(m, err) && boot_kernel(m, err);
 }

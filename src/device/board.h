@@ -22,6 +22,7 @@
 /* The reset register of microvm: not 0xcf9, into which a search for PCI writes. */
 enum { BOARD_MICROVM_RESET = 0x680, MICROVM_RESET_VALUE = 0x42 };
 enum { BOARD_VIRTIO_MMIO_MAX = 32, BOARD_VIRTIO_MMIO_GSI = 16, BOARD_VIRTIO_MMIO_GSIS = 8 };
+#define BOARD_VIDEO_RAM     0x8000000000000ull /* no address: a name (memory_add_hidden) */
 enum { BOARD_PM_BASE = 0x600, BOARD_SCI = 9, BOARD_FWCFG = 0x510, BOARD_DEBUG_EXIT = 0xf4 };
 
 /* Fixed devices in their order, then the kernel loader. */

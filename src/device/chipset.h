@@ -37,6 +37,7 @@ struct board {
 	struct vmgenid *vmgenid;
 	struct vga *vga;          /* NULL: no screen */
 	struct keyboard *keyboard;
+	struct mouse *mouse;
 	struct boot_order *boot_order;
 };
 

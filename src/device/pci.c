@@ -88,22 +88,36 @@ bool pci_function_init(struct machine *m, struct pci_function *f, int slot,
 
 static unsigned bar_offset(unsigned n) { return n == 6 ? PCI_ROM : PCI_BAR0 + 4 * n; }
 
-void pci_bar_add(struct pci_function *f, unsigned n, uint64_t size, unsigned flags,
-		 const struct io_ops *ops, void *opaque)
+/* requires: memory_begin. The region is not to be seen before it is mapped. */
+static void bar_set(struct pci_function *f, unsigned n, uint64_t size, unsigned flags, struct mem_region *r)
 {
 	struct machine *m = f->dev.machine;
-	struct memory *space = flags & PCI_BAR_IO ? m->ports : m->memory;
 	unsigned at = bar_offset(n);
-	f->bar[n] = (struct pci_bar){ .size = size, .flags = (uint8_t)flags };
-	memory_begin(space);
-	f->bar[n].region = memory_add_io(space, f->dev.id, 0, size, BAR_PRIORITY, ops, opaque);
-	mem_region_set(space, f->bar[n].region, false, 0);
-	memory_commit(space);
+	f->bar[n] = (struct pci_bar){ .size = size, .flags = (uint8_t)flags, .region = r };
+	mem_region_set(flags & PCI_BAR_IO ? m->ports : m->memory, r, false, 0);
 	le32_put(f->wmask + at, (uint32_t)~(size - 1) | (n == 6));
 	if (flags & PCI_BAR_64)
 		le32_put(f->wmask + at + 4, (uint32_t)(~(size - 1) >> 32));
 	if (n < 6)
 		f->config[at] = (uint8_t)flags;
+}
+
+void pci_bar_add(struct pci_function *f, unsigned n, uint64_t size, unsigned flags,
+		 const struct io_ops *ops, void *opaque)
+{
+	struct machine *m = f->dev.machine;
+	struct memory *space = flags & PCI_BAR_IO ? m->ports : m->memory;
+	memory_begin(space);
+	bar_set(f, n, size, flags, memory_add_io(space, f->dev.id, 0, size, BAR_PRIORITY, ops, opaque));
+	memory_commit(space);
+}
+
+void pci_bar_add_ram(struct pci_function *f, unsigned n, unsigned flags, struct ram_slot *ram)
+{
+	struct memory *m = f->dev.machine->memory;
+	memory_begin(m);
+	bar_set(f, n, ram->size, flags, memory_add_alias(m, f->dev.id, 0, ram->size, BAR_PRIORITY, false, ram, 0));
+	memory_commit(m);
 }
 
 struct pci_msix **pci_msix_list(struct pci_function *f) { return &f->bus->msix; }

@@ -55,6 +55,8 @@ bool pci_function_init_at(struct machine *m, struct pci_function *f, unsigned de
 			  const char *id, struct error *err);
 void pci_bar_add(struct pci_function *f, unsigned n, uint64_t size, unsigned flags,
 		 const struct io_ops *ops, void *opaque);
+/* A BAR that shows a whole RAM slot. */
+void pci_bar_add_ram(struct pci_function *f, unsigned n, unsigned flags, struct ram_slot *ram);
 /* Append a capability of `len` bytes (id and next pointer included); returns its
  * offset in config space, contents zero, read-only. */
 unsigned pci_cap_add(struct pci_function *f, uint8_t id, unsigned len);

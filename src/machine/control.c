@@ -7,6 +7,7 @@
 #include "machine/control.h"
 #include "disk/disk.h"
 #include "device/keyboard.h"
+#include "device/mouse.h"
 #include "device/vga/screen.h"
 #include "machine/control_disks.h"
 #include "machine/machine.h"
@@ -263,11 +264,25 @@ static json_t *run_snapshot_delete(struct control *c, struct request *r, struct 
 	return defer(c, r, control_snapshot_delete, err);
 }
 
+static json_t *screen_as_text(struct control *c, int fd, struct error *err)
+{
+	board_lock(c->machine);
+	auto_free char *text = screen_text(c->machine, err);
+	board_unlock(c->machine);
+	if (!text)
+		return NULL;
+	return fd_write_full(fd, text, strlen(text)) ? json_object() :
+	       error_null(err, errno, "cannot write the screen's text");
+}
+
 static json_t *run_screenshot(struct control *c, struct request *r, struct error *err)
 {
 	struct image img = { 0 };
 	if (r->fd < 0)
 		return error_null(err, 0, "screenshot needs a file descriptor to write to");
+	const char *format = json_string_value(json_object_get(r->args, "format"));
+	if (format && !strcmp(format, "text"))
+		return screen_as_text(c, r->fd, err);
 	board_lock(c->machine);
 	bool ok = screen_render(c->machine, &img, err);
 	board_unlock(c->machine);
@@ -300,11 +315,38 @@ static json_t *run_type(struct control *c, struct request *r, struct error *err)
 	return on_keyboard(c, r, "text", keyboard_type, err);
 }
 
+static bool move_and_click(struct machine *m, json_t *args, unsigned button, struct error *err)
+{
+	json_int_t dx = json_integer_value(json_object_get(args, "dx"));
+	json_int_t dy = json_integer_value(json_object_get(args, "dy"));
+	if (dx != (int16_t)dx || dy != (int16_t)dy)
+		return error_set(err, 0, "the mouse does not go so far: at most 32767 steps");
+	return mouse_move(m, (int)dx, (int)dy, 0, err) &&
+	       (!button || (mouse_buttons(m, button, err) && mouse_buttons(m, 0, err)));
+}
+
+static json_t *run_mouse(struct control *c, struct request *r, struct error *err)
+{
+	static const struct { const char *name; unsigned button; } buttons[] = {
+		{ "left", MOUSE_LEFT }, { "right", MOUSE_RIGHT }, { "middle", MOUSE_MIDDLE } };
+	const char *click = json_string_value(json_object_get(r->args, "click"));
+	unsigned button = 0;
+	for (unsigned i = 0; click && i < ARRAY_SIZE(buttons); i++)
+		if (!strcmp(buttons[i].name, click))
+			button = buttons[i].button;
+	if (click && !button)
+		return error_null(err, 0, "'%.20s' is not a button: use left, right or middle", click);
+	board_lock(c->machine);
+	bool ok = move_and_click(c->machine, r->args, button, err);
+	board_unlock(c->machine);
+	return ok ? json_object() : NULL;
+}
+
 static const struct command commands[] = {
 	{ "status", run_status }, { "stats", run_stats }, { "pause", run_pause },
 	{ "unpause", run_unpause }, { "stop", run_stop }, { "kill", run_kill },
 	{ "suspend", run_suspend }, { "screenshot", run_screenshot },
-	{ "key", run_key }, { "type", run_type },
+	{ "key", run_key }, { "type", run_type }, { "mouse", run_mouse },
 	{ "snapshot-create", run_snapshot_create }, { "snapshot-delete", run_snapshot_delete },
 };
 

@@ -82,6 +82,10 @@ void memory_set_lock(struct memory *m, void (*lock)(void *), void (*unlock)(void
 struct ram_slot *memory_add_ram(struct memory *m, const char *name, uint64_t gpa,
 				uint64_t size, int priority, bool readonly,
 				int fd, uint64_t offset, struct error *err);
+/* RAM that only aliases show (a screen's memory behind a BAR); `gpa` is its name
+ * for the engines, where nothing else is and no CPU reaches. */
+struct ram_slot *memory_add_hidden(struct memory *m, const char *name, uint64_t gpa, uint64_t size,
+				   struct error *err);
 struct mem_region *memory_add_io(struct memory *m, const char *name, uint64_t base,
 				 uint64_t size, int priority,
 				 const struct io_ops *ops, void *opaque);

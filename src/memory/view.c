@@ -203,9 +203,8 @@ static void slot_insert(struct memory *m, struct ram_slot *s)
 	*p = s;
 }
 
-struct ram_slot *memory_add_ram(struct memory *m, const char *name, uint64_t gpa,
-				uint64_t size, int priority, bool readonly,
-				int fd, uint64_t offset, struct error *err)
+static struct ram_slot *slot_new(const char *name, uint64_t gpa, uint64_t size, bool readonly, int fd,
+				 uint64_t offset, struct error *err)
 {
 	struct ram_slot *s = xnew(struct ram_slot);
 	snprintf(s->name, sizeof(s->name), "%s", name);
@@ -223,8 +222,30 @@ struct ram_slot *memory_add_ram(struct memory *m, const char *name, uint64_t gpa
 		free(s);
 		return NULL;
 	}
+	return s;
+}
+
+struct ram_slot *memory_add_ram(struct memory *m, const char *name, uint64_t gpa,
+				uint64_t size, int priority, bool readonly,
+				int fd, uint64_t offset, struct error *err)
+{
+	struct ram_slot *s = slot_new(name, gpa, size, readonly, fd, offset, err);
+	if (!s)
+		return NULL;
 	memory_begin(m);
 	region_add(m, name, gpa, size, priority)->ram = s;
+	slot_insert(m, s);
+	memory_commit(m);
+	return s;
+}
+
+struct ram_slot *memory_add_hidden(struct memory *m, const char *name, uint64_t gpa, uint64_t size,
+				   struct error *err)
+{
+	struct ram_slot *s = slot_new(name, gpa, size, false, -1, 0, err);
+	if (!s)
+		return NULL;
+	memory_begin(m);
 	slot_insert(m, s);
 	memory_commit(m);
 	return s;

@@ -187,3 +187,27 @@ def test_network_boot(abyme, card):
     m.send("\r")
     m.expect("booted from 02:00:00:00:00:07", 60)
     server.shutdown()
+
+
+def screen(abyme, name, tmp_path, pattern, seconds):
+    """Wait until the text on the screen matches."""
+    end, text = time.monotonic() + seconds, ""
+    while time.monotonic() < end:
+        status, _, text = abyme("screenshot", name, str(tmp_path / "screen.txt"))
+        if status == 0:
+            text = (tmp_path / "screen.txt").read_text()
+            if re.search(pattern, text):
+                return text
+        time.sleep(0.5)
+    raise AssertionError(f"no {pattern!r} on the screen within {seconds} s:\n{text}")
+
+
+@seabios
+def test_memtest(abyme, tmp_path):
+    """memtest86+ tests memory; what its first tests find must be nothing."""
+    iso = f"{debian_package('memtest86+')}/usr/lib/memtest86+/memtest86+x64.iso"
+    abyme.start("run", "--name", "mt", "--engine", "jit", "--memory", "16M", "--display", "headless",
+                "--serial", "none", "--cdrom", iso)
+    text = screen(abyme, "mt", tmp_path, r"(?s)Test #[3-9].*Errors: +\d", 120)
+    assert re.search(r"Errors: +0\b", text), text
+    assert abyme("key", "mt", "esc")[0] == 0

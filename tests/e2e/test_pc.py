@@ -51,6 +51,7 @@ def test_disk(abyme, guest, tmp_path, bus):
     m = abyme.start("run", "--name", "d", *guest, "--disk", f"{disk},bus={bus}")
     shell(m)
     run(m, f"ls {dev}; head -c {len(data)} {dev} | md5sum", f"^{md5(data)}  -")
+    run(m, "cat /proc/mtrr; echo", "base=0x080000000.*size= 2048MB, count=1: uncachable")
     m.send(f"n=0; while head -c 1048576 {dev} | dd of={dev} bs=256k seek=64 conv=fsync 2>/tmp/e; do "
            "n=$((n+1)); [ $n = 2 ] && echo two; [ -e /tmp/stop ] && break; done & sleep 1; echo\n")
     m.expect("^two", 60)

@@ -6,6 +6,8 @@
  */
 #include "device/vga/vga.h"
 
+#include "machine/machine.h"
+
 enum { PLANE_BYTES = VGA_MEMORY / 4, CHAIN4 = 8, ODD_EVEN = 0x10, READ_COMPARE = 8 };
 
 /* Address within video memory, or -1 where the window is not mapped. */
@@ -63,6 +65,12 @@ static uint8_t read_byte(struct vga *v, uint64_t at)
 	return read_planes(v, (uint64_t)off);
 }
 
+/* The same memory may be seen through BAR 0, and be watched there. */
+static void touched(struct vga *v, uint64_t offset)
+{
+	memory_page_written(v->fn.dev.machine->memory, v->ram, ALIGN_DOWN(offset, 4), 4);
+}
+
 static uint32_t logic(const struct vga *v, uint32_t value)
 {
 	switch (v->gfx[GFX_ROTATE] >> 3 & 3) {
@@ -96,6 +104,7 @@ static void write_planes(struct vga *v, uint64_t n, uint8_t byte)
 		value = (value & mask * 0x01010101u) | (v->latch & ~(mask * 0x01010101u));
 	uint32_t planes = spread(v->seq[SEQ_MASK]);
 	*cell(v, n) = htole32((le32toh(*cell(v, n)) & ~planes) | (value & planes));
+	touched(v, n % PLANE_BYTES * 4);
 }
 
 static void write_byte(struct vga *v, uint64_t at, uint8_t byte)
@@ -105,15 +114,19 @@ static void write_byte(struct vga *v, uint64_t at, uint8_t byte)
 		return;
 	if (vga_linear(v)) {
 		uint8_t *p = banked(v, (uint64_t)off);
-		if (p)
+		if (p) {
 			*p = byte;
+			touched(v, (uint64_t)(p - v->memory));
+		}
 	} else if (v->seq[SEQ_MODE] & CHAIN4) {
 		if (v->seq[SEQ_MASK] >> (off & 3) & 1)
 			v->memory[off] = byte;
+		touched(v, (uint64_t)off);
 	} else if (v->gfx[GFX_MODE] & ODD_EVEN) {
 		unsigned plane = (v->gfx[GFX_READ_MAP] & 2) | (off & 1);
 		if (v->seq[SEQ_MASK] >> plane & 1)
 			v->memory[(off & ~1ll) * 2 + plane] = byte;
+		touched(v, (uint64_t)(off & ~1ll) * 2);
 	} else {
 		write_planes(v, (uint64_t)off, byte);
 	}

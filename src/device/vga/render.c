@@ -90,6 +90,28 @@ static bool render_text(struct vga *v, struct image *img)
 	return true;
 }
 
+/* Spaces at the end of a row are cut off; what is not ASCII is a '?'. */
+char *vga_text(struct vga *v)
+{
+	struct text t = text_mode(v);
+	if (vga_linear(v) || v->gfx[GFX_MISC] & 1 || !(v->attr_index & 0x20) ||
+	    t.columns > MAX_TEXT_COLUMNS || t.rows > MAX_TEXT_ROWS)
+		return NULL;
+	char *text = xmalloc(t.rows * (t.columns + 1ul) + 1), *p = text;
+	for (unsigned y = 0; y < t.rows; y++) {
+		char *end = p;
+		for (unsigned x = 0; x < t.columns; x++) {
+			uint8_t ch = at(v, (start_address(v) + y * t.pitch + x) * 4ull);
+			*p++ = ch == 0 ? ' ' : ch >= ' ' && ch < 127 ? (char)ch : '?';
+			end = p[-1] == ' ' ? end : p;
+		}
+		p = end;
+		*p++ = '\n';
+	}
+	*p = 0;
+	return text;
+}
+
 /* --- graphics ---------------------------------------------------------------------------- */
 static bool render_planar(struct vga *v, struct image *img)
 {

@@ -147,6 +147,12 @@ static uint16_t read_dispi(const struct vga *v)
 	return v->dispi[v->dispi_index];
 }
 
+static void clear(struct vga *v, size_t n)
+{
+	memset(v->memory, 0, n);
+	memory_page_written(v->fn.dev.machine->memory, v->ram, 0, n);
+}
+
 /* A mode is only entered whole: what does not fit in memory is made to. */
 static void enter_mode(struct vga *v, uint16_t enable)
 {
@@ -160,8 +166,7 @@ static void enter_mode(struct vga *v, uint16_t enable)
 	d[DISPI_VIRT_HEIGHT] = d[DISPI_XRES] && bytes ?
 		(uint16_t)MIN(VGA_MEMORY / (d[DISPI_XRES] * bytes), 0xffff) : 0;
 	if (!(enable & DISPI_NOCLEAR))
-		memset(v->memory, 0, MIN((size_t)d[DISPI_XRES] * d[DISPI_YRES] * bytes,
-					 (size_t)VGA_MEMORY));
+		clear(v, MIN((size_t)d[DISPI_XRES] * d[DISPI_YRES] * bytes, (size_t)VGA_MEMORY));
 }
 
 static void write_dispi(struct vga *v, uint16_t x)
@@ -214,22 +219,6 @@ static void dispi_write(void *opaque, uint64_t at, uint64_t value, unsigned size
 		write_dispi(v, size == 1 ? (uint16_t)(value << 8 | v->dispi_low) : (uint16_t)value);
 }
 
-/* --- the framebuffer --------------------------------------------------------- */
-static uint64_t frame_read(void *opaque, uint64_t at, unsigned size)
-{
-	struct vga *v = opaque;
-	uint64_t x = 0;
-	memcpy(&x, v->memory + at, size);
-	return le64toh(x);
-}
-
-static void frame_write(void *opaque, uint64_t at, uint64_t value, unsigned size)
-{
-	struct vga *v = opaque;
-	value = htole64(value);
-	memcpy(v->memory + at, &value, size);
-}
-
 /* --- device --------------------------------------------------------------------------------- */
 static void vga_reset(struct device *d)
 {
@@ -259,7 +248,7 @@ static void xfer_memory(struct vga *v, struct state *s)
 		n -= PAGE_SIZE;
 	xfer_u32_max(s, &n, VGA_MEMORY);
 	if (state_loading(s) && state_ok(s))
-		memset(v->memory, 0, VGA_MEMORY);
+		clear(v, VGA_MEMORY);
 	xfer_bytes(s, v->memory, state_ok(s) ? n : 0);
 }
 
@@ -289,13 +278,11 @@ static bool vga_xfer(struct device *d, struct state *s, uint32_t version)
 static void vga_destroy(struct device *d)
 {
 	struct vga *v = from_device(d);
-	free(v->memory);
-	free(v);
+	free(v);     /* its memory belongs to the address space */
 }
 
 static const struct io_ops ports_io = { vga_read, vga_write, 1, 1 };
 static const struct io_ops dispi_io = { dispi_read, dispi_write, 1, 2 };
-static const struct io_ops frame_io = { frame_read, frame_write, 1, 8, true };
 static const struct device_ops vga_ops = {
 	.name = "vga", .version = 1, .reset = vga_reset, .xfer = vga_xfer, .destroy = vga_destroy,
 };
@@ -304,14 +291,14 @@ bool vga_create(struct machine *m, struct error *err)
 {
 	static const struct pci_ids ids = { 0x1234, 0x1111, 0x1af4, 0x1100, 0x03000002 };
 	struct vga *v = xnew(struct vga);
-	v->memory = xcalloc(1, VGA_MEMORY);
-	if (!pci_function_init_at(m, &v->fn, 1 << 3, &ids, &vga_ops, "vga", err)) {
-		free(v->memory);
+	v->ram = memory_add_hidden(m->memory, "vga", BOARD_VIDEO_RAM, VGA_MEMORY, err);
+	if (!v->ram || !pci_function_init_at(m, &v->fn, 1 << 3, &ids, &vga_ops, "vga", err)) {
 		free(v);
 		return false;
 	}
+	v->memory = v->ram->host;
 	m->board_data->vga = v;
-	pci_bar_add(&v->fn, 0, VGA_MEMORY, PCI_BAR_PREFETCH, &frame_io, v);
+	pci_bar_add_ram(&v->fn, 0, PCI_BAR_PREFETCH, v->ram);
 	memory_add_io(m->memory, "vga-window", 0xa0000, 0x20000, 2, &vga_window_ops, v);
 	memory_add_io(m->ports, "vga", PORTS, NPORTS, 0, &ports_io, v);
 	memory_add_io(m->ports, "vga-dispi", DISPI_PORTS, 4, 0, &dispi_io, v);
@@ -326,4 +313,12 @@ bool screen_render(struct machine *m, struct image *img, struct error *err)
 		return error_set(err, 0, "the machine has no screen: give it one with --display headless");
 	return vga_render(m->board_data->vga, img) ||
 	       error_set(err, 0, "the screen is off");
+}
+
+char *screen_text(struct machine *m, struct error *err)
+{
+	if (!m->board_data->vga)
+		return error_null(err, 0, "the machine has no screen: give it one with --display headless");
+	char *text = vga_text(m->board_data->vga);
+	return text ? text : error_null(err, 0, "the screen does not show text: take a picture (.png)");
 }

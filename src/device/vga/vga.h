@@ -19,7 +19,8 @@ enum { DISPI_ON = 1, DISPI_CAPS = 2, DISPI_8BIT_DAC = 0x20, DISPI_NOCLEAR = 0x80
 
 struct vga {
 	struct pci_function fn;
-	uint8_t *memory;          /* byte 4 * n + p: plane p of address n */
+	struct ram_slot *ram;     /* the guest maps it by BAR 0 */
+	uint8_t *memory;          /* the same; byte 4 * n + p: plane p of address n */
 	uint8_t misc, feature;
 	uint8_t seq_index, gfx_index, crtc_index, attr_index;
 	bool attr_data;           /* port 0x3c0 takes data next */
@@ -36,5 +37,7 @@ static inline bool vga_linear(const struct vga *v) { return v->dispi[DISPI_ENABL
 extern const struct io_ops vga_window_ops;
 /* What a monitor would show; the image is the caller's. */
 bool vga_render(struct vga *v, struct image *img);
+/* The characters of a text mode (to be freed), NULL in graphics. */
+char *vga_text(struct vga *v);
 
 #endif
