@@ -8,7 +8,7 @@
 
 #include "disk/copy.h"
 
-enum { CHUNK = 1 << 20 };
+#define CHUNK (1ull << 20)
 
 struct convert_options { char *format, *compression; bool compress; };
 static const struct cli_option convert_options[] = {
@@ -77,14 +77,38 @@ int disk_convert(int argc, char **argv)
 	return convert(words[0], words[1], &o, &err) ? 0 : cli_fail(&err);
 }
 
+/* How far both are known to be zero from there on, beyond their ends too. */
+static int both_zero(struct image *a, struct image *b, uint64_t at, uint64_t *n)
+{
+	struct image *both[2] = { a, b };
+	for (unsigned k = 0; k < 2; k++) {
+		enum image_kind kind;
+		uint64_t here = *n;
+		if (at >= both[k]->size)
+			continue;
+		int r = image_map(both[k], at, &here, &kind, NULL);
+		if (r)
+			return r;
+		*n = kind == IMAGE_ZERO ? MIN(*n, here) : 0;
+	}
+	return 0;
+}
+
 /* Beyond its end a disk is zero. Where they differ first, or UINT64_MAX. */
 static int first_difference(struct image *a, struct image *b, uint64_t *where)
 {
 	auto_free uint8_t *pa = xmalloc(CHUNK), *pb = xmalloc(CHUNK);
 	uint64_t size = MAX(a->size, b->size);
 	*where = UINT64_MAX;
-	for (uint64_t at = 0; at < size; at += CHUNK) {
+	for (uint64_t at = 0, skip; at < size; at += skip ? skip : CHUNK) {
 		struct { struct image *i; uint8_t *p; } both[2] = { { a, pa }, { b, pb } };
+		skip = ALIGN_UP(size, CHUNK) - at;
+		int e = both_zero(a, b, at, &skip);
+		if (e)
+			return e;
+		disk_tool_progress("comparing", at, ALIGN_UP(size, CHUNK));
+		if ((skip = ALIGN_DOWN(skip, CHUNK)))
+			continue;
 		for (unsigned k = 0; k < 2; k++) {
 			uint64_t n = at < both[k].i->size ? MIN(both[k].i->size - at, (uint64_t)CHUNK) : 0;
 			memset(both[k].p + n, 0, CHUNK - n);
@@ -97,8 +121,8 @@ static int first_difference(struct image *a, struct image *b, uint64_t *where)
 				++*where;
 			return 0;
 		}
-		disk_tool_progress("comparing", at + CHUNK, ALIGN_UP(size, CHUNK));
 	}
+	disk_tool_progress("comparing", size, size);
 	return 0;
 }
 
