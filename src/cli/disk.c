@@ -11,7 +11,7 @@
 
 struct image *disk_tool_open(const char *path, const char *format, bool readonly, struct error *err)
 {
-	struct image_open o = { .path = path, .fd = -1, .format = format, .readonly = readonly };
+	struct image_open o = { .path = path, .fd = -1, .format = format, .readonly = readonly, .any_format = readonly };
 	return image_open(&o, err);
 }
 
@@ -69,6 +69,11 @@ static bool look_at_backing(const struct create_options *o, const char *path, st
 	struct image *b = disk_tool_open(from, o->backing_format, true, err);
 	if (!b)
 		return false;
+	if (b->ops != &image_raw && b->ops != &image_qcow2) {
+		error_set(err, 0, "disk '%s' is %s, which cannot be a backing file: convert it", from, b->ops->format);
+		image_close(b);
+		return false;
+	}
 	c->backing = o->backing;
 	c->backing_format = b->ops->format;
 	if (!c->size)
@@ -192,7 +197,7 @@ static int disk_check(int argc, char **argv)
 	struct image *i = disk_tool_open(words[0], NULL, !o.repair, &err);
 	if (!i)
 		return cli_fail(&err);
-	bool ok = !strcmp(i->ops->format, "raw") || qcow2_check(i, o.repair, &found, &err);
+	bool ok = strcmp(i->ops->format, "qcow2") || qcow2_check(i, o.repair, &found, &err);
 	if (ok && found.fixed) {
 		struct image_check first = found;
 		ok = qcow2_check(i, false, &found, &err);

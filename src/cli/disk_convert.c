@@ -10,10 +10,12 @@
 
 #define CHUNK (1ull << 20)
 
-struct convert_options { char *format, *compression; bool compress; };
+struct convert_options { char *format, *from_format, *compression; bool compress; };
 static const struct cli_option convert_options[] = {
 	{ "--format", "qcow2|raw", "of the new disk; default: by the end of its name", OPTION_STRING,
 	  offsetof(struct convert_options, format), NULL },
+	{ "--from-format", "FORMAT", "of the old disk; default: by its first bytes", OPTION_STRING,
+	  offsetof(struct convert_options, from_format), NULL },
 	{ "--compress", NULL, "compressed clusters (qcow2)", OPTION_FLAG, offsetof(struct convert_options, compress), NULL },
 	{ "--compression", "zstd|zlib", "how (default zstd)", OPTION_STRING,
 	  offsetof(struct convert_options, compression), NULL },
@@ -54,7 +56,7 @@ static bool convert(const char *from_path, const char *to_path, const struct con
 		return error_set(err, 0, "only qcow2 disks are compressed: add --format qcow2");
 	if (!access(to_path, F_OK))
 		return error_set(err, 0, "disk '%s' is there already: it is not overwritten", to_path);
-	struct image *from = disk_tool_open(from_path, NULL, true, err);
+	struct image *from = disk_tool_open(from_path, o->from_format, true, err);
 	if (!from)
 		return false;
 	bool ok = copy(from, part, format, compress, compress && !strcmp(how, "zstd"), err);

@@ -129,16 +129,27 @@ void iov_zero(const struct iovec *iov, unsigned n)
 		memset(iov[i].iov_base, 0, iov[i].iov_len);
 }
 
-const char *image_probe(struct image_file *f)
+const char *image_probe(struct image_file *f, bool any)
 {
-	uint8_t magic[4];
-	return !file_read(f, magic, 4, 0) && !memcmp(magic, "QFI\xfb", 4) ? "qcow2" : "raw";
+	static const struct { unsigned at, n; const char *bytes, *format; } magic[] = {
+		{ 0, 4, "QFI\xfb", "qcow2" }, { 0, 4, "KDMV", "vmdk" }, { 0x40, 4, "\x7f\x10\xda\xbe", "vdi" },
+		{ 0, 8, "conectix", "vhd" }, { 0, 16, "WithoutFreeSpace", "parallels" },
+		{ 0, 16, "WithouFreSpacExt", "parallels" },
+	};
+	uint8_t head[0x44];
+	if (file_read(f, head, sizeof(head), 0))
+		return "raw";
+	for (unsigned k = 0; k < (any ? ARRAY_SIZE(magic) : 1); k++)
+		if (!memcmp(head + magic[k].at, magic[k].bytes, magic[k].n))
+			return magic[k].format;
+	return "raw";
 }
 
 struct image *image_on(struct image_file *f, const char *format, const char *path, bool readonly,
 		       struct error *err)
 {
-	static const struct image_ops *const formats[] = { &image_raw, &image_qcow2 };
+	static const struct image_ops *const formats[] = { &image_raw, &image_qcow2, &image_vmdk, &image_vdi,
+		&image_vhd, &image_parallels };
 	struct image *i = xnew(struct image);
 	i->file = f;
 	i->path = xstrdup(path);
@@ -147,7 +158,8 @@ struct image *image_on(struct image_file *f, const char *format, const char *pat
 		if (!strcmp(formats[k]->format, format))
 			i->ops = formats[k];
 	if (!i->ops)
-		error_set(err, 0, "disk '%s': format '%s' is not known: raw and qcow2 are", path, format);
+		error_set(err, 0, "disk '%s': format '%s' is not known: raw, qcow2, vmdk, vdi, vhd and parallels are",
+			  path, format);
 	else if (i->ops->open(i, err))
 		return i;
 	free(i->path);
@@ -175,7 +187,7 @@ static struct image *open_one(const struct image_open *o, struct error *err)
 	if (disk_file_size(fd, o->path, &size, err) &&
 	    (o->no_lock || disk_lock(fd, o->path, o->readonly, err))) {
 		struct image_file *f = image_file_fd(fd);
-		struct image *i = image_on(f, o->format ? o->format : image_probe(f), o->path, o->readonly, err);
+		struct image *i = image_on(f, o->format ? o->format : image_probe(f, o->any_format), o->path, o->readonly, err);
 		if (i)
 			return i;
 		free(container_of(f, struct fd_file, file));

@@ -70,12 +70,15 @@ struct image {
 };
 
 extern const struct image_ops image_raw, image_qcow2;
+/* Other vendors': only read. */
+extern const struct image_ops image_vmdk, image_vdi, image_vhd, image_parallels;
 
 struct image_open {
 	const char *path;                 /* for messages, and to open if fd < 0 */
 	int fd;                           /* >= 0: use this one; owned, also on failure */
 	const char *format;               /* NULL: look at its first bytes */
 	bool readonly, no_backing, no_lock;
+	bool any_format;                  /* look for other vendors' too */
 	const int *backing_fds;           /* the chain below, if already open: borrowed */
 	unsigned nbacking_fds;
 };
@@ -84,8 +87,9 @@ struct image *image_open(const struct image_open *o, struct error *err);
 struct image *image_on(struct image_file *f, const char *format, const char *path, bool readonly,
 		       struct error *err);
 void image_close(struct image *i);
-/* "raw" or "qcow2", by the first bytes. */
-const char *image_probe(struct image_file *f);
+/* "raw" or "qcow2", by the first bytes; `any`: other vendors' formats too, for tools
+ * (VHD of fixed size ends with its mark: to be named). */
+const char *image_probe(struct image_file *f, bool any);
 
 int image_read(struct image *i, void *buf, size_t len, uint64_t offset);
 int image_write(struct image *i, const void *buf, size_t len, uint64_t offset);
