@@ -37,7 +37,6 @@ class Images:
             for _ in range(size // MIB):
                 f.write(block)
         sh("qemu-img", "convert", "-O", "qcow2", self.raw, self.full)
-        os.sync()
 
     def get(self, kind):
         """A file in the state in which the case begins, and its format."""

@@ -41,20 +41,27 @@ struct bench {
 
 static void slot_done(struct disk_request *r, int result);
 
+static void submit_one(struct bench *b)
+{
+	struct slot *s = b->spare;
+	b->spare = s->next;
+	b->left--;
+	s->r = (struct disk_request){ .op = b->op, .offset = b->at, .length = b->block, .iov = &s->v,
+				      .niov = 1, .done = slot_done };
+	b->at = (b->at + b->step) % b->size;
+	disk_submit(b->disk, &s->r);
+}
+
+/* A batch may be complete when it has been handed over: then the next follows at once. */
 static void fill(struct bench *b)
 {
 	b->filling = true;
-	disk_plug(b->disk);
 	while (b->left && b->spare && !b->failed) {
-		struct slot *s = b->spare;
-		b->spare = s->next;
-		b->left--;
-		s->r = (struct disk_request){ .op = b->op, .offset = b->at, .length = b->block, .iov = &s->v,
-					      .niov = 1, .done = slot_done };
-		b->at = (b->at + b->step) % b->size;
-		disk_submit(b->disk, &s->r);
+		disk_plug(b->disk);
+		while (b->left && b->spare && !b->failed)
+			submit_one(b);
+		disk_unplug(b->disk);
 	}
-	disk_unplug(b->disk);
 	b->filling = false;
 }
 

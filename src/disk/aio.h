@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Asynchronous operations on a few files: io_uring, or a pool of threads where
- * the kernel refuses it.  Rings and threads exist once aio_new has returned,
- * before the jail closes.  On the loop's thread only; a completion may come
- * within flush().
+ * Asynchronous operations on a few files: io_uring, or threads where the kernel
+ * refuses it.  Buffered writes always go to the threads: file systems such as ext4
+ * make a ring hand them to threads of the kernel's, one at a time and slower.
+ * The ring exists once aio_new has returned, before the jail closes.  On the loop's
+ * thread only; a completion may come within flush().
  */
 #ifndef DISK_AIO_H
 #define DISK_AIO_H
@@ -38,10 +39,10 @@ struct aio_ops {
 };
 struct aio { const struct aio_ops *ops; };
 
-/* The descriptors stay the caller's, and open until aio is freed. */
-struct aio *aio_uring_new(struct loop *l, const int *fds, unsigned nfds, struct error *err);
-struct aio *aio_pool_new(struct loop *l, const int *fds, unsigned nfds, struct error *err);
+/* Descriptors and workers stay the caller's, until aio is freed. */
+struct aio *aio_uring_new(struct loop *l, const int *fds, unsigned nfds, struct workers *ws, struct error *err);
+struct aio *aio_pool_new(const int *fds, unsigned nfds, struct workers *ws);
 /* The ring if the host grants one (and it is wanted), else the threads. */
-struct aio *aio_new(struct loop *l, const int *fds, unsigned nfds, bool no_uring, struct error *err);
+struct aio *aio_new(struct loop *l, const int *fds, unsigned nfds, struct workers *ws, bool no_uring);
 
 #endif

@@ -13,7 +13,7 @@
 #include "disk/aio.h"
 #include "disk/image.h"
 
-enum { THREADS = 4 };
+enum { THREADS = 4, ZERO_AT_ONCE = 64 * 1024 };
 
 struct layered {
 	struct image *image;
@@ -104,6 +104,8 @@ static bool direct(struct layered *l, struct job *j)
 		case DIRECT_NO: return false;
 		case DIRECT_BELOW: continue;
 		case DIRECT_ZERO:
+			if (r->length > ZERO_AT_ONCE)
+				return false;
 			iov_zero(r->iov, r->niov);
 			finish(j, 0);
 			return true;
@@ -198,9 +200,9 @@ static bool start(struct layered *l, struct disk *d, const struct disk_options *
 		l->layer[l->nlayers] = i;
 		fds[l->nlayers++] = image_file_descriptor(i->file);
 	}
-	l->aio = aio_new(d->loop, fds, l->nlayers, o->no_uring, err);
-	l->workers = l->aio ? workers_new(d->loop, THREADS, err) : NULL;
-	return l->workers != NULL;
+	l->workers = workers_new(d->loop, THREADS, err);
+	l->aio = l->workers ? aio_new(d->loop, fds, l->nlayers, l->workers, o->no_uring) : NULL;
+	return l->aio != NULL;
 }
 
 static bool layered_open(struct disk *d, int fd, const struct disk_options *o, struct error *err)

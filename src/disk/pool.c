@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Asynchronous file operations on a few threads: where io_uring is refused
- * (containers, hardened kernels).
- */
+/* Asynchronous file operations on a few threads. */
 #include "disk/aio.h"
 
 #include <errno.h>
 #include <fcntl.h>
-
-enum { THREADS = 4 };
 
 struct pool { struct aio aio; struct workers *workers; int fd[AIO_FILES_MAX]; };
 
@@ -44,20 +39,12 @@ static void pool_submit(struct aio *a, struct aio_op *op)
 static void pool_flush(struct aio *a) { }
 static void pool_wait(struct aio *a) { workers_wait(container_of(a, struct pool, aio)->workers); }
 
-static void pool_free(struct aio *a)
-{
-	struct pool *p = container_of(a, struct pool, aio);
-	workers_free(p->workers);
-	free(p);
-}
+static void pool_free(struct aio *a) { free(container_of(a, struct pool, aio)); }
 
 static const struct aio_ops pool_ops = { pool_submit, pool_flush, pool_wait, pool_free };
 
-struct aio *aio_pool_new(struct loop *l, const int *fds, unsigned nfds, struct error *err)
+struct aio *aio_pool_new(const int *fds, unsigned nfds, struct workers *ws)
 {
-	struct workers *ws = workers_new(l, THREADS, err);
-	if (!ws)
-		return NULL;
 	struct pool *p = xnew(struct pool);
 	p->aio.ops = &pool_ops;
 	p->workers = ws;
@@ -65,8 +52,8 @@ struct aio *aio_pool_new(struct loop *l, const int *fds, unsigned nfds, struct e
 	return &p->aio;
 }
 
-struct aio *aio_new(struct loop *l, const int *fds, unsigned nfds, bool no_uring, struct error *err)
+struct aio *aio_new(struct loop *l, const int *fds, unsigned nfds, struct workers *ws, bool no_uring)
 {
-	struct aio *a = no_uring ? NULL : aio_uring_new(l, fds, nfds, NULL);
-	return a ? a : aio_pool_new(l, fds, nfds, err);
+	struct aio *a = no_uring ? NULL : aio_uring_new(l, fds, nfds, ws, NULL);
+	return a ? a : aio_pool_new(fds, nfds, ws);
 }

@@ -14,10 +14,11 @@
 #include "base/log.h"
 #include "disk/aio.h"
 
-enum { ZERO_CHUNK = 64 * 1024, ZERO_IOVS = 16 };
+enum { ZERO_CHUNK = 64 * 1024, ZERO_IOVS = 16, THREADS = 4 };
 
 struct raw {
 	struct aio *aio;
+	struct workers *workers;
 	int fd;
 	bool plugged;
 	bool no_punch, no_zero_range;     /* the file system has refused it */
@@ -192,6 +193,7 @@ static void raw_close(struct disk *d)
 	struct raw *raw = d->format;
 	disk_unlock(raw->fd);
 	raw->aio->ops->free(raw->aio);
+	workers_free(raw->workers);
 	close(raw->fd);
 	free(raw);
 }
@@ -207,13 +209,14 @@ static bool raw_open(struct disk *d, int fd, const struct disk_options *o, struc
 			 (unsigned)(d->info.size % 512), o->path);
 	d->info.size = ALIGN_DOWN(d->info.size, 512);
 	d->info.discard = !o->readonly;
-	struct aio *aio = aio_new(d->loop, &fd, 1, o->no_uring, err);
-	if (!aio) {
+	struct workers *ws = workers_new(d->loop, THREADS, err);
+	if (!ws) {
 		error_prefix(err, "disk '%s'", o->path);
 		return false;
 	}
 	struct raw *raw = xnew(struct raw);
-	raw->aio = aio;
+	raw->workers = ws;
+	raw->aio = aio_new(d->loop, &fd, 1, ws, o->no_uring);
 	raw->fd = fd;
 	d->format = raw;
 	return true;

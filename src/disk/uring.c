@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Asynchronous file operations over io_uring.  A ring escapes seccomp, so it is
- * born disabled and restricted to the four operations used here, on its
+ * born disabled and restricted to the three operations used here, on its
  * registered files, before it is enabled.
  *
  * What is in the page cache is complete when the submission returns: it is
@@ -11,12 +11,14 @@
 
 #include <liburing.h>
 
-enum { ENTRIES = 128, REAP_MAX = 1024 };
+enum { ENTRIES = 128, REAP_MAX = 1024, LONG_COPY = 256 * 1024 };
 
 struct uring {
 	struct aio aio;
 	struct io_uring ring;
 	struct loop_fd *watch;
+	struct workers *workers;
+	struct aio *writes;
 	struct aio_op *first, **last;     /* waiting for room in the ring */
 	unsigned queued, in_ring;
 	bool reaping;                     /* callbacks that submit more: the outer reap goes on */
@@ -26,13 +28,14 @@ static void prepare(struct io_uring_sqe *sqe, struct aio_op *op)
 {
 	switch (op->kind) {
 	case AIO_READ: io_uring_prep_readv(sqe, (int)op->file, op->iov, op->niov, op->offset); break;
-	case AIO_WRITE: io_uring_prep_writev(sqe, (int)op->file, op->iov, op->niov, op->offset); break;
+	case AIO_WRITE: break;            /* never comes here */
 	case AIO_SYNC: io_uring_prep_fsync(sqe, (int)op->file, IORING_FSYNC_DATASYNC); break;
 	case AIO_FALLOCATE:
 		io_uring_prep_fallocate(sqe, (int)op->file, op->mode, (off_t)op->offset, (off_t)op->length);
 		break;
 	}
-	sqe->flags |= IOSQE_FIXED_FILE;
+	/* long copies on the kernel's own threads: several at once, and the loop goes on */
+	sqe->flags |= IOSQE_FIXED_FILE | (op->length >= LONG_COPY && op->kind == AIO_READ ? IOSQE_ASYNC : 0);
 	io_uring_sqe_set_data(sqe, op);
 }
 
@@ -97,6 +100,10 @@ static void uring_flush(struct aio *a)
 static void uring_submit(struct aio *a, struct aio_op *op)
 {
 	struct uring *u = container_of(a, struct uring, aio);
+	if (op->kind == AIO_WRITE) {
+		u->writes->ops->submit(u->writes, op);
+		return;
+	}
 	op->next = NULL;
 	*u->last = op;
 	u->last = &op->next;
@@ -114,6 +121,8 @@ static void uring_wait(struct aio *a)
 	push(u);
 	if (u->in_ring > u->queued)
 		io_uring_wait_cqe(&u->ring, &cqe);
+	else if (!u->in_ring)
+		workers_wait(u->workers);
 	reap(u);
 }
 
@@ -122,20 +131,22 @@ static void uring_free(struct aio *a)
 	struct uring *u = container_of(a, struct uring, aio);
 	loop_fd_del(u->watch);
 	io_uring_queue_exit(&u->ring);
+	u->writes->ops->free(u->writes);
 	free(u);
 }
 
 static int restrict_ring(struct io_uring *ring)
 {
-	static const uint8_t allowed[] = { IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC,
-					   IORING_OP_FALLOCATE };
-	struct io_uring_restriction r[ARRAY_SIZE(allowed) + 1] = { 0 };
+	static const uint8_t allowed[] = { IORING_OP_READV, IORING_OP_FSYNC, IORING_OP_FALLOCATE };
+	struct io_uring_restriction r[ARRAY_SIZE(allowed) + 2] = { 0 };
 	for (unsigned i = 0; i < ARRAY_SIZE(allowed); i++) {
 		r[i].opcode = IORING_RESTRICTION_SQE_OP;
 		r[i].sqe_op = allowed[i];
 	}
 	r[ARRAY_SIZE(allowed)].opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED;
 	r[ARRAY_SIZE(allowed)].sqe_flags = IOSQE_FIXED_FILE;
+	r[ARRAY_SIZE(allowed) + 1].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
+	r[ARRAY_SIZE(allowed) + 1].sqe_flags = IOSQE_FIXED_FILE | IOSQE_ASYNC;
 	/* by number: liburing 2.3 does not export the function for it */
 	return io_uring_register((unsigned)ring->ring_fd, IORING_REGISTER_RESTRICTIONS, r, ARRAY_SIZE(r));
 }
@@ -150,7 +161,7 @@ static int start_ring(struct io_uring *ring, const int *fds, unsigned nfds)
 
 static const struct aio_ops uring_ops = { uring_submit, uring_flush, uring_wait, uring_free };
 
-struct aio *aio_uring_new(struct loop *l, const int *fds, unsigned nfds, struct error *err)
+struct aio *aio_uring_new(struct loop *l, const int *fds, unsigned nfds, struct workers *ws, struct error *err)
 {
 	struct uring *u = xnew(struct uring);
 	u->aio.ops = &uring_ops;
@@ -166,6 +177,8 @@ struct aio *aio_uring_new(struct loop *l, const int *fds, unsigned nfds, struct 
 		free(u);
 		return error_null(err, -r, "cannot restrict an io_uring");
 	}
+	u->workers = ws;
+	u->writes = aio_pool_new(fds, nfds, ws);
 	u->watch = loop_fd_add(l, u->ring.ring_fd, LOOP_READ, ring_ready, u);
 	return &u->aio;
 }

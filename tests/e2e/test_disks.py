@@ -65,6 +65,19 @@ def test_tools(abyme, tmp_path):
     assert status == 1 and out in ("they differ at byte 12345\n", "equal\n")
 
 
+def test_bench(abyme, tmp_path):
+    """It ends, whether requests are complete at once, on other threads, or both."""
+    raw, qcow = str(tmp_path / "a.img"), str(tmp_path / "a.qcow2")
+    ok(abyme, "disk", "create", raw, "--size", "8M")
+    ok(abyme, "disk", "create", qcow, "--size", "8M")
+    for words in (["--depth", "1"], ["--depth", "64"], ["--depth", "7", "--write"], ["--depth", "64", "--threads"],
+                  ["--depth", "3", "--block", "1M", "--pattern", "sequential"]):
+        for disk in (raw, qcow):
+            result = json.loads(ok(abyme, "disk", "bench", "--count", "3000", "--format", "json", *words, disk))
+            assert result["requests"] == 3000 and result["iops"] > 0
+    assert "no errors" in ok(abyme, "disk", "check", qcow)
+
+
 def test_tools_refuse(abyme, tmp_path):
     there = tmp_path / "there.qcow2"
     ok(abyme, "disk", "create", str(there), "--size", "1M")
