@@ -2,11 +2,12 @@
 # Long runs, outside `make check`; each prints its tally.
 #   make campaign-boots COUNT=100 ENGINE=jit VCPUS=2 FLAVOUR=amd64
 #   make campaign-hops COUNT=200 VCPUS=1
+#   make campaign-try TRY_USER=someone    ./try in a fresh copy, as root and as someone
 #   make campaign-debian            packages, gcc, 1 GiB, network in a whole Debian
 #   make campaign-kvm BOOTS=100     engine kvm in QEMU's emulated AMD-V
 #   make campaign-verify            whole boots, each block run by both engines (of two kernels
 #                                   without their decompressor: it is the same as in the first)
-.PHONY: campaign-debian campaign-boots campaign-hops campaign-verify
+.PHONY: campaign-try campaign-kvm campaign-debian campaign-boots campaign-hops campaign-verify
 campaign-boots: all
 	/usr/bin/python3 tests/campaign/boots.py --count $(or $(COUNT),100) --engine $(or $(ENGINE),jit) \
 		--vcpus $(or $(VCPUS),1) --flavour $(or $(FLAVOUR),cloud-amd64)
@@ -18,6 +19,8 @@ campaign-verify: all
 campaign-debian: all
 	ABYME=$(abspath $(B))/abyme /usr/bin/python3 -m pytest -v --tb=short -p no:cacheprovider \
 		tests/campaign/test_debian.py
+campaign-try:
+	/usr/bin/python3 -m pytest -v --tb=short -p no:cacheprovider tests/campaign/test_try.py
 campaign-kvm: all guest
 	ABYME=$(abspath $(B))/abyme BOOTS=$(or $(BOOTS),100) /usr/bin/python3 -m pytest -v --tb=short \
 		-p no:cacheprovider tests/e2e/test_kvm.py tests/campaign/test_nested.py

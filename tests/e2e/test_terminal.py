@@ -16,11 +16,11 @@ from conftest import ABYME, vmlinuz
 class Terminal:
     """A program on a pty of its own."""
 
-    def __init__(self, argv, env):
+    def __init__(self, argv, env, cwd=None):
         self.master, slave = pty.openpty()
         self.slave = slave                      # kept open, so that its settings can be seen
         self.text, self.seen = "", 0
-        self.process = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, env=env,
+        self.process = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, env=env, cwd=cwd,
                                         start_new_session=True)
 
     def raw(self):
