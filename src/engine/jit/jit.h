@@ -129,13 +129,14 @@ struct jit_rec {
 	uint32_t block;
 };
 
-/* Jump cache: RIP to code, direct-mapped by a product of the low 32 bits. */
+/* Jump cache: RIP to code, by a product of the low 32 bits; what has lost its slot
+ * may be in the other one of the pair. */
 struct jump_entry { uint64_t rip; const uint8_t *code; };
 enum { JC_SIZE = 16384, JC_COUNT = 10, JC_LOG = 1024, JC_SHIFT = 14, JC_MASK = (JC_SIZE - 1) << 4,
        JC_FACTOR = 0x1e35a7bd };
 static inline unsigned jump_slot(uint64_t rip) { return ((uint32_t)rip * JC_FACTOR >> JC_SHIFT & JC_MASK) >> 4; }
 struct jump_cache {
-	struct jump_entry e[JC_SIZE];
+	struct jump_entry e[JC_SIZE];        /* first: pairs lie in 32 aligned bytes */
 	const void *tag;              /* user: the mmu->code table it goes with; kernel: the MMU; NULL: free */
 	uint32_t key;                 /* mode key */
 	uint64_t cs_base;

@@ -156,8 +156,9 @@ void jump_select(struct vcpu *v)
 
 const uint8_t *jump_get(struct vcpu *v, uint64_t rip)
 {
-	const struct jump_entry *e = &jit_of(v)->jc->e[jump_slot(rip)];
-	return e->rip == rip ? e->code : NULL;
+	const struct jump_entry *e = jit_of(v)->jc->e;
+	unsigned slot = jump_slot(rip);
+	return e[slot].rip == rip ? e[slot].code : e[slot ^ 1].rip == rip ? e[slot ^ 1].code : NULL;
 }
 
 /* Non-global entries hold from now on under the version of now. */
@@ -170,30 +171,44 @@ static void make_nonglobal(struct jump_cache *jc, const struct tlb_space *space)
 	jc->nonglobal = true;
 }
 
+static void log_slot(struct jump_cache *jc, unsigned slot)
+{
+	if (jc->logged < JC_LOG)
+		jc->log[jc->logged] = (uint16_t)slot;
+	if (jc->logged <= JC_LOG)
+		jc->logged++;
+}
+
 /* requires: vm->lock. `lin`: linear address of a page the entry depends on. */
 void jump_put(struct vcpu *v, uint64_t rip, uint64_t lin, const uint8_t *code)
 {
 	struct jump_cache *jc = jit_of(v)->jc;
 	uint64_t page = lin >> 12 & 4095;
+	unsigned slot = jump_slot(rip);
 
-	if (jc->logged < JC_LOG)
-		jc->log[jc->logged] = (uint16_t)jump_slot(rip);
-	if (jc->logged <= JC_LOG)
-		jc->logged++;
+	log_slot(jc, slot);
+	if (jc->e[slot].rip != rip && jc->e[slot].code) {
+		jc->e[slot ^ 1] = jc->e[slot];
+		log_slot(jc, slot ^ 1);
+	}
 	const struct tlb_entry *page_entry = &v->mmu->code[tlb_index(lin)];
 	const struct tlb_space *space = v->mmu->space;
 	if (page_entry->exec != (lin & ~PAGE_MASK) || !space->global[v->cpu.cpl == 3][tlb_index(lin)])
 		make_nonglobal(jc, space);
 	v->mmu->code_filter[page / 64] |= BIT(page % 64);
-	jc->e[jump_slot(rip)].code = code;
-	__atomic_store_n(&jc->e[jump_slot(rip)].rip, rip, __ATOMIC_RELEASE);
+	jc->e[slot].code = code;
+	__atomic_store_n(&jc->e[slot].rip, rip, __ATOMIC_RELEASE);
 }
 
 void jump_forget(struct vcpu *v, uint64_t rip)
 {
-	struct jump_entry *e = &jit_of(v)->jc->e[jump_slot(rip)];
-	if (e->rip == rip)
-		*e = no_jump;
+	struct jump_entry *e = jit_of(v)->jc->e;
+	unsigned slot = jump_slot(rip);
+
+	if (e[slot].rip == rip)
+		e[slot] = no_jump;
+	if (e[slot ^ 1].rip == rip)
+		e[slot ^ 1] = no_jump;
 }
 
 void jump_flush_all(struct vcpu *v)

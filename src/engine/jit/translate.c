@@ -227,6 +227,11 @@ void emit_lookup(struct emit *e, enum hot_word jc, uint32_t rec, const uint8_t *
 	emit_alu_load(e, 8, ALU_CMP, S0, EMEM(S1, offsetof(struct jump_entry, rip)));
 	uint8_t *miss = emit_jcc(e, CC_NE);
 	emit_jmp_mem(e, EMEM(S1, offsetof(struct jump_entry, code)));
+	emit_bind(e, miss);                          /* the other of the pair */
+	emit_alu_imm(e, 8, ALU_XOR, S1, sizeof(struct jump_entry));
+	emit_alu_load(e, 8, ALU_CMP, S0, EMEM(S1, offsetof(struct jump_entry, rip)));
+	miss = emit_jcc(e, CC_NE);
+	emit_jmp_mem(e, EMEM(S1, offsetof(struct jump_entry, code)));
 	emit_bind(e, miss);
 	emit_mov_imm(e, S1, rec);
 	emit_jmp_to(e, miss_stub);
