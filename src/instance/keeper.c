@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The keeper's process: see keeper.h.  It is single-threaded; children are
- * forked before its loop runs.  Signals come through a signalfd: SIGTERM and
+ * The keeper's process: see keeper.h.  It is single-threaded, so that it may fork
+ * at any time: children at the start, and a new machine process when the machine is
+ * to go on under another engine.  Signals come through a signalfd: SIGTERM and
  * SIGINT kill the machine, SIGCHLD reaps.
  */
 #include "instance/keeper.h"
@@ -36,7 +37,7 @@ struct keeper {
 	struct dialer dialer;
 	struct jail jail;
 	int report, leash, primary, signals, log;
-	struct loop_fd *leash_watch;
+	struct loop_fd *leash_watch, *report_watch;
 	int wait_status;
 	bool killed, have_end;
 	struct machine_report last;
@@ -64,13 +65,16 @@ static void kill_machine(struct keeper *k)
 	kill(k->machine.pid, SIGKILL);
 }
 
+static bool change_engine(struct keeper *k);
+
 static void reap(struct keeper *k)
 {
 	int status;
 	for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0; ) {
 		if (pid == k->machine.pid) {
 			k->wait_status = status;
-			loop_stop(k->loop);
+			if (!change_engine(k))
+				loop_stop(k->loop);
 		}
 		for (unsigned i = 0; i < k->helpers.count; i++)
 			if (k->helpers.list[i].pid == pid)
@@ -134,7 +138,7 @@ static bool write_facts(struct keeper *k, struct error *err)
 	char jail[200];
 	jail_describe(&k->jail, jail);
 	json_t *o = json_pack("{s:i, s:i, s:s, s:s, s:s, s:I}", "keeper", (int)getpid(),
-			      "machine", (int)k->machine.pid, "engine", k->definition->engine,
+			      "machine", (int)k->machine.pid, "engine", k->opened.config.engine,
 			      "jail", jail, "jail-missing", k->jail.missing,
 			      "started", (json_int_t)time(NULL));
 	char *text = json_dumps(o, JSON_INDENT(2));
@@ -155,10 +159,58 @@ static bool start_children(struct keeper *k, struct error *err)
 		machine_ready(k, err);
 }
 
+/* ---- another engine ---- */
+
+/* The machine goes on from its state under the engine that the config names. */
+static bool start_again(struct keeper *k, const char *engine, struct error *err)
+{
+	struct machine_config *c = &k->opened.config;
+	free(c->engine);
+	c->engine = xstrdup(engine);
+	if (!opened_kvm(c, err) || !machine_process_start(&k->machine, &k->opened, &k->jail, NULL, k->log, err))
+		return false;
+	if (machine_ready(k, err)) {
+		k->report_watch = loop_fd_add(k->loop, k->machine.report, LOOP_READ, machine_reported, k);
+		return true;
+	}
+	close(k->machine.report);
+	waitpid(k->machine.pid, NULL, 0);
+	return false;
+}
+
+/* The machine process has ended. If it did so for a change of engine: a new one, which
+ * gets the same descriptors, so that helpers and connections stay. Under the old
+ * engine again, if the new one fails. */
+static bool change_engine(struct keeper *k)
+{
+	struct machine_config *c = &k->opened.config;
+	struct error err = { 0 };
+	machine_reported(k, 0);
+	if (!k->have_end || k->last.end != END_ENGINE || k->killed)
+		return false;
+	loop_fd_del(k->report_watch);
+	close(k->machine.report);
+	if (c->state_fd >= 0)
+		close(c->state_fd);
+	c->state_fd = openat(k->instance->dir, ENGINE_STATE, O_RDONLY | O_CLOEXEC);
+	auto_free char *old = xstrdup(c->engine);
+	bool ok = c->state_fd >= 0 && start_again(k, k->last.text, &err);
+	if (!ok && c->state_fd >= 0) {
+		dprintf(k->log, "abyme: error: engine %s: %s; going on under %s\n", k->last.text, err.text, old);
+		ok = start_again(k, old, &err);
+	}
+	unlinkat(k->instance->dir, ENGINE_STATE, 0);
+	k->have_end = !ok;
+	if (ok)
+		return write_facts(k, &err);
+	k->last.end = END_ERROR;
+	snprintf(k->last.text, sizeof(k->last.text), "%s", err.text);
+	return false;
+}
+
 static bool start_loop(struct keeper *k, struct error *err)
 {
 	struct opened *o = &k->opened;
-	opened_close_machine(o);
 	k->loop = loop_new(err);
 	if (!k->loop)
 		return false;
@@ -174,7 +226,7 @@ static bool start_loop(struct keeper *k, struct error *err)
 	if (o->vsock_line >= 0)
 		dialer_start(&k->dialer, k->loop, k->instance, o->vsock_line);
 	loop_fd_add(k->loop, k->signals, LOOP_READ, signal_ready, k);
-	loop_fd_add(k->loop, k->machine.report, LOOP_READ, machine_reported, k);
+	k->report_watch = loop_fd_add(k->loop, k->machine.report, LOOP_READ, machine_reported, k);
 	return true;
 }
 
@@ -212,7 +264,7 @@ static int end_status(const struct keeper *k, char text[480])
 
 static void clean_up(struct keeper *k)
 {
-	static const char *const files[] = { "control.sock", "console.sock", "run.json", "vsock/sock" };
+	static const char *const files[] = { "control.sock", "console.sock", "run.json", "vsock/sock", ENGINE_STATE };
 	helpers_kill(&k->helpers);
 	for (unsigned i = 0; i < ARRAY_SIZE(files); i++)
 		unlinkat(k->instance->dir, files[i], 0);
@@ -263,6 +315,7 @@ static NORETURN void keeper_main(struct keeper *k)
 	report(k, KEEPER_READY, 0, k->jail.missing);
 	loop_run(k->loop);
 	machine_reported(k, 0);
+	opened_close_machine(&k->opened);     /* or the console would never end */
 	console_drain(k->console);
 	int status = end_status(k, text);
 	clean_up(k);

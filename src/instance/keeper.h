@@ -11,6 +11,9 @@
 
 #include "instance/store.h"
 
+/* In the instance's directory while a machine goes from one engine to another. */
+#define ENGINE_STATE "engine.state"
+
 struct keeper_options {
 	bool foreground;          /* console and leash for the caller */
 	bool remove;              /* rm at the end */

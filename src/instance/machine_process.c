@@ -80,7 +80,7 @@ static NORETURN void child(struct opened *o, struct jail *jail, const char *trac
 	control_finish(m);
 	machine_free_devices(m);
 	trace_to(trace_fd);
-	report(report_fd, MACHINE_ENDED, m, jail, m->error.text);
+	report(report_fd, MACHINE_ENDED, m, jail, m->end == END_ENGINE ? m->next_engine : m->error.text);
 	_exit(0);      /* the kernel frees faster than we could */
 }
 

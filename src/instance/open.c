@@ -297,9 +297,9 @@ static void all_closed(struct opened *o, int state_fd)
 		o->share_root[i] = -1;
 }
 
-static bool open_kvm(struct machine_config *c, struct error *err)
+bool opened_kvm(struct machine_config *c, struct error *err)
 {
-	if (strcmp(c->engine, "kvm"))
+	if (strcmp(c->engine, "kvm") || c->kvm_fd >= 0)
 		return true;
 	c->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	return c->kvm_fd >= 0 || error_set(err, errno, "cannot open /dev/kvm (abyme doctor tells more)");
@@ -314,7 +314,7 @@ bool opened_make(struct opened *o, const struct instance *i, const struct defini
 	struct definition named = *d;
 	named.name = i->name;
 	c->definition = definition_to_yaml(&named, err);
-	return c->definition && open_kvm(c, err) && open_kernel(c, d, err) && open_firmware(c, i, d, err) && open_screen(c, d, err) &&
+	return c->definition && opened_kvm(c, err) && open_kernel(c, d, err) && open_firmware(c, i, d, err) && open_screen(c, d, err) &&
 		open_net_roms(c, err) && open_disks(c, d, err) &&
 		open_shares(o, d, err) && open_vsock(o, i, d, err) && open_gdb(c, d, err) &&
 		open_serial(o, i, d, err) &&

@@ -22,7 +22,9 @@ struct opened {
 
 bool opened_make(struct opened *o, const struct instance *i, const struct definition *d,
 		 int state_fd, struct error *err);
-/* Close what belongs to the machine process, once it has been forked. */
+/* /dev/kvm, where config.engine wants it and it is not open. */
+bool opened_kvm(struct machine_config *c, struct error *err);
+/* Close what belongs to the machine process; before the end, no other can be started. */
 void opened_close_machine(struct opened *o);
 /* The machine's descriptors, for jail_close_fds; returns their number. */
 enum { OPENED_MAX_FDS = 176 };

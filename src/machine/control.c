@@ -153,7 +153,7 @@ static json_t *run_stats(struct control *c, struct request *r, struct error *err
 
 /* ---- suspend: on its own thread, as draining needs the loop ---- */
 
-struct save_job { struct control *control; struct request request; bool was_paused, ok; struct error err; };
+struct save_job { struct control *control; struct request request; bool was_paused, ok; char engine[16]; struct error err; };
 
 static void save_done(void *opaque)
 {
@@ -163,8 +163,9 @@ static void save_done(void *opaque)
 	c->saving = false;
 	if (client_alive(c, k) && !reply(k, j->request.id, j->ok ? json_object() : NULL, &j->err))
 		client_gone(k);
+	memcpy(c->machine->next_engine, j->engine, sizeof(j->engine));
 	if (j->ok)
-		machine_end_request(c->machine, END_SUSPENDED, 0);
+		machine_end_request(c->machine, j->engine[0] ? END_ENGINE : END_SUSPENDED, 0);
 	else if (!j->was_paused)
 		machine_unpause(c->machine);
 	free(j);
@@ -181,13 +182,18 @@ static void *save_thread(void *opaque)
 
 static json_t *run_suspend(struct control *c, struct request *r, struct error *err)
 {
+	/* with an engine: the keeper starts the machine again, under that one */
+	const char *engine = json_string_value(json_object_get(r->args, "engine"));
 	pthread_t thread;
+	if (engine && c->machine->config->gdb_fd >= 0)
+		return error_null(err, 0, "the engine cannot be changed while gdb is served (--gdb)");
 	if (r->fd < 0)
 		return error_null(err, 0, "suspend needs a file descriptor to write to");
 	if (c->saving || c->deferred)
 		return error_null(err, 0, "the machine is busy with a snapshot or a suspend: try again when it is done");
 	struct save_job *j = xnew(struct save_job);
 	*j = (struct save_job){ c, *r, c->machine->paused };
+	snprintf(j->engine, sizeof(j->engine), "%s", engine ? engine : "");
 	int e = pthread_create(&thread, NULL, save_thread, j);
 	if (e) {
 		free(j);

@@ -21,7 +21,8 @@
 
 enum vcpu_thread_state { VCPU_OUT, VCPU_IN_RUN, VCPU_IDLE, VCPU_GONE };
 enum machine_end { END_NONE, END_POWEROFF, END_RESET, END_SHUTDOWN_FAULT, END_DEBUG_EXIT,
-		   END_KILLED, END_SUSPENDED, END_ERROR };
+		   END_KILLED, END_SUSPENDED, END_ERROR,
+		   END_ENGINE /* saved, to go on under next_engine */ };
 
 enum { MACHINE_MAX_VCPUS = 64 };
 
@@ -59,6 +60,7 @@ struct machine {
 	struct control *server;           /* machine/control.c */
 	struct disk *disks[CONFIG_MAX_DISKS];   /* as in config; their devices own them */
 	struct error error;               /* why END_ERROR */
+	char next_engine[16];             /* END_ENGINE */
 };
 
 struct machine *machine_build(const struct machine_config *c, struct error *err);

@@ -22,7 +22,7 @@ mkdir /tmp/shared && echo from-the-host >/tmp/shared/file
 for board in pc microvm; do
 	truncate /tmp/disk-$board 16 && printf nested-disk | dd of=/tmp/disk-$board conv=notrunc 2>/dev/null
 	abyme run --detach --name dev-$board --engine kvm --board $board --vcpus 2 --cpu abyme-v2.1 --memory 128M \
-		--kernel /guest/vmlinux --initrd /guest/initrd-devices.gz --append "$console" --disk /tmp/disk-$board \
+		--kernel /guest/vmlinux-amd64 --initrd /guest/initrd-devices.gz --append "$console" --disk /tmp/disk-$board \
 		--net user --share /tmp/shared:tag --vsock 5
 	wait_log dev-$board USERSPACE-REACHED 300
 	{

@@ -78,10 +78,11 @@ class Nested:
         init = tmp / "inner-init"
         init.write_text(INNER_INIT)
         for name, modules in (("initrd.gz", []), ("initrd-devices.gz", DEVICES)):
-            subprocess.run(["sh", f"{TOP}/scripts/initrd.sh", tmp / name, init, cloud, *modules], check=True)
+            subprocess.run(["sh", f"{TOP}/scripts/initrd.sh", tmp / name, init, self.tree, *modules], check=True)
         self.files = {"guest/initrd.gz": tmp / "initrd.gz", "guest/initrd-devices.gz": tmp / "initrd-devices.gz",
                       "guest/vmlinux": vmlinuz(cloud)}
-        self.kernel = uncompressed(vmlinuz(self.tree), tmp / "vmlinux-outer")
+        self.kernel = uncompressed(vmlinuz(self.tree), tmp / "vmlinux-amd64")
+        self.files["guest/vmlinux-amd64"] = self.kernel
         build = os.path.dirname(ABYME)
         for name in sorted(f for f in os.listdir(build) if re.fullmatch(r"abyme(-[a-z0-9-]+)?", f)):
             program = f"{build}/{name}"
