@@ -10,7 +10,8 @@ build="gcc make pkg-config libc6-dev libuv1-dev libjansson-dev libcyaml-dev libu
 	libseccomp-dev libcap-ng-dev libslirp-dev zlib1g-dev libzstd-dev scdoc"
 guest="mmdebstrap uidmap e2fsprogs cpio busybox-static xz-utils zstd"
 tests="libcmocka-dev libzydis-dev python3 python3-pytest qemu-system-x86 qemu-utils seabios ovmf ipxe-qemu acpica-tools shellcheck
-	cppcheck curl gdb gcc-multilib"
+	cppcheck curl gdb gcc-multilib
+	procps"
 peers="iproute2 iputils-ping iperf3 tcpdump bind9-dnsutils isc-dhcp-client ethtool vde2 slirp4netns passt"
 
 mode=install

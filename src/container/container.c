@@ -51,7 +51,7 @@ const char *container_root(const char *given, char path[4096], struct error *err
 
 static bool check_id(const char *id, struct error *err)
 {
-	bool ok = *id && strcmp(id, ".") && strcmp(id, "..") && strlen(id) <= NAME_MAX;
+	bool ok = *id && *id != '-' && strcmp(id, ".") && strcmp(id, "..") && strlen(id) <= NAME_MAX;
 	for (const char *p = id; *p; p++)
 		ok = ok && (isalnum((unsigned char)*p) || strchr("_+-.", *p));
 	return ok || error_set(err, 0, "'%.80s' is no container ID: letters, digits, '_', '+', '-' and '.', at most 255", id);

@@ -2,6 +2,7 @@
 /* The parent's side of `create`: lifecycle.h, launch.h. */
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -232,16 +233,27 @@ static void last_words(struct launch *l, struct error *err)
 		}
 }
 
+/* The channel closes a moment before a dying process can be waited for. */
+static void end_child(struct launch *l, struct error *err)
+{
+	int status = 0;
+	auto_close int fd = sys_pidfd_open(l->pid);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	bool by_itself = strstr(err->text, "ended before") && poll(&p, 1, 1000) > 0;
+	kill(l->pid, SIGKILL);
+	while (waitpid(l->pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (by_itself && WIFSIGNALED(status))
+		error_set(err, 0, "%s was killed by signal %d before it was ready%s", child, WTERMSIG(status),
+			WTERMSIG(status) == SIGKILL ? ": is the memory limit too small?" : "");
+}
+
 static void undo(struct launch *l, struct error *err)
 {
 	struct container *c = l->container;
-	int status;
 	last_words(l, err);
-	if (l->pid > 0) {
-		kill(l->pid, SIGKILL);
-		while (waitpid(l->pid, &status, 0) < 0 && errno == EINTR)
-			;
-	}
+	if (l->pid > 0)
+		end_child(l, err);
 	cgroups_remove(&c->cgroups, NULL);
 	if (l->spec && l->pid > 0)
 		hooks_run(&l->spec->hooks.poststop, "poststop", c, "stopped", 0, true, NULL);
