@@ -24,3 +24,11 @@ campaign-try:
 campaign-kvm: all guest
 	ABYME=$(abspath $(B))/abyme BOOTS=$(or $(BOOTS),100) /usr/bin/python3 -m pytest -v --tb=short \
 		-p no:cacheprovider tests/e2e/test_kvm.py tests/campaign/test_nested.py
+# the OCI runtime-tools suite beside runc: make campaign-oci RUNTIME_TOOLS=DIR, a checkout of it
+.PHONY: campaign-oci
+campaign-oci: all
+	/usr/bin/python3 tests/campaign/oci_validation.py --tools $(RUNTIME_TOOLS)
+# Podman, containerd and Docker over abyme-oci
+.PHONY: campaign-engines
+campaign-engines: all
+	ABYME=$(abspath $(B))/abyme /usr/bin/python3 -m pytest -v --tb=short -p no:cacheprovider tests/campaign/test_oci_engines.py

@@ -4,15 +4,18 @@
 #   deps.sh            install what is missing, saying what
 #   deps.sh --missing  only print what is missing
 #   deps.sh --build    only what building needs
+#   deps.sh --engines  what bench/container, campaign-oci and campaign-engines need
 set -eu
 
 build="gcc make pkg-config libc6-dev libuv1-dev libjansson-dev libcyaml-dev liburing-dev
 	libseccomp-dev libcap-ng-dev libslirp-dev zlib1g-dev libzstd-dev scdoc"
 guest="mmdebstrap uidmap e2fsprogs cpio busybox-static xz-utils zstd"
 tests="libcmocka-dev libzydis-dev python3 python3-pytest qemu-system-x86 qemu-utils seabios ovmf ipxe-qemu acpica-tools shellcheck
-	cppcheck curl gdb gcc-multilib
-	procps"
+	cppcheck curl gdb gcc-multilib procps"
 peers="iproute2 iputils-ping iperf3 tcpdump bind9-dnsutils isc-dhcp-client ethtool vde2 slirp4netns passt"
+
+# for campaigns and benches only: deps.sh --engines
+engines="crun runc podman conmon containerd docker.io golang-go time bsdutils"
 
 mode=install
 want="$build $guest $tests $peers"
@@ -21,6 +24,7 @@ for a in "$@"; do
 	--missing) mode=missing ;;
 	--build) want=$build ;;
 	--guest) want="$build $guest" ;;
+	--engines) want="$build $tests $engines" ;;
 	*) echo "deps.sh: unknown argument '$a'" >&2; exit 2 ;;
 	esac
 done

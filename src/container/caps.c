@@ -7,6 +7,8 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include "base/log.h"
+
 static const char *const names[] = {
 	"CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
 	"LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
@@ -39,16 +41,16 @@ int caps_last(void)
 	return n;
 }
 
-bool caps_parse(const struct strings *list, uint64_t *bits, struct error *err)
+void caps_parse(const struct strings *list, uint64_t *bits)
 {
 	*bits = 0;
 	for (unsigned i = 0; i < list->n; i++) {
 		int n = caps_number(list->v[i]);
 		if (n < 0)
-			return error_set(err, 0, "process.capabilities: '%s' is no capability that this program knows", list->v[i]);
-		*bits |= BIT(n);
+			log_warn("process.capabilities: '%s' is no capability that this program knows", list->v[i]);
+		else
+			*bits |= BIT(n);
 	}
-	return true;
 }
 
 bool caps_drop_bounding(const struct spec_caps *c, struct error *err)

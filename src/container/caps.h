@@ -9,8 +9,8 @@
 int caps_number(const char *name);
 const char *caps_name(int number);     /* NULL past the last */
 int caps_last(void);                   /* the running kernel's last */
-/* Names to bits; unknown names are an error. */
-bool caps_parse(const struct strings *names, uint64_t *bits, struct error *err);
+/* Names to bits. runtime-spec 1.1: what is unknown is warned of, and left out. */
+void caps_parse(const struct strings *names, uint64_t *bits);
 
 /* Before the change of user: drop from the bounding set what is not in it. */
 bool caps_drop_bounding(const struct spec_caps *c, struct error *err);

@@ -37,11 +37,12 @@ static void put(struct limiter *l, const char *controller, const char *file, con
 		l->ok = cgroup_write(d, file, value, l->err);
 }
 
+/* Engines write 0 for "not set" almost everywhere. */
 static void put_i64(struct limiter *l, const char *controller, const char *file, struct opt_i64 v)
 {
 	char text[24];
 	snprintf(text, sizeof(text), "%" PRId64, v.v);
-	if (v.set)
+	if (v.v)
 		put(l, controller, file, text);
 }
 
@@ -49,7 +50,16 @@ static void put_u64(struct limiter *l, const char *controller, const char *file,
 {
 	char text[24];
 	snprintf(text, sizeof(text), "%" PRIu64, v.v);
-	if (v.set)
+	if (v.v)
+		put(l, controller, file, text);
+}
+
+/* ... but not where it is a value of its own. */
+static void put_any(struct limiter *l, const char *controller, const char *file, bool set, int64_t v)
+{
+	char text[24];
+	snprintf(text, sizeof(text), "%" PRId64, v);
+	if (set)
 		put(l, controller, file, text);
 }
 
@@ -67,7 +77,7 @@ static bool within(struct limiter *l, const struct spec_resources *r)
 {
 	char text[64];
 	uint64_t used;
-	if (!r->memory.check_before_update.v || !r->memory.limit.set || r->memory.limit.v < 0)
+	if (!r->memory.check_before_update.v || r->memory.limit.v <= 0)
 		return true;
 	const struct cgroup_dir *d = cgroups_with(l->c, "memory");
 	if (d && cgroup_read(d, l->c->v2 ? "memory.current" : "memory.usage_in_bytes", text, sizeof(text)) &&
@@ -87,19 +97,19 @@ static void memory_v1(struct limiter *l, const struct spec_resources *r)
 	if (!within(l, r))
 		return;
 	snprintf(text, sizeof(text), "%" PRId64, limit.v);
-	if (limit.set && limit.v == -1 && !swap.set && d && cgroup_read(d, "memory.memsw.limit_in_bytes", text, sizeof(text)))
+	if (limit.v == -1 && !swap.v && d && cgroup_read(d, "memory.memsw.limit_in_bytes", text, sizeof(text)))
 		cgroup_write(d, "memory.memsw.limit_in_bytes", "-1", NULL);
-	if (limit.set && swap.set && d && !cgroup_write(d, "memory.limit_in_bytes", text, NULL)) {
+	if (limit.v && swap.v && d && !cgroup_write(d, "memory.limit_in_bytes", text, NULL)) {
 		put_i64(l, "memory", "memory.memsw.limit_in_bytes", swap);
 		put_i64(l, "memory", "memory.limit_in_bytes", limit);
-		swap.set = false;
-	} else if (!limit.set || !swap.set) {
+		swap.v = 0;
+	} else if (!limit.v || !swap.v) {
 		put_i64(l, "memory", "memory.limit_in_bytes", limit);
 	}
 	put_i64(l, "memory", "memory.memsw.limit_in_bytes", swap);
 	put_i64(l, "memory", "memory.soft_limit_in_bytes", r->memory.reservation);
 	put_i64(l, "memory", "memory.kmem.tcp.limit_in_bytes", r->memory.kernel_tcp);
-	put_u64(l, "memory", "memory.swappiness", r->memory.swappiness);
+	put_any(l, "memory", "memory.swappiness", r->memory.swappiness.set, (int64_t)r->memory.swappiness.v);
 	if (r->memory.disable_oom_killer.v)
 		put(l, "memory", "memory.oom_control", "1");
 }
@@ -110,17 +120,19 @@ static void memory_v2(struct limiter *l, const struct spec_resources *r)
 	struct opt_i64 swap = r->memory.swap;
 	if (!within(l, r))
 		return;
-	if (swap.set && swap.v >= 0) {
+	if (swap.v > 0) {
 		if (!r->memory.limit.set || r->memory.limit.v < 0 || swap.v < r->memory.limit.v) {
 			l->ok = error_set(l->err, 0, "memory.swap is memory and swap together: it needs memory.limit, and not above it");
 			return;
 		}
 		swap.v -= r->memory.limit.v;
 	}
-	if (swap.set && (swap.v > 0 || cgroups_with(l->c, "memory")))
+	if (r->memory.swap.v)
 		put_max(l, "memory", "memory.swap.max", swap);
-	put_max(l, "memory", "memory.max", r->memory.limit);
-	put_max(l, "memory", "memory.low", r->memory.reservation);
+	if (r->memory.limit.v)
+		put_max(l, "memory", "memory.max", r->memory.limit);
+	if (r->memory.reservation.v)
+		put_max(l, "memory", "memory.low", r->memory.reservation);
 }
 
 static void cpu_v1(struct limiter *l, const struct spec_resources *r)
@@ -128,9 +140,9 @@ static void cpu_v1(struct limiter *l, const struct spec_resources *r)
 	char old[24];
 	const struct cgroup_dir *d = cgroups_with(l->c, "cpu");
 	put_u64(l, "cpu", "cpu.shares", r->cpu.shares);
-	put_i64(l, "cpu", "cpu.idle", r->cpu.idle);
+	put_any(l, "cpu", "cpu.idle", r->cpu.idle.set, r->cpu.idle.v);
 	/* the quota may have to give way to a smaller period first, or the other way round */
-	if (r->cpu.period.set && r->cpu.quota.set && d && cgroup_read(d, "cpu.cfs_quota_us", old, sizeof(old)))
+	if (r->cpu.period.v && r->cpu.quota.v && d && cgroup_read(d, "cpu.cfs_quota_us", old, sizeof(old)))
 		cgroup_write(d, "cpu.cfs_quota_us", "-1", NULL);
 	put_u64(l, "cpu", "cpu.cfs_period_us", r->cpu.period);
 	put_i64(l, "cpu", "cpu.cfs_quota_us", r->cpu.quota);
@@ -150,10 +162,10 @@ static void cpu_v2(struct limiter *l, const struct spec_resources *r)
 		snprintf(text, sizeof(text), "%" PRIu64, 1 + (shares - 2) * 9999 / 262142);
 		put(l, "cpu", "cpu.weight", text);
 	}
-	put_i64(l, "cpu", "cpu.idle", r->cpu.idle);
+	put_any(l, "cpu", "cpu.idle", r->cpu.idle.set, r->cpu.idle.v);
 	if (r->cpu.quota.v > 0)
 		snprintf(quota, sizeof(quota), "%" PRId64, r->cpu.quota.v);
-	if (r->cpu.quota.set && !r->cpu.period.v)
+	if (r->cpu.quota.v && !r->cpu.period.v)
 		put(l, "cpu", "cpu.max", quota);
 	if (r->cpu.period.v) {
 		snprintf(text, sizeof(text), "%s %" PRIu64, quota, r->cpu.period.v);
@@ -198,7 +210,7 @@ static void block_v1(struct limiter *l, const struct spec_resources *r)
 	for (unsigned i = 0; i < r->block.weight_devices.n; i++) {
 		const struct spec_weight_device *d = &r->block.weight_devices.v[i];
 		snprintf(text, sizeof(text), "%" PRId64 ":%" PRId64 " %" PRIu64, d->major, d->minor, d->weight.v);
-		if (d->weight.set)
+		if (d->weight.v)
 			put(l, "blkio", bfq ? "blkio.bfq.weight_device" : "blkio.weight_device", text);
 	}
 	throttle_v1(l, "blkio.throttle.read_bps_device", &r->block.read_bps);

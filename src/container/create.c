@@ -147,7 +147,7 @@ static bool prepare(struct launch *l, struct error *err)
 	if (!rootfs_plan(r, &l->spec->arena, err))
 		return false;
 	/* with a user namespace of its own the child cannot reach all that we can */
-	if (r->userns && !geteuid() && (l->spec->ns_new & BIT(NS_MOUNT)) && !rootfs_open_sources(r, err))
+	if (r->userns && !geteuid() && !rootfs_open_sources(r, err))
 		return false;
 	return map_before(l, err) && connect_out(l, err) && listen_start(l, err) && channel_pair(l->channel, err);
 }
@@ -195,6 +195,7 @@ static bool bring_up(struct launch *l, struct error *err)
 	struct container *c = l->container;
 	if (!map_after(l, err) || !place(l, err) || !channel_wait(l->channel[0], CHANNEL_MOUNTED, NULL, child, err))
 		return false;
+	l->mounted = true;
 	if (!hooks_run(&l->spec->hooks.prestart, "prestart", c, "creating", l->pid, false, err) ||
 	    !hooks_run(&l->spec->hooks.create_runtime, "createRuntime", c, "creating", l->pid, false, err))
 		return false;
@@ -254,6 +255,8 @@ static void undo(struct launch *l, struct error *err)
 	last_words(l, err);
 	if (l->pid > 0)
 		end_child(l, err);
+	if (l->mounted)
+		rootfs_detach(l->spec, c->rootfs);
 	cgroups_remove(&c->cgroups, NULL);
 	if (l->spec && l->pid > 0)
 		hooks_run(&l->spec->hooks.poststop, "poststop", c, "stopped", 0, true, NULL);

@@ -127,6 +127,8 @@ bool container_delete(struct container *c, bool force, struct error *err)
 		return false;
 	struct spec *spec = container_spec(c, NULL);
 	struct error e = { 0 };
+	if (spec && c->pid && c->rootfs)
+		rootfs_detach(spec, c->rootfs);
 	if (spec && !hooks_run(&spec->hooks.poststop, "poststop", c, "stopped", 0, true, &e))
 		fprintf(stderr, "abyme-oci: warning: %s\n", e.text);
 	spec_free(spec);

@@ -67,8 +67,6 @@ static bool hooks_point(struct launch *l, struct error *err)
 static bool build_root(struct launch *l, struct error *err)
 {
 	struct rootfs *r = &l->rootfs;
-	if (!(l->spec->ns_new & BIT(NS_MOUNT)))
-		return hooks_point(l, err);
 	r->placed = wait_placed;
 	r->arg = l;
 	return rootfs_attach(r, err) && rootfs_mount_all(r, err) && rootfs_devices(r, err) &&
@@ -80,8 +78,6 @@ static bool set_up(struct launch *l, char path[4096], const char **program, stru
 {
 	setsid();
 	if (!take_ids(l, err) || !set_names(l->spec, err) || !sysctl_apply(l->spec, err) || !build_root(l, err))
-		return false;
-	if (l->console >= 0 && !(l->spec->ns_new & BIT(NS_MOUNT)) && !terminal_open(l, err))
 		return false;
 	if (!l->process)
 		return true;

@@ -34,6 +34,7 @@ struct launch {
 	int listener;                     /* connected: gets the seccomp notifications */
 	int terminal;                     /* keep_terminal: the parent's side of it */
 	bool placed;                      /* the child knows that it is in its control groups */
+	bool mounted;                     /* the parent knows that its root is mounted */
 	pid_t pid;
 };
 

@@ -63,6 +63,9 @@ static bool join_paths(const struct spec *s, struct error *err)
 		fds[t] = ok && s->ns_path[t] ? open_ns(s, t, err) : -1;
 		ok = ok && (!s->ns_path[t] || fds[t] >= 0);
 		done[t] = fds[t] < 0 || (t == NS_USER && is_current(t, fds[t]));
+		/* the container's root replaces that of the namespace: never our own */
+		if (ok && fds[t] >= 0 && t == NS_MOUNT && is_current(t, fds[t]))
+			ok = error_set(err, 0, "linux.namespaces: the mount namespace '%s' is the host's own", s->ns_path[t]);
 	}
 	for (unsigned t = NS_USER + 1; ok && t < NS_COUNT; t++)
 		done[t] = done[t] || (t != NS_MOUNT && !setns(fds[t], ns_flags[t]));

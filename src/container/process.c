@@ -40,6 +40,11 @@ static bool executable(const char *path)
 }
 
 /* The words that engines look for in it are those of the other runtimes. */
+static const char *engine_words(int why)
+{
+	return why == ENOENT ? "no such file or directory" : why == EACCES ? "permission denied" : strerror(why);
+}
+
 const char *process_find(const struct spec_process *p, char path[4096], struct error *err)
 {
 	const char *name = p->args.v[0], *list = env_get(&p->env, "PATH");
@@ -47,7 +52,7 @@ const char *process_find(const struct spec_process *p, char path[4096], struct e
 	if (strchr(name, '/')) {
 		if (executable(name))
 			return name;
-		return error_null(err, errno, "exec: \"%s\": stat %s", name, name);
+		return error_null(err, 0, "exec: \"%s\": stat %s: %s", name, name, engine_words(errno));
 	}
 	if (!list)
 		list = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -61,7 +66,7 @@ const char *process_find(const struct spec_process *p, char path[4096], struct e
 			break;
 	}
 	if (why == EACCES)
-		return error_null(err, EACCES, "exec: \"%s\"", name);
+		return error_null(err, 0, "exec: \"%s\": %s", name, engine_words(EACCES));
 	return error_null(err, 0, "exec: \"%s\": executable file not found in $PATH", name);
 }
 

@@ -99,7 +99,7 @@ bool rootfs_attach(struct rootfs *r, struct error *err)
 	r->null = open("/dev/null", O_PATH | O_CLOEXEC);
 	if (r->null < 0 || fstat(r->null, &st) || !S_ISCHR(st.st_mode) || st.st_rdev != 0x103)
 		return error_set(err, 0, "the host's /dev/null is not the null device");
-	if (!cut_off(r, err))
+	if (spec_has_ns(r->spec, NS_MOUNT) && !cut_off(r, err))
 		return false;
 	if (r->tree < 0)
 		r->tree = mount_clone(AT_FDCWD, r->path, true);
@@ -231,8 +231,25 @@ static bool chroot_into(struct rootfs *r, struct error *err)
 	return true;
 }
 
+/* Without a mount namespace of its own the container's mounts are the host's;
+ * they go when the root is unmounted by rootfs_detach(). */
+static bool chroot_only(struct rootfs *r, struct error *err)
+{
+	if (fchdir(r->fd) || chroot(".") || chdir("/"))
+		return error_set(err, errno, "cannot change the root to '%s'", r->path);
+	return true;
+}
+
+void rootfs_detach(const struct spec *s, const char *path)
+{
+	if (!spec_has_ns(s, NS_MOUNT))
+		umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW);
+}
+
 bool rootfs_enter(struct rootfs *r, struct error *err)
 {
+	if (!spec_has_ns(r->spec, NS_MOUNT))
+		return chroot_only(r, err);
 	const char *word = r->spec->lnx->propagation;
 	uint64_t p = propagation_of(word);
 	if (r->no_pivot ? !chroot_into(r, err) : !pivot(r, err))

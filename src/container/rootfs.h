@@ -38,6 +38,8 @@ bool rootfs_mount_all(struct rootfs *r, struct error *err);
 bool rootfs_devices(struct rootfs *r, struct error *err);
 bool rootfs_seal_paths(struct rootfs *r, struct error *err); /* masked, read-only, the root itself */
 bool rootfs_enter(struct rootfs *r, struct error *err);      /* pivot_root */
+/* In the runtime, after the end: of a container in the host's mount namespace. */
+void rootfs_detach(const struct spec *s, const char *path);
 
 /* A detached copy of what is at (dir, path), all below it too if `below`; -1. */
 int mount_clone(int dir, const char *path, bool below);

@@ -171,8 +171,7 @@ bool spec_process_check(struct spec_process *p, struct error *err)
 	if (p->oom_score_adj.v < -1000 || p->oom_score_adj.v > 1000)
 		return error_set(err, 0, "process.oomScoreAdj must be from -1000 to 1000");
 	for (unsigned i = 0; p->caps && i < CAPS_SETS; i++)
-		if (!caps_parse(&p->caps->names[i], &p->caps->bits[i], err))
-			return false;
+		caps_parse(&p->caps->names[i], &p->caps->bits[i]);
 	return check_rlimits(p, err);
 }
 
@@ -235,8 +234,8 @@ static bool check_all_hooks(const struct spec *s, struct error *err)
 /* What belongs to a namespace may only be set in one that is the container's. */
 static bool check_needs(const struct spec *s, struct error *err)
 {
-	if (!spec_has_ns(s, NS_MOUNT))
-		return error_set(err, 0, "linux.namespaces has no 'mount': a container needs a mount namespace of its own");
+	if (!spec_has_ns(s, NS_MOUNT) && spec_has_ns(s, NS_USER))
+		return error_set(err, 0, "a 'user' namespace needs a 'mount' namespace");
 	if (s->hostname && !spec_has_ns(s, NS_UTS))
 		return error_set(err, 0, "'hostname' needs a 'uts' namespace");
 	if (s->domainname && !spec_has_ns(s, NS_UTS))

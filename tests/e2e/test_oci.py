@@ -198,6 +198,19 @@ def test_joined_namespaces(bundle, tmp_path):
         other.close()
 
 
+def test_host_mount_namespace(bundle):
+    linux = bundle.config["linux"]
+    linux["namespaces"] = [n for n in linux["namespaces"] if n["type"] != "mount"]
+    status, out = bundle.run("readlink /proc/self/ns/mnt; ls -d /root 2>/dev/null")
+    assert out.split() == [os.readlink("/proc/self/ns/mnt")], out
+
+
+def test_unknown_capability(bundle):
+    bundle.config["process"]["capabilities"]["bounding"] = ["CAP_NONE", "CAP_KILL"]
+    status, out = bundle.run("grep CapBnd /proc/self/status")
+    assert status == 0 and "CAP_NONE" in out and "0000000000000020" in out
+
+
 def test_sysctl(bundle):
     bundle.config["linux"]["sysctl"] = {"net.ipv4.ip_forward": "1", "kernel.shm_rmid_forced": "1"}
     assert bundle.run("cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shm_rmid_forced") == (0, "1\n1\n")

@@ -231,6 +231,7 @@ CHANGES = [
     (lambda c: c["mounts"].append({"destination": "/x", "type": "tmpfs", "source": "t", "options": ["nosuchoption"]}), "nosuchoption"),
     (lambda c: c["mounts"].append({"destination": "/etc/passwd/x", "type": "tmpfs", "source": "t"}), "Not a directory"),
     (lambda c: c["mounts"].append({"destination": "/" + "x" * 300, "type": "tmpfs", "source": "t"}), "too long"),
+    (lambda c: c["linux"].update(namespaces=[{"type": "mount", "path": "/proc/self/ns/mnt"}, {"type": "uts"}]), "host's own"),
     (lambda c: c["linux"].update(cgroupsPath="/../../x"), "cgroupsPath"),
     (lambda c: c["linux"].update(resources={"memory": {"limit": 1}}), "memory"),
     (lambda c: c["linux"].update(resources={"hugepageLimits": [{"pageSize": "3MB/../x", "limit": 1}]}), "page size"),

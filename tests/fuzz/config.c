@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Hostile config.json: parsed, its mounts planned, its filter compiled. */
+#include "base/log.h"
 #include "container/launch.h"
 #include "container/lifecycle.h"
 #include "lib/fuzz.h"
@@ -39,6 +40,7 @@ void fuzz_one(const uint8_t *data, size_t size)
 {
 	struct error err = { 0 };
 	struct launch l;
+	log_setup(2, LOG_ERROR);
 	launch_init(&l);
 	l.spec = spec_parse((const char *)data, size, &err);
 	if (!l.spec) {

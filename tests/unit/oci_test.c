@@ -84,7 +84,6 @@ static void config_refused(void **state)
 	refused(CONFIG(",\"user\":{\"uid\":-1}", "]"), "process.user.uid must be a number from 0");
 	refused(CONFIG(",\"user\":{\"uid\":4294967296}", "]"), "process.user.uid");
 	refused(CONFIG(",\"env\":[1]", "]"), "process.env must be a list of strings");
-	refused(CONFIG(",\"capabilities\":{\"bounding\":[\"CAP_NONE\"]}", "]"), "CAP_NONE");
 	refused(CONFIG(",\"rlimits\":[{\"type\":\"RLIMIT_X\",\"soft\":1,\"hard\":1}]", "]"), "RLIMIT_X");
 	refused(CONFIG(",\"oomScoreAdj\":1001", "]"), "oomScoreAdj");
 	refused(CONFIG("", ",{\"type\":\"mount\"}]"), "twice");
@@ -94,7 +93,7 @@ static void config_refused(void **state)
 	refused(CONFIG("", "],\"uidMappings\":[{\"containerID\":0,\"hostID\":0,\"size\":1}]"), "'user' namespace");
 	refused(CONFIG("", ",{\"type\":\"user\"}],\"uidMappings\":[{\"containerID\":9,\"hostID\":0,\"size\":4294967295}],"
 		"\"gidMappings\":[{\"containerID\":0,\"hostID\":0,\"size\":1}]"), "past the last ID");
-	refused("{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"r\"},\"linux\":{\"namespaces\":[]}}", "mount namespace");
+	refused("{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"r\"},\"linux\":{\"namespaces\":[{\"type\":\"user\"}]}}", "'mount' namespace");
 	refused("{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"r\"},\"process\":{\"args\":[],\"cwd\":\"/\"},\"linux\":{}}", "nothing to run");
 	refused("{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"r\"},\"process\":{\"args\":[\"x\"],\"cwd\":\"a\"},\"linux\":{}}", "absolute");
 }
