@@ -13,7 +13,7 @@ static uint64_t l1_entry(const struct qcow2 *q, uint64_t i)
 
 static int both_entries(struct qcow2 *a, struct qcow2 *b, uint64_t offset, bool *equal)
 {
-	uint64_t ea, eb;
+	uint64_t ea = 0, eb = 0;
 	int r = entry_get(a, offset, &ea);
 	if (!r)
 		r = entry_get(b, offset, &eb);

@@ -379,7 +379,7 @@ static int write_new(struct qcow2 *q, const struct iovec *iov, unsigned n, uint6
 	unsigned k = iov_window(iov, n, 0, *len, part);
 	struct pending p = { offset >> q->cluster_bits, (offset >> q->cluster_bits) + got - 1, q->pending };
 	bool fill = needs_fill(q, &p, host >= virgin, absent);
-	q->pending = &p;
+	q->pending = &p;        /* cppcheck-suppress autoVariables; pending_end() takes it out */
 	pthread_mutex_unlock(&q->lock);
 	r = fill ? fill_clusters(q, host, got, part, k, offset, *len) : q->file->ops->write(q->file, part, k, host + in);
 	pthread_mutex_lock(&q->lock);
@@ -395,7 +395,7 @@ static int do_write(struct qcow2 *q, const struct iovec *iov, unsigned n, uint64
 	if (n > WINDOW)
 		return -EINVAL;
 	for (uint64_t done = 0; done < len; ) {
-		struct run run;
+		struct run run = { 0 };
 		uint64_t now = len - done;
 		pthread_mutex_lock(&q->lock);
 		pending_wait(q, offset + done, now);
