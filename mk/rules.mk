@@ -70,3 +70,8 @@ bench: all
 clean:
 	rm -rf build build-san
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
+# what bench/ runs besides scripts
+$(B)/bench/%: bench/%.c $(LIB)
+	@mkdir -p $(@D)
+	@echo "  LD   $@"
+	@$(CC) $(CFLAGS_ALL) -o $@ $< $(LIB) -Wl,--as-needed $(LIBS_abyme)

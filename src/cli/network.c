@@ -36,6 +36,20 @@ static bool add_peer(void *target, const char *value, struct error *err)
 	return append(&d->peers, &d->npeers, NETWORK_MAX_PEERS, value, "peers", err);
 }
 
+static bool add_rule(void *target, const char *value, struct error *err)
+{
+	struct network_definition *d = target;
+	return append(&d->rules, &d->nrules, NETWORK_MAX_RULES, value, "rules", err);
+}
+
+static bool no_rules(void *target, const char *value, struct error *err)
+{
+	struct network_definition *d = target;
+	while (d->nrules)
+		free(d->rules[--d->nrules]);
+	return true;
+}
+
 static const struct cli_option definition_table[] = {
 	TEXT("--kind", "nat|internal|host-only|bridged|vxlan", kind, "what it leads to (default nat)"),
 	TEXT("--subnet", "auto|CIDR|none", subnet, "addresses of its members"),
@@ -52,6 +66,8 @@ static const struct cli_option definition_table[] = {
 	NUMBER("--vni", "N", vni, "kind vxlan: the network's number"),
 	NUMBER("--vxlan-port", "N", vxlan_port, "kind vxlan: UDP port (default 4789)"),
 	CALL("--peer", "ADDRESS", add_peer, "kind vxlan: another host, or a multicast group (repeatable)"),
+	CALL("--rule", "RULE", add_rule, "allow|deny in|out [tcp|udp|icmp] [from SET] [to SET] [port N] [on NAME] (repeatable)"),
+	CALL("--no-rules", NULL, no_rules, "forget all rules so far"),
 	TEXT("--jail", "auto|require|none", jail, "how much of the switch's jail must be there"),
 	{ NULL }
 };

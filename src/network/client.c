@@ -109,7 +109,7 @@ static bool join(const struct network_join *j, const char *type, const int *fds,
 		return false;
 	}
 	if (!message_call(fd, body, fds, nfds, &m, CALL_MS, err)) {
-		error_prefix(err, "cannot join network '%s': ", j->network);
+		error_prefix(err, "cannot join network '%s'", j->network);
 		return false;
 	}
 	copy_text(out->ip, sizeof(out->ip), m.body, "ip");

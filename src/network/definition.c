@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "jail/jail.h"
+#include "net/switch/acl.h"
 #include "network/subnet.h"
 
 enum { OPT = CYAML_FLAG_OPTIONAL, MAX_STRING = 4096, MTU_DEFAULT = 1500, MTU_MAX = 65520, MAX_POLL = 1000,
@@ -237,6 +238,11 @@ bool network_definition_resolve(struct network_definition *d, const char *name, 
 	if (d->subnet6 && !strcmp(d->subnet6, "auto")) {
 		free(d->subnet6);
 		d->subnet6 = subnet6_make();
+	}
+	for (unsigned i = 0; i < d->nrules; i++) {
+		struct acl_rule r;
+		if (!acl_parse(d->rules[i], &r, err))
+			return false;
 	}
 	if (!jail_mode_parse(d->jail, &mode))
 		return error_set(err, 0, "--jail value '%s' is not known: use auto, require or none", d->jail);

@@ -53,19 +53,22 @@ static json_t *run_inspect(struct network_keeper *k)
 
 static json_t *run_stats(struct network_keeper *k, struct error *err)
 {
-	json_t *all = json_array();
+	json_t *all = json_array(), *hits = NULL;
 	for (bool more = true; more; ) {
 		json_t *page = keeper_switch_call(k, json_pack("{s:s, s:I}", "op", "stats", "from",
 							       (json_int_t)json_array_size(all)), NULL, 0, err);
 		if (!page) {
 			json_decref(all);
+			json_decref(hits);
 			return NULL;
 		}
 		more = message_flag(page, "more") && json_array_size(json_object_get(page, "ports"));
 		json_array_extend(all, json_object_get(page, "ports"));
+		json_decref(hits);
+		hits = json_incref(json_object_get(page, "rule-hits"));
 		json_decref(page);
 	}
-	return json_pack("{s:o}", "ports", all);
+	return json_pack("{s:o, s:o}", "ports", all, "rule-hits", hits ? hits : json_array());
 }
 
 static bool read_definition(struct network_keeper *k, struct error *err)
@@ -131,8 +134,10 @@ static void client_ready(void *opaque, int events)
 		return;
 	}
 	json_t *answer = run(c, &m, fds, &nfds, &err);
-	if (!answer)
+	if (!answer) {
 		answer = json_pack("{s:s}", "error", err.text);
+		nfds = 0;
+	}
 	message_free(&m);
 	if (!message_send(c->fd, answer, fds, nfds, &err))
 		client_gone(c);

@@ -150,6 +150,21 @@ def test_a_stopped_member_harms_nobody(lab):
     assert a.pings(b.ip, count=5)
 
 
+def test_rules(lab):
+    status, _, err = lab.abyme("network", "create", "bad", "--rule", "permit everything")
+    assert status == 2 and "does not begin with" in err
+    lab.network("lan", "--kind", "internal", "--rule", "allow in tcp to @b port 7777", "--rule", "deny in to @b")
+    a, b = lab.join("lan", "a"), lab.join("lan", "b")
+    assert not a.pings(b.ip, seconds=2)
+    assert lab.stats("lan")["a"]["drops"]["rule"] > 0
+    server = sink(b)
+    source(a, b.ip, 300000)
+    assert sunk(server) == 300000
+    assert b.pings(a.ip), "answers to what a member began come back"
+    lab.ok("network", "edit", "lan", "--no-rules")
+    assert a.pings(b.ip)
+
+
 # ---- machines ----
 
 @pytest.fixture(scope="module", name="guest")

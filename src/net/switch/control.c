@@ -130,6 +130,20 @@ static void read_services(struct services *s, const json_t *n)
 	be32_put(s->mac + 2, s->ip);
 }
 
+static bool read_rules(struct switch_process *w, const json_t *list, struct error *err)
+{
+	struct acl *a = json_array_size(list) ? xnew(struct acl) : NULL;
+	size_t i;
+	json_t *text;
+	json_array_foreach(list, i, text)
+		if (a->n == ACL_RULES || !acl_parse(json_string_value(text), &a->rule[a->n++], err)) {
+			free(a);
+			return false;
+		}
+	policy_set_rules(w->policy, a);
+	return true;
+}
+
 static json_t *run_configure(struct switch_process *w, struct request *r, struct error *err)
 {
 	const json_t *n = json_object_get(r->body, "network");
@@ -137,7 +151,7 @@ static json_t *run_configure(struct switch_process *w, struct request *r, struct
 	w->sw->vlan_aware = message_flag(n, "vlan-aware");
 	w->poll_us = (unsigned)MIN(message_number(n, "poll", 0), (uint64_t)MAX_POLL_US);
 	read_services(&w->policy->services, n);
-	return json_object();
+	return read_rules(w, json_object_get(n, "rules"), err) ? json_object() : NULL;
 }
 
 static json_t *port_stats(const struct link *l)
@@ -161,7 +175,10 @@ static json_t *run_stats(struct switch_process *w, struct request *r, struct err
 	for (; l && json_array_size(ports) < STATS_PAGE; l = l->next)
 		if (n++ >= from)
 			json_array_append_new(ports, port_stats(l));
-	return json_pack("{s:o, s:b, s:I}", "ports", ports, "more", l != NULL, "stations", (json_int_t)w->sw->fdb.used);
+	json_t *hits = json_array();
+	for (unsigned i = 0; w->policy->acl && i < w->policy->acl->n; i++)
+		json_array_append_new(hits, json_integer((json_int_t)w->policy->acl->rule[i].hits));
+	return json_pack("{s:o, s:o, s:b, s:I}", "rule-hits", hits, "ports", ports, "more", l != NULL, "stations", (json_int_t)w->sw->fdb.used);
 }
 
 static const struct operation operations[] = {

@@ -1,12 +1,52 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Guard, rules and services as hooks of the switch: see policy.h. */
+#include "net/switch/conntrack.h"
 #include "net/switch/policy.h"
 
-enum { BINDING_SECONDS = 300 };
+enum { BINDING_SECONDS = 300, ND_FIRST = 133, ND_LAST = 137, DHCP = 67, DHCP6 = 547, DNS = 53 };
+
+/* Without these nothing else works, and they lead nowhere but to the switch or
+ * the neighbour. */
+static bool always_allowed(const struct policy *p, const struct frame *f)
+{
+	if (!f->is_ip)
+		return true;
+	if (f->proto == IP_ICMP6 && f->has_l4 && f->sport >> 8 >= ND_FIRST && f->sport >> 8 <= ND_LAST)
+		return true;
+	bool udp = f->proto == IP_UDP && f->has_l4;
+	bool own = p->services.on && addr_is_v4(&f->dst) && addr_to_v4(&f->dst) == p->services.ip;
+	return udp && (f->dport == DHCP || f->dport == DHCP6 || (own && f->dport == DNS));
+}
+
+static enum sw_drop judge(struct policy *p, bool in, struct sw_port *from, struct sw_port *to, struct frame *f, bool dry)
+{
+	uint32_t now = (uint32_t)(p->sw->now_ns / 1000000000);
+	if (!p->acl)
+		return SW_PASS;
+	frame_parse_ip(f);
+	if (always_allowed(p, f) || conntrack_known(p->connections, f, now, dry))
+		return SW_PASS;
+	int rule = acl_judge(p->acl, in, from, to, f);
+	if (rule >= 0 && !dry)
+		p->acl->rule[rule].hits++;
+	if (rule >= 0 && !p->acl->rule[rule].allow)
+		return SW_DROP_rule;
+	if (in && !dry)
+		conntrack_add(p->connections, f, now);
+	return SW_PASS;
+}
 
 static enum sw_drop check_in(struct sw *s, struct sw_port *from, struct frame *f, bool dry)
 {
-	return guard_check(s->opaque, from, f, dry);
+	enum sw_drop why = guard_check(s->opaque, from, f, dry);
+	return why ? why : judge(s->opaque, false, from, NULL, f, dry);
+}
+
+static enum sw_drop check_out(struct sw *s, struct sw_port *from, struct sw_port *to, struct frame *f, bool dry)
+{
+	struct policy *p = s->opaque;
+	/* what the switch itself says is no rule's business */
+	return from && p->acl ? judge(p, true, from, to, f, dry) : SW_PASS;
 }
 
 static bool local(struct sw *s, struct sw_port *from, struct frame *f)
@@ -21,12 +61,27 @@ struct policy *policy_new(struct sw *s, uint64_t secret)
 	fdb_init(&p->owners, secret);
 	s->opaque = p;
 	s->hooks.in = check_in;
+	s->hooks.out = check_out;
 	s->hooks.local = local;
 	return p;
 }
 
+void policy_set_rules(struct policy *p, struct acl *a)
+{
+	free(p->acl);
+	p->acl = a;
+	if (a && !p->connections) {
+		p->connections = xnew(struct conntrack);
+		conntrack_init(p->connections, p->owners.secret);
+	} else if (!a) {
+		free(p->connections);
+		p->connections = NULL;
+	}
+}
+
 void policy_free(struct policy *p)
 {
+	policy_set_rules(p, NULL);
 	free(p);
 }
 
@@ -45,4 +100,6 @@ void policy_tick(struct policy *p)
 	uint32_t now = (uint32_t)(p->sw->now_ns / 1000000000);
 	if (now > BINDING_SECONDS)
 		fdb_expire(&p->owners, now - BINDING_SECONDS, FDB_NONE, unbound, p);
+	if (p->connections)
+		conntrack_expire(p->connections, now);
 }

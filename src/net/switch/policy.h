@@ -7,7 +7,7 @@
 #ifndef NET_SWITCH_POLICY_H
 #define NET_SWITCH_POLICY_H
 
-#include "net/switch/switch.h"
+#include "net/switch/acl.h"
 
 enum { GUARD_PER_PORT = 64, DOMAIN_MAX = 64 };
 
@@ -21,11 +21,12 @@ struct services {
 	char domain[DOMAIN_MAX];
 };
 
-struct acl;
+struct conntrack;
 struct policy {
 	struct sw *sw;
 	struct services services;
-	struct acl *acl;                 /* NULL: no rules */
+	struct acl *acl;                 /* NULL: no rules, and no connections */
+	struct conntrack *connections;
 	unsigned bindings[SW_MAX_PORTS]; /* IPv6 addresses that a port has claimed */
 	struct fdb owners;               /* of IPv6 addresses, first come first served (RFC 6620) */
 };
@@ -34,6 +35,9 @@ struct policy *policy_new(struct sw *s, uint64_t secret);
 void policy_free(struct policy *p);
 void policy_port_gone(struct policy *p, struct sw_port *port);
 void policy_tick(struct policy *p);
+
+/* Other rules; connections that they let through go on. NULL: none. Owned. */
+void policy_set_rules(struct policy *p, struct acl *a);
 
 /* guard.c: may this port send this? */
 enum sw_drop guard_check(struct policy *p, struct sw_port *from, struct frame *f, bool dry);
