@@ -16,6 +16,7 @@ LIBS_abyme-net-user := -lslirp -lseccomp -lcap-ng -luv
 LIBS_abyme-nat := -lslirp -ljansson -lseccomp -lcap-ng
 LIBS_abyme-switch := -ljansson -lseccomp -lcap-ng
 LIBS_abyme-gdb := -lseccomp -lcap-ng
+LIBS_abyme-vnc := -lvncserver -lseccomp -lcap-ng
 LIBS_abyme-9p := -lseccomp -lcap-ng
 LIBS_abyme-oci := -lseccomp
 LIBS_TEST := -lcmocka -lZydis $(LIBS_abyme) -lslirp

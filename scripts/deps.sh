@@ -8,7 +8,7 @@
 set -eu
 
 build="gcc make pkg-config libc6-dev libuv1-dev libjansson-dev libcyaml-dev liburing-dev
-	libseccomp-dev libcap-ng-dev libslirp-dev zlib1g-dev libzstd-dev scdoc"
+	libseccomp-dev libcap-ng-dev libslirp-dev libvncserver-dev zlib1g-dev libzstd-dev scdoc"
 guest="mmdebstrap uidmap e2fsprogs cpio busybox-static xz-utils zstd"
 tests="libcmocka-dev libzydis-dev python3 python3-pytest qemu-system-x86 qemu-utils seabios ovmf ipxe-qemu acpica-tools shellcheck
 	cppcheck curl gdb gcc-multilib procps"

@@ -177,6 +177,20 @@ static struct keyboard *ready(struct machine *m, struct error *err)
 	return k;
 }
 
+bool keyboard_key(struct machine *m, const char *name, bool down, struct error *err)
+{
+	struct keyboard *k = ready(m, err);
+	int code = k ? find_key(name, strlen(name)) : -1;
+	if (!k)
+		return false;
+	if (code < 0)
+		return error_set(err, 0, "'%.40s' is not a key", name);
+	if (k->scanning)
+		send_key(k, (uint16_t)code, down);
+	i8042_poll(m);
+	return true;
+}
+
 bool keyboard_chord(struct machine *m, const char *chord, struct error *err)
 {
 	struct keyboard *k = ready(m, err);

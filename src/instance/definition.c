@@ -4,6 +4,7 @@
  * checks that can be made without opening anything.
  */
 #include "instance/definition.h"
+#include "instance/display.h"
 #include "instance/engines.h"
 #include "net/user.h"
 #include "network/network.h"
@@ -327,7 +328,7 @@ static bool check_rest(struct definition *d, struct error *err)
 		return false;
 	return ONE_OF(d->board, "board", "pc", "microvm") && check_uuid(d->uuid, err) &&
 		ONE_OF(d->on_reboot, "--on-reboot value", "restart", "exit") &&
-		ONE_OF(d->display, "display", "none", "headless") &&
+		display_check(d->display, err) &&
 		ONE_OF(d->clock, "--clock value", "host", "continue") &&
 		ONE_OF(d->jail, "--jail value", "auto", "require", "none") &&
 		check_serial(d->serial, err) && check_shares(d, err);

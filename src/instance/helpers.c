@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Starting helpers: see helpers.h. */
 #include "instance/helpers.h"
+#include "instance/display.h"
 #include "network/client.h"
 
 #include <errno.h>
@@ -73,6 +74,23 @@ static bool start_gdb(struct helpers *h, struct machine_config *c, enum jail_mod
 	return ok;
 }
 
+/* The VNC server gets the listening socket; both sides, the picture. */
+static bool start_vnc(struct helpers *h, struct opened *o, enum jail_mode mode, struct error *err)
+{
+	char *argv[] = { "abyme-vnc", "--jail", (char *)mode_words[mode], NULL };
+	struct jail jail = { .mode = mode, .role = JAIL_VNC };
+	int pair[2];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		return error_set(err, errno, "cannot create the screen's channel");
+	bool ok = display_setup(o, pair[0], err) &&
+		  start(h, argv[0], argv, &jail, pair[1], o->vnc_listen, err);
+	close(pair[1]);
+	close(o->vnc_listen);
+	o->vnc_listen = -1;
+	o->config.viewer_fd = pair[0];
+	return ok;
+}
+
 /* A port on a network; the lease is held as long as the keeper lives. */
 static bool join_net(struct helpers *h, struct net_config *net, const struct definition *d, const struct def_net *from,
 		     const char *name, bool first, struct error *err)
@@ -119,7 +137,8 @@ bool helpers_start(struct helpers *h, struct opened *o, const struct definition 
 			return false;
 		close(o->share_root[i]);
 	}
-	return c->gdb_fd < 0 || start_gdb(h, c, jail, err);
+	return (o->vnc_listen < 0 || start_vnc(h, o, jail, err)) &&
+	       (c->gdb_fd < 0 || start_gdb(h, c, jail, err));
 }
 
 void helpers_kill(struct helpers *h)

@@ -10,7 +10,7 @@
 #include "instance/open.h"
 #include "jail/spawn.h"
 
-enum { MAX_HELPERS = CONFIG_MAX_NETS + CONFIG_MAX_SHARES + 1 };
+enum { MAX_HELPERS = CONFIG_MAX_NETS + CONFIG_MAX_SHARES + 2 };
 struct helper { pid_t pid; const char *program; };
 struct helpers { struct helper list[MAX_HELPERS]; unsigned count; int lease[CONFIG_MAX_NETS]; unsigned nleases; };
 

@@ -10,6 +10,7 @@
 #include "base/trace.h"
 #include "machine/control.h"
 #include "machine/machine.h"
+#include "machine/viewer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -71,6 +72,7 @@ static NORETURN void child(struct opened *o, struct jail *jail, const char *trac
 	if (!enter_jail(jail, o, report_fd, log_fd, trace_fd, &err) ||
 	    (trace && !trace_enable(trace, &err)) ||
 	    !(m = machine_build(&o->config, &err)) || !control_start(m, &err) ||
+	    !viewer_start(m, &err) ||
 	    !jail_seal(jail, &err) || !machine_start(m, &err)) {
 		report(report_fd, MACHINE_FAILED, m, jail, err.text);
 		_exit(1);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Opening what a definition names: see open.h. */
 #include "instance/open.h"
+#include "instance/display.h"
 #include "base/log.h"
 #include "disk/disk.h"
 
@@ -115,10 +116,12 @@ static bool open_net_roms(struct machine_config *c, struct error *err)
 }
 
 /* The screen's BIOS may be missing: only firmware and old systems use it. */
-static bool open_screen(struct machine_config *c, const struct definition *d, struct error *err)
+static bool open_screen(struct opened *o, const struct definition *d, struct error *err)
 {
+	struct machine_config *c = &o->config;
 	static const char rom[] = "/usr/share/seabios/vgabios-stdvga.bin";
-	c->screen = d->display && !strcmp(d->display, "headless");
+	if (!display_open(o, d->display, err))
+		return false;
 	if (!c->screen || access(rom, R_OK))
 		return true;
 	c->video_rom_fd = open_regular(rom, "video BIOS", err);
@@ -293,6 +296,7 @@ static void all_closed(struct opened *o, int state_fd)
 	c->kernel_fd = c->initrd_fd = c->firmware_fd = c->nvram_fd = c->video_rom_fd = c->serial_fd[0] = c->serial_fd[1] = c->console_fd = -1;
 	c->control_fd = c->gdb_fd = c->vsock_fd = c->vsock_dial_fd = c->kvm_fd = -1;
 	c->state_fd = state_fd;
+	c->viewer_fd = c->viewer_memory_fd = o->vnc_listen = -1;
 	for (unsigned i = 0; i < CONFIG_MAX_SHARES; i++)
 		o->share_root[i] = -1;
 }
@@ -314,7 +318,7 @@ bool opened_make(struct opened *o, const struct instance *i, const struct defini
 	struct definition named = *d;
 	named.name = i->name;
 	c->definition = definition_to_yaml(&named, err);
-	return c->definition && opened_kvm(c, err) && open_kernel(c, d, err) && open_firmware(c, i, d, err) && open_screen(c, d, err) &&
+	return c->definition && opened_kvm(c, err) && open_kernel(c, d, err) && open_firmware(c, i, d, err) && open_screen(o, d, err) &&
 		open_net_roms(c, err) && open_disks(c, d, err) &&
 		open_shares(o, d, err) && open_vsock(o, i, d, err) && open_gdb(c, d, err) &&
 		open_serial(o, i, d, err) &&
@@ -325,7 +329,7 @@ unsigned opened_machine_fds(const struct opened *o, int fds[OPENED_MAX_FDS])
 {
 	const struct machine_config *c = &o->config;
 	unsigned n = 0;
-	const int single[] = { c->kernel_fd, c->initrd_fd, c->firmware_fd, c->nvram_fd, c->video_rom_fd,
+	const int single[] = { c->viewer_fd, c->viewer_memory_fd, c->kernel_fd, c->initrd_fd, c->firmware_fd, c->nvram_fd, c->video_rom_fd,
 			       c->vsock_fd, c->vsock_dial_fd, c->kvm_fd, c->serial_fd[0], c->serial_fd[1],
 			       c->console_fd, c->control_fd, c->gdb_fd, c->state_fd };
 	for (unsigned i = 0; i < ARRAY_SIZE(single); i++)

@@ -17,6 +17,8 @@ struct opened {
 	int serial_listen;                /* serial unix:PATH */
 	int console_log;
 	int share_root[CONFIG_MAX_SHARES];
+	int vnc_listen;                   /* where VNC clients come in, -1: none */
+	char vnc_password[9];
 	int vsock_line;                   /* the keeper's end of a guest's calls (dialer.h), -1: none */
 };
 

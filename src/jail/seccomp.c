@@ -56,11 +56,16 @@ static const int gdb[] = { CALL(accept), CALL(setsockopt), CALL(getsockname), CA
 
 static const int net_switch[] = { CALL(newfstatat), CALL(sched_getaffinity) };
 
+static const int vnc[] = {
+	CALL(setsockopt), CALL(getsockname), CALL(getpeername), CALL(select), CALL(pselect6), CALL(newfstatat),
+};
+
 static const struct { const int *calls; size_t n; } roles[] = {
 	[JAIL_MACHINE] = { machine, ARRAY_SIZE(machine) },
 	[JAIL_NET_USER] = { net_user, ARRAY_SIZE(net_user) },
 	[JAIL_9P] = { p9, ARRAY_SIZE(p9) },
 	[JAIL_GDB] = { gdb, ARRAY_SIZE(gdb) },
+	[JAIL_VNC] = { vnc, ARRAY_SIZE(vnc) },
 	[JAIL_SWITCH] = { net_switch, ARRAY_SIZE(net_switch) },
 };
 

@@ -38,6 +38,7 @@ struct machine_config {
 	char *firmware_path;
 	char *boot;                   /* "disk,cdrom,net": what firmware tries, NULL: its own order */
 	bool screen;                  /* a VGA */
+	int viewer_fd, viewer_memory_fd;   /* who shows it (display/viewer.h); -1: nobody */
 	int video_rom_fd;             /* its BIOS; -1: none */
 	int nvram_fd;                 /* its variable store, read and write; -1: none */
 	unsigned ndisks; struct disk_config disk[CONFIG_MAX_DISKS];

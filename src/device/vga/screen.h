@@ -11,6 +11,20 @@ struct machine;
 bool vga_create(struct machine *m, struct error *err);
 /* What it shows now; requires: board lock. The image is the caller's. */
 bool screen_render(struct machine *m, struct image *img, struct error *err);
+/*
+ * Keep a picture (rows of `width` words 0x00RRGGBB, up to SCREEN_MAX_X by
+ * SCREEN_MAX_Y) like the screen; what has changed is told. Requires: board lock.
+ */
+enum { SCREEN_MAX_X = 2560, SCREEN_MAX_Y = 1600 };
+struct screen_watch {
+	uint32_t *picture;
+	unsigned width, height;
+	uint64_t signature;       /* of what was drawn last */
+	void *opaque;
+	void (*changed)(void *opaque, unsigned x, unsigned y, unsigned width, unsigned height);
+	void (*resized)(void *opaque, unsigned width, unsigned height);
+};
+void screen_watch(struct machine *m, struct screen_watch *w);
 /* The characters of a text mode, a line a row (to be freed); requires: board lock. */
 char *screen_text(struct machine *m, struct error *err);
 

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The VNC server: LibVNCServer on one thread.  It shows the picture that the
+ * machine keeps in shared memory, and turns keys into names and the pointer into
+ * steps.  Its clients are hostile: that is why it is a process of its own, with
+ * neither files nor a network but the connections it accepts.
+ */
+#include "display/vnc.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <rfb/rfb.h>
+#include <rfb/keysym.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include "base/util.h"
+#include "display/viewer.h"
+
+enum { MAX_CLIENTS = 8, PUMP_US = 10000, CLIENT_WAIT_MS = 2000, START_X = 640, START_Y = 400 };
+
+struct vnc {
+	rfbScreenInfoPtr screen;
+	int listen_fd, channel_fd;
+	unsigned clients;
+	int x, y;
+	bool have_pointer;
+	char password[VIEWER_PASSWORD];
+	char *passwords[2];
+};
+
+static void say(struct vnc *v, const struct viewer_input *in)
+{
+	send(v->channel_fd, in, sizeof(*in), MSG_NOSIGNAL);
+}
+
+/* --- keys --------------------------------------------------------------------------- */
+static const struct { rfbKeySym sym; const char *name; } named[] = {
+	{ XK_Return, "enter" }, { XK_KP_Enter, "enter" }, { XK_Escape, "esc" }, { XK_BackSpace, "backspace" },
+	{ XK_Tab, "tab" }, { 0xfe20, "tab" }, { XK_space, "space" }, { XK_minus, "minus" },
+	{ XK_underscore, "minus" }, { XK_Shift_L, "shift" }, { XK_Shift_R, "shift" }, { XK_Control_L, "ctrl" },
+	{ XK_Control_R, "ctrl" }, { XK_Alt_L, "alt" }, { XK_Meta_L, "alt" }, { XK_Alt_R, "altgr" },
+	{ XK_Super_L, "win" }, { XK_Super_R, "win" }, { XK_Menu, "menu" }, { XK_Caps_Lock, "caps" },
+	{ XK_Up, "up" }, { XK_Down, "down" }, { XK_Left, "left" }, { XK_Right, "right" }, { XK_Home, "home" },
+	{ XK_End, "end" }, { XK_Page_Up, "pageup" }, { XK_Page_Down, "pagedown" }, { XK_Insert, "insert" },
+	{ XK_Delete, "delete" },
+};
+
+/* The key of a US keyboard, whatever Shift says: that comes as a key of its own. */
+static bool key_name(rfbKeySym sym, char name[VIEWER_KEY])
+{
+	static const char shifted[] = "~!@#$%^&*()+{}|:\"<>?", plain[] = "`1234567890=[]\\;',./";
+	for (unsigned i = 0; i < ARRAY_SIZE(named); i++)
+		if (named[i].sym == sym) {
+			snprintf(name, VIEWER_KEY, "%s", named[i].name);
+			return true;
+		}
+	if (sym >= XK_F1 && sym <= XK_F12) {
+		snprintf(name, VIEWER_KEY, "f%u", (unsigned)(sym - XK_F1 + 1));
+		return true;
+	}
+	if (sym <= ' ' || sym >= 127)
+		return false;
+	const char *s = strchr(shifted, (int)sym);
+	name[0] = s ? plain[s - shifted] : sym >= 'A' && sym <= 'Z' ? (char)(sym + 32) : (char)sym;
+	name[1] = 0;
+	return true;
+}
+
+static void on_key(rfbBool down, rfbKeySym sym, rfbClientPtr client)
+{
+	struct viewer_input in = { .event = VIEWER_PRESS, .a = down != 0 };
+	if (key_name(sym, in.key))
+		say(client->screen->screenData, &in);
+}
+
+/* The mouse knows only ways: the pointer's first place counts for nothing. */
+static void on_pointer(int mask, int x, int y, rfbClientPtr client)
+{
+	struct vnc *v = client->screen->screenData;
+	struct viewer_input in = { .event = VIEWER_POINTER, .a = x - v->x, .b = y - v->y,
+				   .c = mask & 8 ? -1 : mask & 16 ? 1 : 0,
+				   .buttons = (mask & 1) | (mask & 4) >> 1 | (mask & 2) << 1 };
+	if (!v->have_pointer)
+		in.a = in.b = 0;
+	v->have_pointer = true;
+	v->x = x;
+	v->y = y;
+	say(v, &in);
+}
+
+/* --- clients -------------------------------------------------------------------------- */
+static void watch(struct vnc *v)
+{
+	struct viewer_input in = { .event = VIEWER_WATCH, .a = v->clients > 0 };
+	say(v, &in);
+}
+
+static void on_gone(rfbClientPtr client)
+{
+	struct vnc *v = client->screen->screenData;
+	if (--v->clients == 0)
+		watch(v);
+}
+
+static enum rfbNewClientAction on_client(rfbClientPtr client)
+{
+	struct vnc *v = client->screen->screenData;
+	client->clientGoneHook = on_gone;
+	if (v->clients++ == 0)
+		watch(v);
+	return RFB_CLIENT_ACCEPT;
+}
+
+static void accept_client(struct vnc *v)
+{
+	int fd = accept4(v->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd >= 0 && v->clients >= MAX_CLIENTS)
+		close(fd);
+	else if (fd >= 0)
+		rfbNewClient(v->screen, fd);
+}
+
+/* --- the machine ------------------------------------------------------------------------ */
+static void resize(struct vnc *v, unsigned width, unsigned height)
+{
+	bool fits = width && height && width <= VIEWER_MAX_X && height <= VIEWER_MAX_Y;
+	if (fits && ((int)width != v->screen->width || (int)height != v->screen->height))
+		rfbNewFramebuffer(v->screen, v->screen->frameBuffer, (int)width, (int)height, 8, 3, 4);
+}
+
+/* False: the machine has gone. */
+static bool take_output(struct vnc *v)
+{
+	for (;;) {
+		struct viewer_output o;
+		ssize_t n = recv(v->channel_fd, &o, sizeof(o), MSG_DONTWAIT);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return true;
+		if (n <= 0)
+			return false;
+		if (n != sizeof(o))
+			continue;
+		if (o.word == VIEWER_SIZE)
+			resize(v, o.width, o.height);
+		else if (o.word == VIEWER_RECT)
+			rfbMarkRectAsModified(v->screen, o.x, o.y, o.x + o.width, o.y + o.height);
+	}
+}
+
+static bool take_setup(struct vnc *v, int *memory, struct error *err)
+{
+	union { char b[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } room;
+	struct viewer_output o = { 0 };
+	struct iovec iov = { &o, sizeof(o) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room.b,
+			      .msg_controllen = sizeof(room.b) };
+	ssize_t n = recvmsg(v->channel_fd, &msg, MSG_CMSG_CLOEXEC);
+	struct cmsghdr *h = n == sizeof(o) ? CMSG_FIRSTHDR(&msg) : NULL;
+	if (!h || h->cmsg_type != SCM_RIGHTS || o.word != VIEWER_SETUP)
+		return error_set(err, 0, "the VNC server was not told what to show");
+	memcpy(memory, CMSG_DATA(h), sizeof(int));
+	memcpy(v->password, o.password, sizeof(v->password));
+	v->password[VIEWER_PASSWORD - 1] = 0;
+	return true;
+}
+
+static void quiet(const char *format, ...) { }
+
+static bool make_screen(struct vnc *v, int memory, struct error *err)
+{
+	rfbLog = rfbErr = quiet;
+	rfbMaxClientWait = CLIENT_WAIT_MS;
+	rfbScreenInfoPtr s = v->screen = rfbGetScreen(NULL, NULL, START_X, START_Y, 8, 3, 4);
+	if (!s)
+		return error_set(err, 0, "the VNC server does not start");
+	s->frameBuffer = mmap(NULL, VIEWER_BYTES, PROT_READ, MAP_SHARED, memory, 0);
+	if (s->frameBuffer == MAP_FAILED)
+		return error_set(err, errno, "cannot map the screen's picture");
+	s->serverFormat = (rfbPixelFormat){ .bitsPerPixel = 32, .depth = 24, .trueColour = TRUE, .redMax = 255,
+		.greenMax = 255, .blueMax = 255, .redShift = 16, .greenShift = 8 };
+	s->screenData = v;
+	s->desktopName = "Abyme";
+	s->port = s->ipv6port = 0;
+	s->alwaysShared = TRUE;
+	s->cursor = NULL;
+	s->kbdAddEvent = on_key;
+	s->ptrAddEvent = on_pointer;
+	s->newClientHook = on_client;
+	v->passwords[0] = v->password;
+	if (v->password[0]) {
+		s->authPasswdData = v->passwords;
+		s->passwordCheck = rfbCheckPasswordByList;
+	}
+	rfbInitServer(s);
+	return true;
+}
+
+/* Without a client it sleeps; with one it looks every few milliseconds. */
+static int serve(struct vnc *v)
+{
+	for (;;) {
+		struct pollfd p[2] = { { v->channel_fd, POLLIN, 0 }, { v->listen_fd, POLLIN, 0 } };
+		poll(p, 2, v->clients ? 0 : -1);
+		if (p[0].revents && !take_output(v))
+			return 0;
+		if (p[1].revents)
+			accept_client(v);
+		if (v->clients)
+			rfbProcessEvents(v->screen, PUMP_US);
+	}
+}
+
+int vnc_main(int listen_fd, int channel_fd, int ready_fd, struct jail *jail)
+{
+	static struct vnc v;
+	struct error err = { 0 };
+	int memory = -1;
+	v.listen_fd = listen_fd;
+	v.channel_fd = channel_fd;
+	bool ok = take_setup(&v, &memory, &err) && make_screen(&v, memory, &err) &&
+		  jail_root(jail, NULL, &err) && jail_seal(jail, &err);
+	fd_write_full(ready_fd, ok ? "R" : err.text, ok ? 1 : strlen(err.text));
+	close(ready_fd);
+	return ok ? serve(&v) : 1;
+}
