@@ -142,10 +142,12 @@ static void implicit_changes(struct pass *p, const struct x86_insn *i)
 	switch (i->op) {
 	case OP_MUL: case OP_IMUL1: case OP_DIV: case OP_IDIV: case OP_CWD: case OP_CBW: case OP_LAHF:
 	case OP_CMPXCHG: case OP_CMPXCHG8B: case OP_CMPXCHG16B: case OP_RDTSC: case OP_RDTSCP:
-	case OP_VEC: case OP_VEC_FLAGS:
 		changed(p, RAX);
 		changed(p, RDX);
-		if (i->op != OP_VEC || i->vform & VEC_RCX)
+		changed(p, RCX);
+		break;
+	case OP_VEC: case OP_VEC_FLAGS:
+		if (i->vform & VEC_RCX)
 			changed(p, RCX);
 	}
 }

@@ -148,11 +148,9 @@ void trans_liveness(struct trans *t)
 	t->live[t->n] = (uint16_t)live;
 	for (unsigned k = t->n; k-- > 0; ) {
 		const struct x86_insn *i = &t->insns[k];
-		if (i->op == OP_JCC && is_cut(t, i))
-			t->live[k + 1] = FL_STATUS;
-		else if (i->op == OP_JCC)
-			t->live[k + 1] |= live_at(t, jump_target(t, k));
-		live = before(i, t->live[k + 1]);
+		if (i->op == OP_JCC)            /* what its target needs counts before it only */
+			live |= is_cut(t, i) ? FL_STATUS : live_at(t, jump_target(t, k));
+		live = before(i, live);
 		t->live[k] = (uint16_t)live;
 	}
 }

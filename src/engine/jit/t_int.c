@@ -19,17 +19,25 @@ static const struct x86_operand *mem_operand(const struct x86_insn *i)
 }
 
 /* Slot registers among the operands: a mask of 1 (R10), 2 (R11) by access. */
-struct slots { unsigned used, written; };
+struct slots { unsigned used, read, written; };
+
+/* Is the whole register overwritten, whatever it held? */
+static bool overwrites(const struct x86_insn *i, const struct x86_operand *o)
+{
+	return (i->op == OP_MOV || i->op == OP_MOVZX || i->op == OP_MOVSX) && o == &i->o[0] && o->size >= 4;
+}
 
 static struct slots slot_operands(const struct x86_insn *i)
 {
-	struct slots s = { 0, 0 };
+	struct slots s = { 0, 0, 0 };
 
 	for (unsigned n = 0; n < i->nops; n++) {
 		const struct x86_operand *o = &i->o[n];
 		if (o->kind != OPK_GPR || !is_slot_reg(o->reg))
 			continue;
 		s.used |= 1u << (o->reg - S0);
+		if (!overwrites(i, o))
+			s.read |= 1u << (o->reg - S0);
 		if (o->access & OPA_W)
 			s.written |= 1u << (o->reg - S0);
 	}
@@ -43,7 +51,7 @@ static void copy_registers(struct trans *t, const struct x86_insn *i, struct slo
 
 	flags_before_op(t, i);
 	for (unsigned n = 0; n < 2; n++)
-		if (s.used >> n & 1)
+		if (s.read >> n & 1)
 			emit_load(&t->e, 8, S0 + n, slot_mem(S0 + n));
 	emit_insn(t, i, &r);
 	for (unsigned n = 0; n < 2; n++)
@@ -52,6 +60,30 @@ static void copy_registers(struct trans *t, const struct x86_insn *i, struct slo
 	flags_after_op(t, i);
 	if (!s.used)
 		t->s0_next = t->s0_group;
+}
+
+/* MOV between registers of which one is a slot, or both are. */
+static bool is_plain_move(const struct x86_insn *i)
+{
+	return i->op == OP_MOV && i->nops == 2 && i->o[0].kind == OPK_GPR && i->o[1].kind == OPK_GPR &&
+	       i->o[0].size >= 4 && i->o[0].size == i->o[1].size;
+}
+
+static void move_slot(struct trans *t, const struct x86_insn *i)
+{
+	unsigned dst = i->o[0].reg, src = i->o[1].reg, size = i->o[0].size;
+
+	if (!is_slot_reg(dst)) {
+		emit_load(&t->e, size, dst, slot_mem(src));
+		t->s0_next = t->s0_group;
+		return;
+	}
+	if (is_slot_reg(src))
+		emit_load(&t->e, size, S1, slot_mem(src));
+	else if (size == 4)                          /* the upper half is cleared */
+		emit_mov(&t->e, 4, S1, src);
+	emit_store(&t->e, 8, slot_mem(dst), size == 4 || is_slot_reg(src) ? S1 : src);
+	t->s0_next = t->s0_group;
 }
 
 static bool copy_memory(struct trans *t, const struct x86_insn *i, const struct x86_operand *m, struct slots s)
@@ -64,7 +96,7 @@ static bool copy_memory(struct trans *t, const struct x86_insn *i, const struct 
 	unsigned acc = m->access & OPA_W ? ACC_WRITE : ACC_READ;
 	struct slow_path *slow = is_bit_string(i) ? bit_check(t, i, acc, &mem) : access_check(t, i, acc, &mem);
 	flags_before_op(t, i);
-	if (s.used)
+	if (s.read)
 		emit_load(&t->e, 8, S1, slot_mem(r.from));
 	emit_insn(t, i, &r);
 	if (s.written)
@@ -81,7 +113,10 @@ bool t_copy(struct trans *t, const struct x86_insn *i)
 
 	if (m)
 		return copy_memory(t, i, m, s);
-	copy_registers(t, i, s);
+	if (s.used && is_plain_move(i))
+		move_slot(t, i);
+	else
+		copy_registers(t, i, s);
 	return true;
 }
 
