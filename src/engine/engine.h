@@ -63,6 +63,7 @@ struct engine_ops {
 	 * the I/O APIC's entry for a pin after each change. NULL: engine/soft's. */
 	void (*interrupt)(struct machine *m, uint64_t addr, uint32_t data);
 	void (*route)(struct machine *m, unsigned pin, uint64_t addr, uint32_t data, bool masked);
+	size_t vcpu_room;                    /* zeroed bytes behind each struct vcpu (VCPU_ROOM), the engine's own */
 	/* Counters as "name value" lines for `stats --engine`; may be NULL. */
 	void (*stats)(struct machine *m, void (*put)(void *, const char *, uint64_t), void *opaque);
 };
@@ -102,6 +103,11 @@ struct vcpu {
 	_Atomic int state;                   /* enum vcpu_thread_state in machine.h */
 	_Atomic uint32_t wake;               /* futex word */
 };
+
+#define VCPU_ROOM ALIGN_UP(sizeof(struct vcpu), 64)
+/* All zero but `engine`; with the room that the engine wants. */
+struct vcpu *vcpu_alloc(const struct engine_ops *engine);
+void vcpu_free(struct vcpu *v);
 
 /* Set request bits and make the vCPU notice (kick if running, wake if halted).
  * Any thread; async-signal-safe. */

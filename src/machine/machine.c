@@ -63,16 +63,12 @@ static void timer_fired(void *vcpu) { lapic_timer_fired(vcpu); }
 
 static void add_vcpu(struct machine *m, unsigned index)
 {
-	struct vcpu *v = aligned_alloc(64, ALIGN_UP(sizeof(*v), 64));
-	if (!v)
-		abort();
-	memset(v, 0, sizeof(*v));
+	struct vcpu *v = vcpu_alloc(m->engine);
 	v->index = index;
 	v->machine = m;
 	v->model = m->model;
 	v->memory = m->memory;
 	v->ports = m->ports;
-	v->engine = m->engine;
 	v->cpu.lapic.id = index;
 	clock_timer_init(&v->apic_timer, m->clock, timer_fired, v);
 	m->vcpus[m->nvcpus++] = v;
@@ -134,7 +130,7 @@ void machine_free(struct machine *m)
 	if (m->nvcpus && m->engine && m->engine->vm_destroy)
 		m->engine->vm_destroy(m);
 	for (unsigned i = 0; i < m->nvcpus; i++)
-		free(m->vcpus[i]);
+		vcpu_free(m->vcpus[i]);
 	free(m->vcpus);
 	clock_free(m->clock);
 	loop_free(m->loop);

@@ -43,10 +43,11 @@ void rig_create(struct rig *r, const struct engine_ops *engine, const char *mode
 	r->ram = memory_add_ram(r->m.memory, "ram", 0, ram, 0, false, -1, 0, &err);
 	must(r->ram, &err);
 	must(engine->vm_create(&r->m, &err), &err);
-	r->v = r->list[0] = aligned_alloc(64, ALIGN_UP(sizeof(struct vcpu), 64));
-	memset(r->v, 0, sizeof(*r->v));
-	*r->v = (struct vcpu){ .machine = &r->m, .model = r->m.model, .memory = r->m.memory,
-			       .ports = r->m.ports, .engine = engine };
+	r->v = r->list[0] = vcpu_alloc(engine);
+	r->v->machine = &r->m;
+	r->v->model = r->m.model;
+	r->v->memory = r->m.memory;
+	r->v->ports = r->m.ports;
 	clock_timer_init(&r->v->apic_timer, r->m.clock, NULL, r->v);
 	x86_cpu_reset(&r->v->cpu, r->m.model, false);
 	must(engine->vcpu_create(r->v, &err), &err);
@@ -62,7 +63,7 @@ void rig_destroy(struct rig *r)
 	memory_free(r->m.ports);
 	clock_free(r->m.clock);
 	loop_free(r->m.loop);
-	free(r->v);
+	vcpu_free(r->v);
 }
 
 void *rig_ram(struct rig *r, uint64_t gpa)

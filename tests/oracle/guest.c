@@ -111,7 +111,9 @@ static bool build_machine(struct guest *g, const char *engine, struct error *err
 	struct machine *m = &g->machine;
 
 	m->config = &g->config;
-	m->engine = strcmp(engine, "jit") == 0 ? &engine_jit : &engine_interp;
+	/* jit,eager: code is translated at once as if it ran often */
+	g->config.engine_options = strchr(engine, ',') ? (char *)"eager" : NULL;
+	m->engine = strncmp(engine, "jit", 3) == 0 ? &engine_jit : &engine_interp;
 	pthread_mutex_init(&m->board, NULL);
 	pthread_mutex_init(&m->quiesce_lock, NULL);
 	m->memory = memory_new(BIT(m->model->phys_bits) - 1);
@@ -126,14 +128,12 @@ static bool build_machine(struct guest *g, const char *engine, struct error *err
 static bool build_vcpu(struct guest *g, struct error *err)
 {
 	struct machine *m = &g->machine;
-	struct vcpu *v = aligned_alloc(64, ALIGN_UP(sizeof(*v), 64));
+	struct vcpu *v = vcpu_alloc(m->engine);
 
-	memset(v, 0, sizeof(*v));
 	v->machine = m;
 	v->model = m->model;
 	v->memory = m->memory;
 	v->ports = m->ports;
-	v->engine = m->engine;
 	g->vcpu = m->vcpus[0] = v;
 	m->nvcpus = 1;
 	return m->engine->vm_create(m, err) && m->engine->vcpu_create(v, err);

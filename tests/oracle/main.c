@@ -128,7 +128,7 @@ static int run_child(const struct options *o, struct record *r)
 		return status;
 	}
 	c.model = model;
-	c.lazy_flags = strcmp(o->engine, "jit") == 0;
+	c.lazy_flags = strncmp(o->engine, "jit", 3) == 0;
 	c.seed = o->seed;
 	while (goes_on(o, r)) {
 		if ((c.index = r->next++) % 8192 == 0)
@@ -226,7 +226,7 @@ static int sum(char *const *paths, const struct form *forms, unsigned count)
 
 static int run_short(const struct form *forms, unsigned count)
 {
-	static const char *const engines[] = { "interp", "jit" };
+	static const char *const engines[] = { "interp", "jit", "jit,eager" };
 	int status = 0;
 
 	for (unsigned n = 0; n < ARRAY_SIZE(engines); n++)

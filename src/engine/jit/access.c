@@ -8,6 +8,7 @@
  * part of the operand's own addressing form, so no instruction is spent on it.
  */
 #include <stddef.h>
+#include "engine/jit/memo.h"
 #include "engine/jit/trans.h"
 
 enum { INDEX_MASK = (TLB_SIZE - 1) << 5, INDEX_SHIFT = 12 - 5 };
@@ -106,23 +107,31 @@ static struct emem form(unsigned base, unsigned index, unsigned scale, int32_t d
 	return (struct emem){ .base = base, .index = index, .scale = scale, .disp = disp };
 }
 
-/* S0, S1 := first and last byte (S1 = S0's byte too if last is 0). */
-static void short_linear(struct trans *t, const struct address *a, int last)
+/* The first byte; a part that lies in memory is in S1. */
+static struct emem first_byte(const struct address *a)
 {
-	struct emit *e = &t->e;
 	unsigned base = a->base, index = a->index, scale = a->scale;
 
 	if (a->part) {
-		emit_load(e, 8, S1, EGS(a->part));
 		if (base != EREG_NONE) {       /* the other register */
 			index = base;
 			scale = 1;
 		}
 		base = S1;
 	}
-	struct emem m = base == EREG_NONE || index == EREG_NONE ?
+	return base == EREG_NONE || index == EREG_NONE ?
 		(struct emem){ .base = base, .index = index, .scale = scale, .disp = a->disp } :
 		form(base, index, scale, a->disp);
+}
+
+/* S0, S1 := first and last byte (S1 = S0's byte too if last is 0). */
+static void short_linear(struct trans *t, const struct address *a, int last)
+{
+	struct emem m = first_byte(a);
+	struct emit *e = &t->e;
+
+	if (a->part)
+		emit_load(e, 8, S1, EGS(a->part));
 	emit_lea(e, a->size, S0, m);
 	m.disp += last;
 	emit_lea(e, a->size, S1, m);
@@ -218,20 +227,44 @@ static struct slow_path *check_constant(struct trans *t, const struct address *a
 	return s;
 }
 
+static struct slow_path *check_by_memo(struct trans *t, const struct address *a, unsigned size, unsigned align,
+				       unsigned acc)
+{
+	struct emem first = first_byte(a);
+
+	if (a->part)
+		emit_load(&t->e, 8, S1, EGS(a->part));
+	emit_lea(&t->e, a->size, S0, first);
+	struct memo_use *u = memo_check(t, size, align, acc);
+	u->part = a->part;
+	u->size = (uint8_t)a->size;
+	u->first = first;
+	struct slow_path *s = trans_slow(t, NULL);
+	s->memo = &t->vm->sites[u->site];
+	return s;
+}
+
 static struct slow_path *check(struct trans *t, const struct address *a, unsigned size, unsigned align,
 			       unsigned acc, struct emem *mem)
 {
 	int last = align ? 0 : (int)size - 1;
 
+	struct slow_path *s;
+
 	t->s0_group = t->s0_next = -1;
 	flags_before_check(t);
 	if (is_constant(a, size, align))
 		return check_constant(t, a, acc, mem);
-	if (a->general)
-		general_linear(t, a, last);
-	else
-		short_linear(t, a, last);
-	struct slow_path *s = trans_slow(t, tlb_compare(t, align, acc));
+	if (tier_memo(t) && !a->general) {
+		s = check_by_memo(t, a, size, align, acc);
+	} else {
+		if (a->general)
+			general_linear(t, a, last);
+		else
+			short_linear(t, a, last);
+		s = trans_slow(t, tlb_compare(t, align, acc));
+		tier_note(t);
+	}
 	checked_operand(t, a, mem);
 	return s;
 }

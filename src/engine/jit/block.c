@@ -9,6 +9,7 @@
  * requires everywhere: vm->lock
  */
 #include "engine/jit/jit.h"
+#include "engine/soft/mmu.h"
 
 enum { MISSES_MAX = 64, MISSES_SHIFT_MAX = 10 };
 
@@ -212,7 +213,7 @@ static void retire_entry(struct jit_vm *vm, struct jit_block *b)
 	__atomic_store_n((int64_t *)p, code | (int64_t)0xcccccc << 40, __ATOMIC_RELEASE);
 }
 
-static void block_drop(struct jit_vm *vm, struct jit_block *b)
+void block_drop(struct jit_vm *vm, struct jit_block *b)
 {
 	struct jit_block **q = &vm->hash[hash_block(b->page + b->off, b->key)];
 	while (*q != b)
@@ -311,10 +312,12 @@ void blocks_flush(struct vcpu *v, struct jit_vm *vm)
 	stat_inc(v, flushes);
 	blocks_free(vm);
 	memset(vm->hash, 0, sizeof(vm->hash));
-	vm->nblocks = vm->nexits = vm->nrecs = vm->nfar = 0;
+	vm->nblocks = vm->nexits = vm->nrecs = vm->nfar = vm->nmemos = vm->nprofiles = 0;
 	vm->used = vm->start;
 	vm->generation++;
 	for (unsigned i = 0; i < vm->machine->nvcpus; i++)
-		if (vm->machine->vcpus[i]->engine_data)
+		if (vm->machine->vcpus[i]->engine_data) {
 			jump_flush_all(vm->machine->vcpus[i]);
+			memos_drop(&vm->machine->vcpus[i]->mmu->memos);
+		}
 }

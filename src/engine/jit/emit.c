@@ -205,9 +205,12 @@ uint8_t *emit_jmp(struct emit *e)
 
 void emit_bind(struct emit *e, uint8_t *rel32)
 {
-	int32_t d = (int32_t)(e->p - (rel32 + 4));
-	if (rel32)
-		memcpy(rel32, &d, 4);
+	int32_t d;
+
+	if (!rel32)
+		return;
+	d = (int32_t)(e->p - (rel32 + 4));
+	memcpy(rel32, &d, 4);
 }
 
 void emit_jmp_to(struct emit *e, const uint8_t *rx_target)

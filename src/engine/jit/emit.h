@@ -64,7 +64,7 @@ void emit_alu_imm(struct emit *e, unsigned size, unsigned op, unsigned dst, int3
 void emit_alu_load(struct emit *e, unsigned size, unsigned op, unsigned dst, struct emem m);
 void emit_alu_mem_imm(struct emit *e, unsigned size, unsigned op, struct emem m, int32_t imm);
 void emit_shift_imm(struct emit *e, unsigned size, unsigned ext, unsigned dst, unsigned count);
-enum { SHIFT_SHL = 4, SHIFT_SHR = 5, SHIFT_SAR = 7 };
+enum { SHIFT_ROR = 1, SHIFT_SHL = 4, SHIFT_SHR = 5, SHIFT_SAR = 7 };
 
 /* Jumps. A label is the address of a rel32 to be bound later (NULL if full). */
 uint8_t *emit_jcc(struct emit *e, unsigned cc);

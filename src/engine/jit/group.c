@@ -12,6 +12,7 @@
  * C code runs: page flags and mappings change only there.  Verify mode, which stops
  * in the middle of blocks, does without.
  */
+#include "engine/jit/memo.h"
 #include "engine/jit/trans.h"
 
 struct pass {
@@ -233,7 +234,7 @@ static void check_alignment(struct trans *t, const struct group *g, unsigned bas
 	emit_lea(e, 8, S0, guest_operand(t, g, base, g->aligned));
 	emit_rr(e, 1, 0, 0xf6, 0, S0);                   /* test S0b, align - 1 */
 	emit8(e, g->align - 1);
-	trans_alone(t, emit_jcc(e, CC_NE));
+	trans_alone(t, emit_jcc(e, CC_NE), NULL);
 }
 
 static int32_t base_part(const struct group *g)
@@ -256,8 +257,17 @@ static void check_group(struct trans *t, struct group *g)
 	if (g->align)
 		check_alignment(t, g, base);
 	emit_lea(e, 8, S0, guest_operand(t, g, base, g->lo));
-	emit_lea(e, 8, S1, guest_operand(t, g, base, g->hi - 1));
-	trans_alone(t, tlb_compare(t, 0, g->acc));
+	if (tier_memo(t)) {
+		struct memo_use *u = memo_check(t, (unsigned)(g->hi - g->lo), 0, g->acc);
+		u->part = part;
+		u->size = 8;
+		u->first = guest_operand(t, g, base, g->lo);
+		trans_alone(t, NULL, &t->vm->sites[u->site]);
+	} else {
+		emit_lea(e, 8, S1, guest_operand(t, g, base, g->hi - 1));
+		trans_alone(t, tlb_compare(t, 0, g->acc), NULL);
+		tier_note(t);
+	}
 	if (part)
 		emit_alu_load(e, 8, ALU_ADD, S0, EGS(part));
 	else if (g->base != RSP)

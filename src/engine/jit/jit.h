@@ -9,6 +9,7 @@
  *   copy.c      re-encoding an instruction
  *   t_*.c       templates by group       run.c     the engine's verbs, run loop
  *   slow.c      what translations call   jump.c    jump caches
+ *   memo.c      pages found before       tier.c    second translations
  *
  * In translated code GS holds the struct vcpu; guest registers are in the host
  * registers of the same name but R10 and R11, which live in cpu.gpr[] and whose
@@ -64,6 +65,7 @@ enum block_key {
 	KEY_ALONE = 512,     /* every access is checked by itself (group.c) */
 	KEY_KERNEL = 1024,   /* 64-bit code at CPL 0 */
 	KEY_SMAP = 2048,     /* ... where CR4.SMAP is set */
+	KEY_USER = 4096,     /* 64-bit code at CPL 3 */
 };
 
 /* The word that holds the jump cache of code with this key. */
@@ -102,6 +104,8 @@ struct jit_block {
 	struct jit_exit *incoming;    /* linked exits that jump here */
 	uint32_t exits, nexits;       /* its own: vm->exits[] */
 	uint16_t count;               /* instructions */
+	uint16_t nsites;              /* accesses it counts (tier.c), */
+	uint32_t profile;             /* where: its first access's, 0: nowhere */
 };
 
 /* A direct jump that may be linked to its target: inside a page for good, out of
@@ -149,7 +153,18 @@ struct jump_cache {
 	uint16_t log[JC_LOG];
 };
 
+/* A translation asked for: which of a block's accesses get memos (tier.c). */
+struct better {
+	bool wanted;
+	uint64_t page, page2;
+	uint32_t key;
+	unsigned off;
+	uint64_t good;
+};
+enum { TIER_SITES = 64, MEMOS = 32768 };
+
 struct jit_vcpu {
+	struct better better;
 	struct jump_cache *jc;        /* in use */
 	struct jump_cache *jcs[JC_COUNT];
 	struct jump_cache *recent[2]; /* in use, by privilege */
@@ -167,7 +182,8 @@ struct jit_vcpu {
 };
 
 enum jit_stub { STUB_ENTER, STUB_LEAVE, STUB_SLOW, STUB_END, STUB_EXIT, STUB_POLL, STUB_LOOKUP, STUB_LEAF, STUB_DEAD, STUB_JUMP,
-		STUB_FAR, STUB_FAR_POLL, STUB_FAR_LOOKUP, STUB_LOAD_VEC, STUB_COUNT };
+		STUB_FAR, STUB_FAR_POLL, STUB_FAR_LOOKUP, STUB_LOAD_VEC, STUB_TIER, STUB_REVIEW, STUB_MEMO_READ,
+		STUB_MEMO_WRITE, STUB_COUNT };
 
 enum { BLOCK_MAX = 64, REC_MAX = 1 << 20, EXIT_MAX = 1 << 20, BLOCKS_MAX = 1 << 19, HASH_BITS = 16 };
 
@@ -187,18 +203,20 @@ struct jit_vm {
 	const uint8_t *rx;
 	size_t size, used, start;     /* bytes; start: after the stubs */
 	const uint8_t *stub[STUB_COUNT];
-	const uint8_t *load_vec_retry;
+	const uint8_t *load_vec_retry, *load_vec_review;
 	struct jit_block *hash[1 << HASH_BITS];
 	struct jit_page *page_hash[1 << HASH_BITS];
 	struct jit_block *blocks;
 	struct jit_exit *exits;
 	struct jit_rec *recs;
 	uint32_t *far;                /* exits that are linked out of their page, or gave up */
-	uint32_t nblocks, nexits, nrecs, nfar;
+	uint32_t nblocks, nexits, nrecs, nfar, nmemos, nprofiles;
 	uint64_t far_filter[FAR_FILTER / 64];  /* regions that far links go to */
+	struct memo_site *sites;      /* MEMOS */
 	uint64_t generation;          /* counts flushes of the whole cache */
 	_Atomic uint64_t drops;       /* counts dropped blocks */
 	bool avx;                     /* AVX state is kept in the host's registers too */
+	bool eager;                   /* no counting: memos for all (tests) */
 	struct verify *verify;        /* NULL: not in verify mode */
 	struct vcpu *owner;           /* who holds the lock, if a vCPU */
 };
@@ -218,6 +236,7 @@ bool stubs_emit(struct jit_vm *vm, struct error *err);
 bool block_overruns(struct jit_vm *vm, uint64_t page, unsigned off, uint32_t key);
 struct jit_block *block_find(struct jit_vm *vm, const struct code *c, unsigned off, uint32_t key);
 void block_add(struct jit_vm *vm, struct jit_block *b);
+void block_drop(struct jit_vm *vm, struct jit_block *b);
 void block_link(struct jit_vm *vm, struct jit_exit *x, struct jit_block *to);
 /* A far exit goes to its target directly; to NULL: looks it up each time. */
 void block_link_far(struct jit_vm *vm, struct jit_exit *x, struct jit_block *to);
@@ -254,10 +273,14 @@ const uint8_t *slow_leaf(struct vcpu *v, uint64_t fn, const uint8_t *resume);
 const uint8_t *slow_far(struct vcpu *v, uint64_t exit, const uint8_t *unused);
 const uint8_t *slow_dead(struct vcpu *v, uint64_t rip, const uint8_t *unused);
 const uint8_t *slow_load_vec(struct vcpu *v, uint64_t unused, const uint8_t *resume);
+/* tier.c */
+const uint8_t *slow_tier(struct vcpu *v, uint64_t index, const uint8_t *unused);
+const uint8_t *slow_review(struct vcpu *v, uint64_t index, const uint8_t *resume);
 const uint8_t *slow_next(struct vcpu *v);        /* code for cpu.rip, or STUB_LEAVE */
 
 /* smp.c */
 void jit_lock(struct vcpu *v);
+bool jit_trylock(struct vcpu *v);
 void jit_unlock(struct vcpu *v);
 void jit_resume(struct vcpu *v);                 /* stopped no more */
 /* requires: vm->lock; until it is released. v: the caller's own, or NULL */

@@ -58,6 +58,8 @@ uint32_t mode_key(struct vcpu *v)
 		key |= vector_key(c);
 	if (size == 8 && c->cpl == 0 && !jit_vm(v)->verify)      /* it stops behind STI */
 		key |= c->cr4 & CR4_SMAP ? KEY_KERNEL | KEY_SMAP : KEY_KERNEL;
+	if (size == 8 && c->cpl == 3)
+		key |= KEY_USER;
 	if (c->cr0 & CR0_AM && c->rflags & FL_AC && c->cpl == 3)
 		key |= KEY_AC;
 	return key;

@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include "base/epoch.h"
 #include "engine/interp/sys.h"
-#include "engine/jit/jit.h"
+#include "engine/jit/memo.h"
 #include "engine/interp/operand.h"
 #include "engine/interp/thunk.h"
 #include "engine/jit/slow.h"
@@ -72,8 +72,10 @@ static bool jit_vm_create(struct machine *m, struct error *err)
 
 	vm->machine = m;
 	m->engine_data = vm;
+	vm->eager = m->config && m->config->engine_options && !strcmp(m->config->engine_options, "eager");
 	vm->avx = x86_has(m->model, FEAT_AVX) && __builtin_cpu_supports("avx");
 	pthread_mutex_init(&vm->lock, NULL);
+	vm->sites = xcalloc(MEMOS, sizeof(*vm->sites));
 	if (!code_create(vm, CACHE_MIB * MiB, err) || !stubs_emit(vm, err))
 		return false;
 	memory_set_hooks(m->memory, &(struct memory_hooks) {
@@ -90,6 +92,7 @@ static void jit_vm_destroy(struct machine *m)
 	memory_set_hooks(m->memory, &(struct memory_hooks) { 0 });
 	code_destroy(vm);
 	blocks_free(vm);
+	free(vm->sites);
 	pthread_mutex_destroy(&vm->lock);
 	free(vm);
 	m->engine_data = NULL;
@@ -115,6 +118,7 @@ static bool jit_vcpu_create(struct vcpu *v, struct error *err)
 	if (syscall(SYS_arch_prctl, ARCH_SET_GS, v))
 		return error_set(err, errno, "cannot set the GS base");
 	v->hot[HOT_SELF] = (uintptr_t)v;
+	v->mmu->memos = (struct memo_log) { .count = &near_of(v)->memos, .memo = near_of(v)->log };
 	v->hot[HOT_MXCSR] = __builtin_ia32_stmxcsr();
 	if (ok && verify_wanted(v->machine))
 		ok = verify_create(v, err);
@@ -287,4 +291,5 @@ const struct engine_ops engine_jit = {
 	.state_get = jit_state_get,
 	.state_set = jit_state_set,
 	.stats = jit_stats,
+	.vcpu_room = sizeof(struct jit_near),
 };

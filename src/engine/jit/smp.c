@@ -32,6 +32,14 @@ void jit_lock(struct vcpu *v)
 	vm->owner = v;
 }
 
+bool jit_trylock(struct vcpu *v)
+{
+	if (pthread_mutex_trylock(&jit_vm(v)->lock))
+		return false;
+	jit_vm(v)->owner = v;
+	return true;
+}
+
 void jit_unlock(struct vcpu *v)
 {
 	jit_vm(v)->owner = NULL;

@@ -7,7 +7,7 @@
  * go on, and reloads.  Vectors are spilled only if resident (HOT_VEC), and not
  * reloaded: code that needs them asks (STUB_LOAD_VEC).
  */
-#include "engine/jit/jit.h"
+#include "engine/jit/memo.h"
 
 #define GS_HOT(n) EGS(OFF_HOT(n))
 typedef const uint8_t *slow_fn(struct vcpu *, uint64_t, const uint8_t *);
@@ -182,6 +182,13 @@ bool stubs_emit(struct jit_vm *vm, struct error *err)
 	vm->load_vec_retry = emit_here(&e);
 	emit_load(&e, 8, S1, GS_HOT(HOT_TMP));
 	emit_jmp_to(&e, load);
+	vm->load_vec_review = emit_here(&e);
+	emit_load(&e, 8, S1, EGS(OFF_NEAR(save)));
+	emit_jmp_to(&e, load);
+	begin(vm, &e, STUB_TIER), call_c(&e, slow_tier, vm->avx);
+	begin(vm, &e, STUB_REVIEW), call_c(&e, slow_review, vm->avx);
+	begin(vm, &e, STUB_MEMO_READ), memo_stub(vm, &e, false);
+	begin(vm, &e, STUB_MEMO_WRITE), memo_stub(vm, &e, true);
 	if (e.full)
 		return error_set(err, 0, "the translator's stubs outgrew their room");
 	vm->used = vm->start = ALIGN_UP((size_t)(e.p - vm->rw), 64);

@@ -17,6 +17,7 @@ struct slow_path {
 	uint32_t rec;
 	const uint8_t *resume;        /* NULL: never comes back (ends the block) */
 	bool restore_flags, load_vec; /* state at `resume` */
+	struct memo_site *memo;       /* this comes here, or NULL */
 };
 
 /* Out-of-line end of an unlinked exit, of a loop that polls, or of a group check. */
@@ -27,6 +28,17 @@ struct exit_path {
 	bool alone;                   /* a failed group check: `from` jumps here for good */
 	bool restore_flags;
 	bool far, save_flags;         /* out of the page; flags are in EFLAGS */
+	struct memo_site *memo;
+};
+
+/* A check by memo, and how to get its first byte into S0 again (memo.c). */
+struct memo_use {
+	uint8_t *from;
+	uint32_t site;
+	bool write;
+	int32_t part;                 /* into S1 first, 0: nothing */
+	uint8_t size;                 /* of the address */
+	struct emem first;
 };
 
 /* Accesses that share one check; see group.c. */
@@ -57,7 +69,11 @@ struct trans {
 	bool vec;                     /* vectors are known to be resident */
 	bool shadow;                  /* the next instruction is in the shadow of STI */
 	bool ended;                   /* the last instruction left no way out below */
-	unsigned nslow, nexits;
+	unsigned nslow, nexits, nmemos;
+	struct better *better;        /* the second translation: who gets memos */
+	uint32_t profile, site;       /* the first one: where its accesses are counted, and the next */
+	unsigned nsites;
+	uint8_t *count;               /* the jump at its head */
 	int8_t group_mem[BLOCK_MAX];  /* group of the memory operand, of the implicit stack access */
 	int8_t group_stack[BLOCK_MAX];
 	int16_t rsp[BLOCK_MAX + 1];   /* RSP relative to the block's start, as far as known */
@@ -66,6 +82,7 @@ struct trans {
 	struct group groups[GROUPS_MAX];
 	struct slow_path slow[BLOCK_MAX * 3];
 	struct exit_path exits[BLOCK_MAX * 3];
+	struct memo_use memos[BLOCK_MAX];
 };
 
 static inline unsigned live_after(const struct trans *t) { return t->live[t->cur + 1]; }
@@ -122,11 +139,24 @@ bool group_access(struct trans *t, int group, int disp, struct emem *mem);
 /* C code has run: nothing that was checked holds any more. */
 void groups_forget(struct trans *t);
 bool groups_live(const struct trans *t);
-/* A jump out of the block for a failed group check. */
-void trans_alone(struct trans *t, uint8_t *from);
+/* A jump out of the block for a failed group check; memo: it is a memo's, or NULL. */
+void trans_alone(struct trans *t, uint8_t *from, struct memo_site *memo);
 /* A guest register's value in a host register: itself, or `scratch` loaded from its slot. */
 unsigned use_reg(struct trans *t, unsigned reg, unsigned scratch);
 static inline struct emem slot_mem(unsigned reg) { return EGS(OFF_GPR(reg)); }
+
+/* memo.c: S0 is the first byte and becomes the addend; the slow way is to be set. */
+struct memo_use *memo_check(struct trans *t, unsigned size, unsigned align, unsigned acc);
+bool memo_left(const struct trans *t);
+void memo_renew(struct trans *t, const struct memo_use *u);
+
+/* tier.c: around a block's translation, and for each check in it. */
+void tier_begin(struct trans *t);
+void tier_count(struct trans *t);
+bool tier_memo(struct trans *t);              /* shall the next check be by memo? */
+void tier_note(struct trans *t);
+void tier_tail(struct trans *t);
+void tier_end(struct trans *t);
 
 /* copy.c: write the instruction again with other operands. */
 struct recode {

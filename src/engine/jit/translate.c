@@ -7,6 +7,7 @@
  *
  * requires everywhere: vm->lock
  */
+#include "engine/jit/memo.h"
 #include "engine/jit/trans.h"
 
 typedef bool template_fn(struct trans *t, const struct x86_insn *i);
@@ -185,11 +186,12 @@ static struct exit_path *new_exit(struct trans *t, int64_t target)
 	return p;
 }
 
-void trans_alone(struct trans *t, uint8_t *from)
+void trans_alone(struct trans *t, uint8_t *from, struct memo_site *memo)
 {
 	struct exit_path *p = new_exit(t, t->off[t->cur]);
 
 	p->from = from;
+	p->memo = memo;
 	p->alone = true;
 	p->restore_flags = t->flags == FLAGS_SLOT;
 	t->vm->exits[p->exit].key |= KEY_ALONE;
@@ -390,6 +392,7 @@ static void emit_head(struct trans *t)
 	if (t->live[0])
 		restore_flags(e);
 	t->b->code = emit_here(e);
+	tier_count(t);
 	t->flags = t->live[0] ? FLAGS_NATIVE : FLAGS_DEAD;
 }
 
@@ -398,6 +401,8 @@ static void emit_slow(struct trans *t, struct slow_path *s)
 	struct emit *e = &t->e;
 
 	emit_bind(e, s->from);
+	if (s->memo)
+		s->memo->slow = emit_here(e);
 	emit_mov_imm(e, S0, s->rec);
 	if (!s->resume) {
 		emit_jmp_to(e, t->vm->stub[STUB_END]);
@@ -417,12 +422,23 @@ static void emit_slow(struct trans *t, struct slow_path *s)
 		emit_jmp_to(e, s->resume);
 }
 
+static void emit_memo(struct trans *t, const struct memo_use *u)
+{
+	emit_bind(&t->e, u->from);
+	if (u->part)
+		emit_load(&t->e, 8, S1, EGS(u->part));
+	emit_lea(&t->e, u->size, S0, u->first);
+	memo_renew(t, u);
+}
+
 static void emit_exit(struct trans *t, struct exit_path *p)
 {
 	struct emit *e = &t->e;
 
 	if (p->alone) {
 		emit_bind(e, p->from);
+		if (p->memo)
+			p->memo->slow = emit_here(e);
 		if (p->restore_flags)
 			restore_flags(e);
 		emit_align_patch(e, 1);
@@ -522,6 +538,9 @@ static void emit_block(struct trans *t)
 			t->flags = FLAGS_DEAD;
 		trans_goto(t, t->off[t->n]);
 	}
+	for (unsigned k = 0; k < t->nmemos; k++)
+		emit_memo(t, &t->memos[k]);
+	tier_tail(t);
 	for (unsigned k = 0; k < t->nslow; k++)
 		emit_slow(t, &t->slow[k]);
 	for (unsigned k = 0; k < t->nexits; k++)
@@ -554,9 +573,11 @@ struct jit_block *translate(struct vcpu *v, const struct code *code, unsigned of
 	decode_block(&t);
 	trans_liveness(&t);
 	trans_groups(&t);
+	tier_begin(&t);
 	emit_block(&t);
 	if (t.e.full)
 		return NULL;
+	tier_end(&t);
 	trace4(jit_block, code->page + off, v->cpu.rip, b->code, t.e.p - p);
 	stat_inc(v, blocks);
 	b->count = (uint16_t)t.n;

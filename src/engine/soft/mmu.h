@@ -101,7 +101,33 @@ static inline void undo_note(struct undo_log *u, uint8_t *host, unsigned size)
 enum { FAR_FILTER = 4096 };
 static inline unsigned far_hash(uint64_t lin) { return (unsigned)(lin >> 21 ^ lin >> 33) & (FAR_FILTER - 1); }
 
+/*
+ * What translated code remembers of the user's TLB entries, one for each place in
+ * it that found its pages alike (jit/memo.c): an access at `lin` may use `addend` if
+ * (lin ^ page) < limit. They are copies: whatever drops or takes rights from any
+ * entry of MMU_USER, or changes the space, drops them all (memos_drop).
+ */
+struct page_memo {
+	uint64_t page;
+	int64_t addend;
+	uint64_t limit;              /* 0: nothing remembered */
+	uint32_t misses, unused;
+};
+struct memo_log {
+	uint64_t *count;             /* NULL: the engine keeps none */
+	struct page_memo **memo;     /* those with a limit, each once */
+};
+static inline void memos_drop(struct memo_log *log)
+{
+	if (!log->count)
+		return;
+	for (uint64_t i = 0; i < *log->count; i++)
+		log->memo[i]->limit = 0;
+	*log->count = 0;
+}
+
 struct soft_mmu {
+	struct memo_log memos;
 	struct undo_log *undo;               /* not NULL: stores are noted; no entry's write tag
 					      * matches, those that could have TLB_NOTED set */
 	struct tlb_entry *data, *code;       /* tables for explicit accesses and fetches now */

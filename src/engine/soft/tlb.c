@@ -71,6 +71,7 @@ static void space_use(struct vcpu *v, struct tlb_space *s)
 {
 	s->used = ++v->mmu->clock;
 	v->mmu->flushes++;
+	memos_drop(&v->mmu->memos);
 	v->mmu->space = s;
 	mmu_update_mode(v);
 }
@@ -159,6 +160,7 @@ void tlb_fill(struct vcpu *v, uint64_t lin, enum mmu_access acc, unsigned mode, 
 		log_entry(s, MMU_MODES + mode, tlb_index(lin), m->global);
 	} else if (entry_in(w, lin, 12)) {
 		*w = no_entry;
+		memos_drop(&v->mmu->memos);
 	}
 	large_note(s, lin, m->shift);
 }
@@ -211,6 +213,7 @@ void mmu_flush_page(struct vcpu *v, uint64_t lin)
 	if (is_set(v->mmu->code_filter, (unsigned)page))
 		code_changed(v->mmu);
 	v->mmu->flushes++;
+	memos_drop(&v->mmu->memos);
 	for (unsigned i = 0; i < MMU_SPACES && v->mmu->spaces[i]; i++) {
 		struct tlb_space *s = v->mmu->spaces[i];
 		if (is_set(s->huge, huge_hash(lin)))
@@ -227,6 +230,7 @@ void mmu_flush_all(struct vcpu *v)
 {
 	struct soft_mmu *mmu = v->mmu;
 	mmu->flushes++;
+	memos_drop(&mmu->memos);
 	everything_changed(mmu);
 	for (unsigned i = 0; i < MMU_SPACES && mmu->spaces[i]; i++) {
 		struct tlb_space *s = mmu->spaces[i];
@@ -241,12 +245,14 @@ void mmu_flush_all(struct vcpu *v)
 void mmu_flush_nonglobal(struct vcpu *v)
 {
 	v->mmu->flushes++;
+	memos_drop(&v->mmu->memos);
 	space_flush(v->mmu->space, 0);
 }
 
 void mmu_flush_pcid(struct vcpu *v, unsigned pcid)
 {
 	v->mmu->flushes++;
+	memos_drop(&v->mmu->memos);
 	for (unsigned i = 0; i < MMU_SPACES && v->mmu->spaces[i]; i++)
 		if (v->mmu->spaces[i]->pcid == pcid)
 			space_flush(v->mmu->spaces[i], 0);
@@ -285,6 +291,7 @@ static void space_drop_writable(struct tlb_space *s, uint64_t host, uint64_t siz
 void mmu_drop_writable(struct vcpu *v, struct ram_slot *slot, uint64_t first, uint64_t count)
 {
 	uint64_t host = (uintptr_t)slot->host + first * PAGE_SIZE;
+	memos_drop(&v->mmu->memos);
 	for (unsigned i = 0; i < MMU_SPACES && v->mmu->spaces[i]; i++)
 		space_drop_writable(v->mmu->spaces[i], host, count * PAGE_SIZE);
 }

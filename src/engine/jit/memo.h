@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What translated code keeps for itself in each vCPU, behind the struct vcpu,
+ * where GS reaches it: memos of pages by place in the code (memo.c), and what was
+ * learned about blocks before it was decided which accesses get one (tier.c).
+ */
+#ifndef ENGINE_JIT_MEMO_H
+#define ENGINE_JIT_MEMO_H
+
+#include "engine/jit/jit.h"
+#include "engine/soft/mmu.h"
+
+enum { PROFILES = 16384 };
+
+/* Of a block: how many runs until it is looked at again; of an access: how often
+ * it went to another page than the time before. Blocks share these when they run out. */
+struct profile {
+	uint64_t page;
+	int32_t count;
+	uint32_t owner;              /* block */
+};
+
+struct jit_near {
+	uint64_t save[3];            /* registers of the guest while a memo is renewed */
+	uint64_t memos;              /* that hold something: log[] */
+	struct page_memo *log[MEMOS];
+	struct page_memo memo[MEMOS];
+	struct profile profile[PROFILES];
+};
+#define OFF_NEAR(field) ((int32_t)(VCPU_ROOM + offsetof(struct jit_near, field)))
+#define OFF_PROFILE(n, field) ((int32_t)(OFF_NEAR(profile) + (n) * sizeof(struct profile) + offsetof(struct profile, field)))
+#define OFF_MEMO(n, field) ((int32_t)(OFF_NEAR(memo) + (n) * sizeof(struct page_memo) + offsetof(struct page_memo, field)))
+static inline struct jit_near *near_of(struct vcpu *v) { return (struct jit_near *)((uint8_t *)v + VCPU_ROOM); }
+
+/* How a memo is renewed: the same for all vCPUs. */
+struct memo_site {
+	const uint8_t *resume, *slow;
+	uint32_t in_page;            /* offsets in a page below this are good ... */
+	uint32_t mask;               /* ... if these bits of them are clear */
+	uint32_t limit;              /* for page_memo.limit */
+	uint32_t block;
+};
+
+/* The stubs that renew a memo. */
+void memo_stub(struct jit_vm *vm, struct emit *e, bool write);
+
+#endif

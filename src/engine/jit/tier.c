@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Blocks of user code are translated twice if they run often. The first
+ * translation counts its runs and, for each access, how often the page changed;
+ * after PROFILE_RUNS it is dropped, and the second one gives memos (memo.c) to the
+ * accesses that mostly stay in their page. Their renewals are counted: many lead
+ * back to the first kind.
+ *
+ * The counts are each vCPU's own, and so is what it concludes: it drops the block
+ * and asks for its better translation in jit_vcpu.better.
+ */
+#include "engine/jit/memo.h"
+#include "engine/jit/slow.h"
+#include "engine/jit/trans.h"
+
+enum { PROFILE_RUNS = 400, CHANGES_MOST = PROFILE_RUNS / 20 };
+
+static bool wanted(const struct trans *t, const struct better *b)
+{
+	return b->wanted && b->page == t->code->page && b->page2 == t->code->page2 && b->off == t->b->off &&
+	       b->key == t->key;
+}
+
+/* Which kind of translation is this? */
+void tier_begin(struct trans *t)
+{
+	struct better *b = &jit_of(t->v)->better;
+	struct jit_vm *vm = t->vm;
+
+	if (!(t->key & KEY_USER) || t->key & KEY_ALONE || vm->verify)
+		return;
+	if (vm->eager)
+		b->good = ~0ull;
+	if (vm->eager || wanted(t, b)) {
+		b->wanted = false;
+		t->better = b;
+		stat_inc(t->v, better);
+		return;
+	}
+	if (t->live[0])
+		return;              /* the count would lose flags */
+	if (vm->nprofiles + TIER_SITES + 1 > PROFILES)
+		vm->nprofiles = 0;
+	t->profile = t->b->profile = vm->nprofiles + 1;
+}
+
+void tier_end(struct trans *t)
+{
+	if (!t->profile)
+		return;
+	t->b->nsites = (uint16_t)MIN(t->nsites, (unsigned)TIER_SITES);
+	t->vm->nprofiles += 1 + t->b->nsites;
+}
+
+/* At the block's head. */
+void tier_count(struct trans *t)
+{
+	if (!t->profile)
+		return;
+	emit_alu_mem_imm(&t->e, 4, ALU_SUB, EGS(OFF_PROFILE(t->profile - 1, count)), 1);
+	t->count = emit_jcc(&t->e, CC_S);
+}
+
+void tier_tail(struct trans *t)
+{
+	if (!t->profile)
+		return;
+	emit_bind(&t->e, t->count);
+	emit_mov_imm(&t->e, S0, (uint32_t)(t->b - t->vm->blocks));
+	emit_jmp_to(&t->e, t->vm->stub[STUB_TIER]);
+}
+
+/* Called in the same order for both kinds. */
+bool tier_memo(struct trans *t)
+{
+	unsigned n = t->nsites++;
+
+	t->site = t->profile && n < TIER_SITES ? t->profile + n : 0;
+	return t->better && n < TIER_SITES && t->better->good >> n & 1 && memo_left(t);
+}
+
+/* An access is to the page in S1. */
+void tier_note(struct trans *t)
+{
+	struct emit *e = &t->e;
+
+	if (!t->site)
+		return;
+	emit_alu_load(e, 8, ALU_CMP, S1, EGS(OFF_PROFILE(t->site, page)));
+	uint8_t *same = emit_jcc(e, CC_E);
+	emit_store(e, 8, EGS(OFF_PROFILE(t->site, page)), S1);
+	emit_alu_mem_imm(e, 4, ALU_ADD, EGS(OFF_PROFILE(t->site, count)), 1);
+	emit_bind(e, same);
+}
+
+static void start(struct vcpu *v, const struct jit_block *b, uint32_t index)
+{
+	struct profile *p = &near_of(v)->profile[b->profile - 1];
+
+	memset(p, 0, (1 + (size_t)b->nsites) * sizeof(*p));
+	p->owner = index;
+	p->count = PROFILE_RUNS;
+}
+
+static uint64_t conclude(const struct profile *p, unsigned n)
+{
+	uint64_t good = 0;
+
+	for (unsigned k = 0; k < n; k++)
+		if (p[1 + k].count <= CHANGES_MOST)
+			good |= BIT(k);
+	return good;
+}
+
+/* requires: vm->lock */
+static void look_again(struct vcpu *v, struct jit_block *b, uint32_t index)
+{
+	const struct profile *p = &near_of(v)->profile[b->profile - 1];
+
+	if (p->owner != index) {             /* not counted by this vCPU yet, or overwritten */
+		start(v, b, index);
+		return;
+	}
+	jit_of(v)->better = (struct better) { .wanted = true, .page = b->page, .page2 = b->page2, .off = b->off,
+					      .key = b->key, .good = conclude(p, b->nsites) };
+	near_of(v)->profile[b->profile - 1].owner = UINT32_MAX;
+	jump_forget(v, v->cpu.rip);
+	block_drop(jit_vm(v), b);
+}
+
+/* A block's count has run out. */
+const uint8_t *slow_tier(struct vcpu *v, uint64_t index, const uint8_t *unused)
+{
+	struct jit_vm *vm = jit_vm(v);
+	struct jit_block *b = &vm->blocks[index];
+	uint64_t generation = vm->generation;
+
+	flags_in(v);
+	v->cpu.rip = v->hot[HOT_RIPBASE] + b->off;
+	jit_lock(v);
+	if (vm->generation == generation && !b->dead)
+		look_again(v, b, (uint32_t)index);
+	jit_unlock(v);
+	return slow_next(v);
+}
+
+/* A memo of this block has been renewed often: watch it anew. The block runs on,
+ * and may count on vectors that the stub has spilled. */
+const uint8_t *slow_review(struct vcpu *v, uint64_t index, const uint8_t *resume)
+{
+	struct jit_vm *vm = jit_vm(v);
+	struct jit_block *b = &vm->blocks[index];
+
+	stat_inc(v, reviews);
+	if (!jit_trylock(v))         /* to wait is to be stopped: the cache might be flushed */
+		return resume;
+	if (!b->dead)
+		block_drop(vm, b);
+	jit_unlock(v);
+	if (!(b->key & KEY_SSE) || ~v->cpu.xsave.xstate_bv & (XFEATURE_SSE | XFEATURE_AVX))
+		return resume;
+	near_of(v)->save[0] = (uintptr_t)resume;
+	return vm->load_vec_review;
+}
