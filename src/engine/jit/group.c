@@ -263,16 +263,19 @@ static void check_group(struct trans *t, struct group *g)
 		u->size = 8;
 		u->first = guest_operand(t, g, base, g->lo);
 		trans_alone(t, NULL, &t->vm->sites[u->site]);
+		g->memo = g->base == RSP ? OFF_MEMO(u->site, addend) : 0;
 	} else {
 		emit_lea(e, 8, S1, guest_operand(t, g, base, g->hi - 1));
 		trans_alone(t, tlb_compare(t, 0, g->acc), NULL);
 		tier_note(t);
+		g->memo = 0;
 	}
 	if (part)
 		emit_alu_load(e, 8, ALU_ADD, S0, EGS(part));
 	else if (g->base != RSP)
 		emit_alu(e, 8, ALU_ADD, S0, g->base);
-	emit_store(e, 8, EGS(OFF_HOT(HOT_GROUP + g->slot)), S0);
+	if (!g->memo)
+		emit_store(e, 8, EGS(OFF_HOT(HOT_GROUP + g->slot)), S0);
 	g->checked = true;
 }
 
@@ -285,7 +288,7 @@ bool group_access(struct trans *t, int group, int disp, struct emem *mem)
 	if (!g->checked)
 		check_group(t, g);
 	else if (t->s0_group != group)
-		emit_load(&t->e, 8, S0, EGS(OFF_HOT(HOT_GROUP + g->slot)));
+		emit_load(&t->e, 8, S0, EGS(g->memo ? g->memo : OFF_HOT(HOT_GROUP + g->slot)));
 	g->members--;
 	t->s0_group = t->s0_next = group;
 	*mem = (struct emem){ .base = S0, .index = g->index, .scale = g->scale, .disp = disp };

@@ -37,7 +37,7 @@ void tier_begin(struct trans *t)
 		stat_inc(t->v, better);
 		return;
 	}
-	if (t->live[0])
+	if (t->live[0] && !trans_slot_first(t))
 		return;              /* the count would lose flags */
 	if (vm->nprofiles + TIER_SITES + 1 > PROFILES)
 		vm->nprofiles = 0;

@@ -49,6 +49,7 @@ struct group {
 	unsigned members;
 	int lo, hi, aligned;          /* displacements: range, and one that is aligned */
 	int slot;                     /* word of HOT_GROUP, -1: not worth it */
+	int32_t memo;                 /* offset of the memo that holds the same, 0: none */
 	bool checked;
 };
 enum { GROUPS_MAX = 32, GROUP_RANGE = 512 };
@@ -96,6 +97,7 @@ uint32_t trans_rec(struct trans *t);                          /* of the current 
 struct slow_path *trans_slow(struct trans *t, uint8_t *from); /* resume is set by trans_resume */
 /* Continue here after it; s may be NULL. */
 void trans_resume(struct trans *t, struct slow_path *s);
+bool trans_slot_first(const struct trans *t);   /* do blocks start with flags in HOT_FLAGS? */
 void flags_to_slot(struct trans *t);
 void flags_to_native(struct trans *t);
 /* EFLAGS may be lost now (an inline TLB check): what the current instruction and

@@ -374,6 +374,55 @@ static void fallback(struct trans *t, const struct x86_insn *i)
 }
 
 /* Where code arrives with S0 = RIP. */
+static bool has_memory(const struct x86_insn *i)
+{
+	for (unsigned n = 0; n < i->nops; n++)
+		if (i->o[n].kind == OPK_MEM)
+			return true;
+	return false;
+}
+
+/* Would the flags that the block starts with be put away before it uses them? So
+ * in the entries of a procedure linkage table, and in a function's last block. */
+bool trans_slot_first(const struct trans *t)
+{
+	for (unsigned k = 0; k < t->n; k++) {
+		const struct x86_insn *i = &t->insns[k];
+		switch (i->op) {
+		case OP_PUSH: case OP_POP: case OP_LEAVE: case OP_CALL: case OP_RET: case OP_JMP_IND: case OP_CALL_IND:
+			return true;
+		}
+		if (has_memory(i) && i->op != OP_LEA && i->op != OP_NOP)
+			return true;
+		if (insn_reads(i) || insn_changes(i) || x86_op_info[i->op].props & OPP_BRANCH)
+			return false;
+	}
+	return false;
+}
+
+static void head_by_slot(struct trans *t)
+{
+	struct emit *e = &t->e;
+	uint8_t *over = emit_jmp(e);
+
+	t->b->code = emit_here(e);
+	save_flags(e);
+	emit_bind(e, over);
+	t->b->code_slot = emit_here(e);
+	t->flags = FLAGS_SLOT;
+}
+
+static void head_by_eflags(struct trans *t)
+{
+	struct emit *e = &t->e;
+
+	t->b->code_slot = emit_here(e);
+	if (t->live[0])
+		restore_flags(e);
+	t->b->code = emit_here(e);
+	t->flags = t->live[0] ? FLAGS_NATIVE : FLAGS_DEAD;
+}
+
 static void emit_head(struct trans *t)
 {
 	struct emit *e = &t->e;
@@ -387,13 +436,12 @@ static void emit_head(struct trans *t)
 		emit_lea(e, t->size == 8 ? 8 : 4, S0, EMEM(S0, -(int)t->off[0]));
 		emit_store(e, 8, EGS(OFF_HOT(HOT_RIPBASE)), S0);
 	}
-	t->b->code_slot = emit_here(e);
 	t->b->needs_flags = t->live[0];
-	if (t->live[0])
-		restore_flags(e);
-	t->b->code = emit_here(e);
+	if (t->live[0] && trans_slot_first(t))
+		head_by_slot(t);
+	else
+		head_by_eflags(t);
 	tier_count(t);
-	t->flags = t->live[0] ? FLAGS_NATIVE : FLAGS_DEAD;
 }
 
 static void emit_slow(struct trans *t, struct slow_path *s)
