@@ -23,7 +23,6 @@ const struct verb verbs[] = {
 	{ "screenshot", "NAME FILE.png|FILE.txt", "a picture of what the screen shows", verb_screenshot },
 	{ "mouse", "NAME DX DY [left|right|middle]", "move the mouse, and click", verb_mouse },
 	{ "engine", "NAME [kvm|jit|interp]", "show or change what runs a running machine", verb_engine },
-	{ "screenshot", "NAME FILE.png", "a picture of what the screen shows", verb_screenshot },
 	{ "type", "NAME TEXT", "type text on the keyboard", verb_type },
 	{ "key", "NAME CHORD", "press keys: ctrl-alt-delete, f2, enter", verb_key },
 	{ "stats", "[--engine] [--format json] NAME", "resource use of a machine", verb_stats },
