@@ -55,14 +55,18 @@ void memory_dirty_start(struct memory *m, int consumer)
 		else
 			memset((void *)s->dirty[consumer], 0, words * 8);
 	}
-	atomic_fetch_or(&m->dirty_active, (unsigned)BIT(consumer));
+	unsigned before = atomic_fetch_or(&m->dirty_active, (unsigned)BIT(consumer));
+	if (!before && m->hooks.log_dirty)
+		m->hooks.log_dirty(m->hooks.opaque, true);
 	for (struct ram_slot *s = m->slots; s; s = s->next)
 		memory_flag_pages(m, s, 0, s->size / PAGE_SIZE, PAGE_CLEAN);
 }
 
 void memory_dirty_stop(struct memory *m, int consumer)
 {
-	atomic_fetch_and(&m->dirty_active, (unsigned)~BIT(consumer));
+	unsigned before = atomic_fetch_and(&m->dirty_active, (unsigned)~BIT(consumer));
+	if (before == BIT(consumer) && m->hooks.log_dirty)
+		m->hooks.log_dirty(m->hooks.opaque, false);
 }
 
 /* Exchange first, then flag and flush: a store in between is not recorded, but
@@ -70,6 +74,8 @@ void memory_dirty_stop(struct memory *m, int consumer)
 void memory_dirty_harvest(struct memory *m, struct ram_slot *s, int consumer, uint64_t *bitmap)
 {
 	uint64_t pages = s->size / PAGE_SIZE, run_start = 0, run = 0;
+	if (m->hooks.collect_dirty)
+		m->hooks.collect_dirty(m->hooks.opaque, s);
 	for (uint64_t w = 0; w < (pages + 63) / 64; w++)
 		bitmap[w] = s->dirty[consumer] ? atomic_exchange(&s->dirty[consumer][w], 0) : 0;
 	for (uint64_t p = 0; p <= pages; p++) {

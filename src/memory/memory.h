@@ -150,6 +150,11 @@ struct memory_hooks {
 	void (*on_code_write)(void *opaque, uint64_t gpa, size_t len);
 	void (*on_flags_set)(void *opaque, struct ram_slot *slot, uint64_t first, uint64_t count);
 	void *opaque;
+	/* For engines whose stores nobody here sees (kvm): some consumer wants the log,
+	 * or none does any more; and before a harvest, call memory_page_written() for
+	 * each page of the slot that vCPUs have stored to. May be NULL. */
+	void (*log_dirty)(void *opaque, bool on);
+	void (*collect_dirty)(void *opaque, struct ram_slot *slot);
 };
 void memory_set_hooks(struct memory *m, const struct memory_hooks *hooks);
 /* Start/stop logging for a consumer; harvest copies and clears its bitmap

@@ -436,6 +436,33 @@ static void time_does_not_go_back(void **unused)
 	assert_int_equal(fake.clock.clock, 7000);
 }
 
+/* Stores of vCPUs are in the kernel's log only, those of devices in ours: both count. */
+static void dirty_pages_are_known(void **unused)
+{
+	struct memory_hooks hooks = { .opaque = &vm, .log_dirty = kvm_log_dirty, .collect_dirty = kvm_collect_dirty };
+	uint64_t bitmap[4 * MiB / PAGE_SIZE / 64];
+	fake.dirty = xcalloc(ARRAY_SIZE(bitmap), 8);
+	memory_set_hooks(m->memory, &hooks);
+	kvm_slots_update(&vm);
+	unsigned n = 0;
+	while (fake.slot[n].memory_size != 4 * MiB)
+		assert_true(++n < 64);
+	assert_int_equal(fake.slot[n].flags, 0);
+	memory_dirty_start(m->memory, DIRTY_SAVE);
+	assert_int_equal(fake.slot[n].flags, KVM_MEM_LOG_DIRTY_PAGES);
+	memory_dirty_harvest(m->memory, m->ram_low, DIRTY_SAVE, bitmap);
+	for (unsigned i = 0; i < ARRAY_SIZE(bitmap); i++)
+		assert_true(!bitmap[i]);
+	fake.dirty[3] = 1ull << 63 | 1;                     /* pages 192 and 255: a vCPU */
+	memory_write(m->memory, 5 * PAGE_SIZE + 1, "x", 1); /* page 5: a device */
+	memory_dirty_harvest(m->memory, m->ram_low, DIRTY_SAVE, bitmap);
+	assert_true(bitmap[0] == 1 << 5 && bitmap[3] == (1ull << 63 | 1) && !bitmap[1] && !bitmap[15]);
+	memory_dirty_harvest(m->memory, m->ram_low, DIRTY_SAVE, bitmap);
+	assert_true(!bitmap[0] && !bitmap[3]);
+	memory_dirty_stop(m->memory, DIRTY_SAVE);
+	assert_int_equal(fake.slot[n].flags, 0);
+}
+
 /* --- is it usable? ---------------------------------------------------------------------- */
 
 static void no_because(const char *words)
@@ -501,7 +528,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(finishes_an_access_before_it_stops), T(an_interrupted_entry_is_no_exit), T(a_storm_of_signals_ends),
 		T(kicks_are_no_storm), T(ends_that_kvm_makes), T(a_triple_fault_is_a_shutdown), T(state_comes_back),
-		T(an_expired_one_shot_is_pending), T(time_does_not_go_back), T(answers_of_the_probe),
+		T(an_expired_one_shot_is_pending), T(time_does_not_go_back), T(dirty_pages_are_known),
+		T(answers_of_the_probe),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

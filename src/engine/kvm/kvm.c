@@ -80,6 +80,8 @@ static bool kvm_vm_create(struct machine *m, struct error *err)
 	k->host_tsc_khz = khz > 0 ? (uint32_t)khz : 0;
 	k->run_size = (size_t)ioctl(k->dev, KVM_GET_VCPU_MMAP_SIZE, 0);
 	catch_kicks();
+	struct memory_hooks hooks = { .opaque = k, .log_dirty = kvm_log_dirty, .collect_dirty = kvm_collect_dirty };
+	memory_set_hooks(m->memory, &hooks);
 	memory_on_change(m->memory, kvm_slots_update, k);
 	return true;
 }
@@ -87,8 +89,10 @@ static bool kvm_vm_create(struct machine *m, struct error *err)
 static void kvm_vm_destroy(struct machine *m)
 {
 	struct kvm_vm *k = m->engine_data;
+	struct memory_hooks none = { 0 };
 	if (!k)
 		return;
+	memory_set_hooks(m->memory, &none);
 	if (k->fd >= 0)
 		close(k->fd);
 	if (k->dev >= 0)

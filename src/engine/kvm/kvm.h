@@ -21,7 +21,7 @@ struct kvm_slot { uint64_t gpa, size, host; bool readonly, used; };
 struct kvm_vm {
 	int dev, fd;
 	size_t run_size;
-	bool tsc_scaling, loses_xsetbv;
+	bool tsc_scaling, loses_xsetbv, log_dirty;
 	uint32_t host_tsc_khz;
 	pthread_mutex_t lock;             /* slots, routes */
 	struct kvm_slot slot[KVM_MAX_SLOTS];
@@ -54,6 +54,9 @@ int kvm_open_device(struct error *err);
 bool kvm_loses_xsetbv(int dev);
 /* kvm/slots.c: make KVM's memory slots equal to the machine's view. */
 void kvm_slots_update(void *vm);
+/* Hooks of the dirty log (memory/memory.h). */
+void kvm_log_dirty(void *vm, bool on);
+void kvm_collect_dirty(void *vm, struct ram_slot *ram);
 /* kvm/irq.c */
 void kvm_interrupt(struct machine *m, uint64_t addr, uint32_t data);
 void kvm_route(struct machine *m, unsigned pin, uint64_t addr, uint32_t data, bool masked);

@@ -2,7 +2,8 @@
 /*
  * Memory slots: what the machine's view shows as RAM or ROM, page-aligned. A view
  * changes rarely, so slots that differ are deleted and made again; a vCPU that
- * touches one in between exits and is served through memory_read/write.
+ * touches one in between exits and is served through memory_read/write.  What vCPUs
+ * store to is in the kernel's bitmaps until the dirty log is harvested.
  */
 #include "engine/kvm/kvm.h"
 
@@ -19,7 +20,8 @@ static bool same(const struct kvm_slot *a, const struct kvm_slot *b)
 static void tell(struct kvm_vm *k, unsigned n, const struct kvm_slot *s, bool gone)
 {
 	struct kvm_userspace_memory_region r = {
-		.slot = n, .flags = s->readonly ? KVM_MEM_READONLY : 0, .guest_phys_addr = s->gpa,
+		.slot = n, .guest_phys_addr = s->gpa,
+		.flags = s->readonly ? KVM_MEM_READONLY : k->log_dirty ? KVM_MEM_LOG_DIRTY_PAGES : 0,
 		.memory_size = gone ? 0 : s->size, .userspace_addr = s->host,
 	};
 	if (kvm_ioctl(k->fd, KVM_SET_USER_MEMORY_REGION, &r))
@@ -72,6 +74,47 @@ void kvm_slots_update(void *vm)
 			break;
 		k->slot[i] = want[w];
 		tell(k, i, &want[w], false);
+	}
+	pthread_mutex_unlock(&k->lock);
+}
+
+/* --- the dirty log -------------------------------------------------------------- */
+
+void kvm_log_dirty(void *vm, bool on)
+{
+	struct kvm_vm *k = vm;
+	pthread_mutex_lock(&k->lock);
+	k->log_dirty = on;
+	for (unsigned i = 0; i < KVM_MAX_SLOTS; i++)
+		if (k->slot[i].used && !k->slot[i].readonly)
+			tell(k, i, &k->slot[i], false);
+	pthread_mutex_unlock(&k->lock);
+}
+
+/* Reading the kernel's bitmap clears it and arms the pages again. */
+static void collect(struct kvm_vm *k, unsigned n, struct ram_slot *ram)
+{
+	uint64_t pages = k->slot[n].size / PAGE_SIZE, offset = k->slot[n].host - (uintptr_t)ram->host;
+	auto_free uint64_t *bitmap = xcalloc((pages + 63) / 64, 8);
+	struct kvm_dirty_log log = { .slot = n, .dirty_bitmap = bitmap };
+	if (kvm_ioctl(k->fd, KVM_GET_DIRTY_LOG, &log)) {
+		log_error("KVM does not give its dirty log (%s): all of its memory counts as written", strerror(errno));
+		memory_page_written(k->machine->memory, ram, offset, k->slot[n].size);
+		return;
+	}
+	for (uint64_t p = 0; p < pages; p++)
+		if (bitmap[p / 64] >> (p % 64) & 1)
+			memory_page_written(k->machine->memory, ram, offset + p * PAGE_SIZE, PAGE_SIZE);
+}
+
+void kvm_collect_dirty(void *vm, struct ram_slot *ram)
+{
+	struct kvm_vm *k = vm;
+	pthread_mutex_lock(&k->lock);
+	for (unsigned i = 0; i < KVM_MAX_SLOTS; i++) {
+		const struct kvm_slot *s = &k->slot[i];
+		if (s->used && !s->readonly && s->host - (uintptr_t)ram->host < ram->size)
+			collect(k, i, ram);
 	}
 	pthread_mutex_unlock(&k->lock);
 }
