@@ -67,6 +67,7 @@ int verb_set(int argc, char **argv);
 int verb_rm(int argc, char **argv);
 int verb_stop(int argc, char **argv);
 int verb_kill(int argc, char **argv);
+int verb_chroot(int argc, char **argv);
 int verb_pause(int argc, char **argv);
 int verb_unpause(int argc, char **argv);
 int verb_console(int argc, char **argv);

@@ -31,6 +31,7 @@ const struct verb verbs[] = {
 	{ "snapshot", "create|list|tree|restore|delete NAME ...", "states of an instance's disks", verb_snapshot },
 	{ "clone", "[--full] NAME NEW", "another instance like a stopped one", verb_clone },
 	{ "backup", "create|list|restore|verify ...", "copies of an instance's disks elsewhere", verb_backup },
+	{ "chroot", "[OPTIONS] DIR [COMMAND...]", "run a program with another root, apart from the rest", verb_chroot },
 	{ "network", "create|list|inspect|edit|delete|join ...", "networks between machines", verb_network },
 	{ "doctor", "[--format json]", "what can run on this host, and why not", verb_doctor },
 	{ "completion", "[WORD...]", "words for the shell's completion", verb_completion },
