@@ -126,11 +126,11 @@ struct jit_exit {
 
 /* An instruction that translated code may hand to the interpreter. */
 struct jit_rec {
+	uint64_t base;                /* of its block */
 	uint8_t bytes[15], len;
 	uint16_t off;
 	uint16_t key;
 	int16_t undo_rsp;             /* a branch: what it did to RSP, taken back */
-	uint32_t block;
 };
 
 /* Jump cache: RIP to code, by a product of the low 32 bits; what has lost its slot

@@ -60,9 +60,8 @@ static const struct x86_insn *decoded(struct vcpu *v, uint32_t rec)
 }
 
 /* Code that was made for its address does not keep HOT_RIPBASE. */
-static uint64_t rip_base(struct vcpu *v, uint32_t block)
+static uint64_t rip_base(struct vcpu *v, uint64_t base)
 {
-	uint64_t base = jit_vm(v)->blocks[block].base;
 	if (base != BASE_ANY)
 		v->hot[HOT_RIPBASE] = base;
 	return v->hot[HOT_RIPBASE];
@@ -80,7 +79,7 @@ static bool run_rec(struct vcpu *v, uint32_t rec)
 	uint64_t before = changes(vm), next;
 	const struct x86_insn *insn = decoded(v, rec);
 
-	v->cpu.rip = wrap_rip(v, rip_base(v, vm->recs[rec].block) + vm->recs[rec].off);
+	v->cpu.rip = wrap_rip(v, rip_base(v, vm->recs[rec].base) + vm->recs[rec].off);
 	next = wrap_rip(v, v->cpu.rip + insn->len);
 	flags_in(v);
 	if (unlikely(insn->op == OP_COUNT)) {
@@ -310,7 +309,7 @@ const uint8_t *slow_exit(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 
 	stat_inc(v, exits);
 	flags_in(v);
-	v->cpu.rip = wrap_rip(v, rip_base(v, x->block) + x->target);
+	v->cpu.rip = wrap_rip(v, rip_base(v, jit_vm(v)->blocks[x->block].base) + x->target);
 	if (!v->requests && !jit_of(v)->one_block)
 		b = find_linked(v, &vm->blocks[x->block], x->target, x->key);
 	if (!b)
@@ -374,7 +373,7 @@ const uint8_t *slow_poll(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 
 	stat_inc(v, polls);
 	flags_in(v);
-	v->cpu.rip = x->far ? (uint64_t)(int64_t)x->rip : wrap_rip(v, rip_base(v, x->block) + x->target);
+	v->cpu.rip = x->far ? (uint64_t)(int64_t)x->rip : wrap_rip(v, rip_base(v, jit_vm(v)->blocks[x->block].base) + x->target);
 	return slow_next(v);
 }
 

@@ -62,7 +62,7 @@ uint32_t trans_rec(struct trans *t)
 	r->off = t->off[t->cur];
 	r->key = (uint16_t)t->key;
 	r->undo_rsp = 0;
-	r->block = (uint32_t)(t->b - vm->blocks);
+	r->base = t->b->base;
 	return t->e.full ? 0 : vm->nrecs++;
 }
 
