@@ -18,7 +18,7 @@ measure() {
 }
 wanted() { [ -z "$ONLY" ] || case " $ONLY " in *" $1 "*|*" $2 "*) ;; *) return 1;; esac; }
 
-measure gzip integer gzip -6 -c data
+measure gzip integer gzip -6 -n -c data
 measure xz integer xz -1 -c -T1 data
 measure zstd integer zstd -9 -q -c --single-thread data
 measure sqlite integer sqlite3 :memory: "create table t(a integer primary key, b text, c int);
