@@ -5,6 +5,7 @@
 #   make campaign-try TRY_USER=someone    ./try in a fresh copy, as root and as someone
 #   make campaign-debian            packages, gcc, 1 GiB, network in a whole Debian
 #   make campaign-kvm BOOTS=100     engine kvm in QEMU's emulated AMD-V
+#   make campaign-pc                firmware and boot loaders on every controller
 #   make campaign-verify            whole boots, each block run by both engines (of two kernels
 #                                   without their decompressor: it is the same as in the first)
 .PHONY: campaign-try campaign-kvm campaign-debian campaign-boots campaign-hops campaign-verify
@@ -21,6 +22,9 @@ campaign-debian: all
 		tests/campaign/test_debian.py
 campaign-try:
 	/usr/bin/python3 -m pytest -v --tb=short -p no:cacheprovider tests/campaign/test_try.py
+campaign-pc: all
+	ABYME=$(abspath $(B))/abyme /usr/bin/python3 -m pytest -v --tb=short -p no:cacheprovider \
+		tests/campaign/test_pc.py
 campaign-kvm: all guest
 	ABYME=$(abspath $(B))/abyme BOOTS=$(or $(BOOTS),100) /usr/bin/python3 -m pytest -v --tb=short \
 		-p no:cacheprovider tests/e2e/test_kvm.py tests/campaign/test_nested.py

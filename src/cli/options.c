@@ -139,7 +139,7 @@ const struct cli_option definition_options[] = {
 	CALL("--kernel", "FILE", set_kernel, "bzImage, PVH ELF or multiboot kernel"),
 	CALL("--initrd", "FILE", set_initrd, "initial RAM disk for the kernel"),
 	TEXT("--append", "STRING", append, "kernel command line"),
-	CALL("--disk", "FILE[,readonly][,format=raw|qcow2][,bus=virtio|ahci|nvme|ide]", add_disk, "a disk (repeatable)"),
+	CALL("--disk", "FILE[,readonly][,format=raw|qcow2][,bus=virtio|scsi|ahci|nvme|ide]", add_disk, "a disk (repeatable)"),
 	CALL("--cdrom", "FILE.iso[,bus=ahci|ide]", add_cdrom, "a CD in a drive (repeatable)"),
 	CALL("--net", "NAME|user|none[,mac=MAC][,model=virtio|e1000][,ip=ADDR][,vlan=N]", add_net, "a network interface (repeatable)"),
 	CALL("--network", "NAME|user|none[,...]", add_net, "the same as --net"),

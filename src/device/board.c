@@ -203,12 +203,25 @@ static void describe_disk(struct machine *m, const struct disk_config *d, unsign
 		boot_order_add(m, kind, last_function(m)->devfn, "scsi", "/disk@0,0");
 }
 
+static bool create_scsi(struct machine *m, struct disk *const *disks, unsigned n, struct error *err)
+{
+	if (!virtio_scsi_create(m, disks, n, err))
+		return false;
+	for (unsigned i = 0; i < n; i++) {
+		char below[40];
+		snprintf(below, sizeof(below), "/channel@0/disk@%x,0", i);
+		boot_order_add(m, BOOT_DISK, last_function(m)->devfn, "scsi", below);
+	}
+	return true;
+}
+
 /* Disks in their order; drives of a shared controller are collected for it. */
 static bool create_disks(struct machine *m, struct error *err)
 {
 	struct ahci_drive sata[CONFIG_MAX_DISKS];
 	struct ide_drive ide[CONFIG_MAX_DISKS];
-	unsigned nsata = 0, nide = 0;
+	struct disk *scsi[CONFIG_MAX_DISKS];
+	unsigned nsata = 0, nide = 0, nscsi = 0;
 	for (unsigned i = 0; i < m->config->ndisks; i++) {
 		const struct disk_config *d = &m->config->disk[i];
 		char serial[20];
@@ -223,15 +236,19 @@ static bool create_disks(struct machine *m, struct error *err)
 			sata[nsata++] = (struct ahci_drive){ disk, d->cdrom };
 		else if (is_bus(d, "ide"))
 			ide[nide++] = (struct ide_drive){ disk, d->cdrom };
+		else if (is_bus(d, "scsi"))
+			scsi[nscsi++] = disk;
 		else if (is_bus(d, "nvme"))
 			ok = nvme_create(m, disk, i, err);
 		else
 			ok = virtio_blk_create(m, disk, serial, err);
 		if (!ok)
 			return false;
-		describe_disk(m, d, nsata - 1, nide - 1);
+		if (!is_bus(d, "scsi"))
+			describe_disk(m, d, nsata - 1, nide - 1);
 	}
-	return (!nsata || ahci_create(m, sata, nsata, err)) && (!nide || ide_create(m, ide, nide, err));
+	return (!nscsi || create_scsi(m, scsi, nscsi, err)) &&
+	       (!nsata || ahci_create(m, sata, nsata, err)) && (!nide || ide_create(m, ide, nide, err));
 }
 
 static bool create_card(struct machine *m, unsigned i, struct net_port *port, struct error *err)

@@ -64,7 +64,7 @@ bool definition_add_disk(struct definition *d, const char *text, struct error *e
 			free(disk->bus);
 			disk->bus = xstrdup(bus);
 		} else {
-			error_set(err, 0, "disk option '%s' is not known: use readonly, format=raw|qcow2 or bus=virtio|ahci|nvme|ide", f);
+			error_set(err, 0, "disk option '%s' is not known: use readonly, format=raw|qcow2 or bus=virtio|scsi|ahci|nvme|ide", f);
 			free(f);
 			return false;
 		}
@@ -244,7 +244,7 @@ static bool check_disks(struct definition *d, struct error *err)
 		set_default(&d->disks[i].bus, d->disks[i].cdrom ? "ahci" : "virtio");
 		d->disks[i].readonly |= d->disks[i].cdrom;
 		if (!ONE_OF(d->disks[i].format, "disk format", "raw", "qcow2") ||
-		    !ONE_OF(d->disks[i].bus, "disk bus", "virtio", "ahci", "nvme", "ide"))
+		    !ONE_OF(d->disks[i].bus, "disk bus", "virtio", "scsi", "ahci", "nvme", "ide"))
 			return false;
 		if (d->disks[i].cdrom && strcmp(d->disks[i].bus, "ahci") && strcmp(d->disks[i].bus, "ide"))
 			return error_set(err, 0, "a CD drive is at bus ahci or ide, not %s", d->disks[i].bus);

@@ -12,7 +12,7 @@
 
 enum { DEFINITION_VERSION = 1 };
 
-struct def_disk { char *file; bool readonly; char *format; char *bus; /* virtio|ahci|nvme|ide */ bool cdrom; };
+struct def_disk { char *file; bool readonly; char *format; char *bus; /* virtio|scsi|ahci|nvme|ide */ bool cdrom; };
 struct def_net { char *name; char *mac, *model /* virtio|e1000 */, *ip, *trunk; unsigned vlan; };
 struct def_share { char *dir; char *tag; bool readonly; };
 

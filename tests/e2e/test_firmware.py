@@ -63,6 +63,7 @@ def grub_image(tmp_path, name):
     ("grub-rescue-usb.img", "--disk={},bus=ahci"),
     ("grub-rescue-usb.img", "--disk={},bus=nvme"),
     ("grub-rescue-usb.img", "--disk={},bus=ide"),
+    ("grub-rescue-usb.img", "--disk={},bus=scsi"),
     ("grub-rescue-cdrom.iso", "--cdrom={}"),
     ("grub-rescue-cdrom.iso", "--cdrom={},bus=ide"),
 ])

@@ -9,8 +9,8 @@ import pytest
 
 from conftest import TOP, vmlinuz
 
-MODULES = ["ahci", "nvme", "ata_piix", "sd_mod", "sr_mod", "isofs"]
-BUSES = {"ahci": "sda", "nvme": "nvme0n1", "ide": "sda"}
+MODULES = ["virtio_pci", "virtio_scsi", "ahci", "nvme", "ata_piix", "sd_mod", "sr_mod", "isofs"]
+BUSES = {"ahci": "sda", "nvme": "nvme0n1", "ide": "sda", "scsi": "sda"}
 
 
 @pytest.fixture(scope="module")

@@ -65,6 +65,7 @@ static struct machine *board(void)
 	add_drive("ahci", true);
 	add_drive("nvme", false);
 	add_drive("ide", false);
+	add_drive("scsi", false);
 	add_drive("ide", true);
 	assert_true(board_create(m, NULL));
 	static const uint8_t mac[6] = { 2 };

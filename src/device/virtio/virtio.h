@@ -158,6 +158,8 @@ unsigned iov_trim_back(struct iovec *iov, unsigned n, size_t len);
 struct disk;
 struct net_port;
 bool virtio_blk_create(struct machine *m, struct disk *disk, const char *serial, struct error *err);
+/* One host adapter for all of them. */
+bool virtio_scsi_create(struct machine *m, struct disk *const *disks, unsigned n, struct error *err);
 bool virtio_net_create(struct machine *m, struct net_port *peer, const uint8_t mac[6], struct error *err);
 bool virtio_rng_create(struct machine *m, struct error *err);
 bool virtio_balloon_create(struct machine *m, struct error *err);

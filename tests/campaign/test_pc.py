@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Firmware and boot loaders of Debian's packages, on every disk controller.
+
+    make campaign-pc
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "e2e"))
+from conftest import abyme, debian_package  # noqa: E402, F401  pylint: disable=unused-import,wrong-import-position
+
+BUSES = ["virtio", "scsi", "ahci", "nvme", "ide"]
+
+
+def tool(name, package):
+    if not shutil.which(name):
+        pytest.skip(f"the package {package} is not installed")
+
+
+def wait_screen(vm, name, tmp_path, pattern, seconds):
+    end, text = time.monotonic() + seconds, ""
+    while time.monotonic() < end:
+        if vm("screenshot", name, str(tmp_path / "s.txt"))[0] == 0:
+            text = (tmp_path / "s.txt").read_text()
+            if re.search(pattern, text):
+                return text
+        time.sleep(1)
+    raise AssertionError(f"no {pattern!r} on the screen within {seconds} s:\n{text}")
+
+
+def esp(tmp_path, loader, more=()):
+    """A disk whose one FAT file system holds the loader where UEFI looks for it."""
+    tool("mformat", "mtools")
+    image = str(tmp_path / "esp.img")
+    with open(image, "wb") as f:
+        f.truncate(64 << 20)
+    subprocess.run(["mformat", "-i", image, "-F", "::"], check=True)
+    for folder in ("EFI", "EFI/BOOT", "loader"):
+        subprocess.run(["mmd", "-i", image, f"::{folder}"], check=True)
+    for source, target in [(loader, "EFI/BOOT/BOOTX64.EFI"), *more]:
+        subprocess.run(["mcopy", "-i", image, source, f"::{target}"], check=True)
+    return image
+
+
+def uefi(vm, *args):
+    return vm.start("run", "--rm", "--engine", "jit", "--memory", "256M", "--firmware", "uefi", *args)
+
+
+@pytest.mark.parametrize("bus", BUSES)
+def test_uefi_grub(abyme, tmp_path, bus):  # noqa: F811
+    grub = f"{debian_package('grub-efi-amd64-bin')}/usr/lib/grub/x86_64-efi/monolithic/gcdx64.efi"
+    m = uefi(abyme, "--boot", "disk", "--disk", f"{esp(tmp_path, grub)},bus={bus}")
+    m.expect("grub> |GNU GRUB", 300)
+
+
+def test_uefi_systemd_boot(abyme, tmp_path):  # noqa: F811
+    boot = f"{debian_package('systemd-boot-efi')}/usr/lib/systemd/boot/efi/systemd-bootx64.efi"
+    conf = tmp_path / "loader.conf"
+    conf.write_text("timeout 60\n")
+    m = uefi(abyme, "--boot", "disk", "--disk", f"{esp(tmp_path, boot, [(str(conf), 'loader/loader.conf')])},bus=nvme")
+    m.expect("Reboot Into Firmware Interface", 300)
+
+
+def test_uefi_memtest(abyme, tmp_path):  # noqa: F811
+    memtest = f"{debian_package('memtest86+')}/boot/memtest86+x64.efi"
+    disk = esp(tmp_path, memtest)
+    abyme.start("run", "--name", "m", "--engine", "jit", "--memory", "256M", "--firmware", "uefi",
+                "--display", "headless", "--serial", "none", "--disk", f"{disk},bus=ahci")
+    end = time.monotonic() + 300
+    while time.monotonic() < end:             # its blue, in a graphics mode
+        status, _, _ = abyme("screenshot", "m", str(tmp_path / "m.png"))
+        if status == 0 and blue_share(tmp_path / "m.png") > 0.5:
+            return
+        time.sleep(2)
+    raise AssertionError("memtest86+ has not drawn its screen")
+
+
+def blue_share(path):
+    """The share of pixels that are pure blue, in a PNG as abyme writes it."""
+    import struct
+    import zlib
+    data = path.read_bytes()
+    width, height = struct.unpack(">II", data[16:24])
+    idat, at = b"", 8
+    while at < len(data):
+        n, kind = struct.unpack(">I4s", data[at:at + 8])
+        idat += data[at + 8:at + 8 + n] if kind == b"IDAT" else b""
+        at += n + 12
+    raw = zlib.decompress(idat)
+    rows = [raw[y * (width * 3 + 1) + 1:(y + 1) * (width * 3 + 1)] for y in range(height)]
+    blue = sum(r[x:x + 2] == b"\0\0" and r[x + 2] > 0x80 for r in rows for x in range(0, width * 3, 30))
+    return blue / (width * height / 10)
+
+
+def test_memtest_full_pass(abyme, tmp_path):  # noqa: F811
+    """A whole pass over a machine of 64 MiB finds nothing."""
+    iso = f"{debian_package('memtest86+')}/usr/lib/memtest86+/memtest86+x64.iso"
+    abyme.start("run", "--name", "m", "--engine", "jit", "--memory", "64M", "--display", "headless",
+                "--serial", "none", "--cdrom", iso)
+    text = wait_screen(abyme, "m", tmp_path, r"Pass: +[1-9]", 1800)
+    assert re.search(r"Errors: +0\b", text), text
+
+
+def test_ipxe_iso(abyme):  # noqa: F811
+    m = abyme.start("run", "--rm", "--engine", "jit", "--memory", "64M", "--net", "user,model=e1000", "--cdrom",
+                    f"{debian_package('ipxe')}/usr/lib/ipxe/ipxe.iso", "--boot", "cdrom")
+    m.expect("Configuring", 120)
+    m.expect("net0: 10.0.2.15", 120)
+    m.expect("Ctrl-B", 120)
+    m.send("\x02")
+    m.expect("iPXE> ", 60)
+
+
+@pytest.mark.parametrize("bus", ["ahci", "ide"])
+def test_isolinux(abyme, tmp_path, bus):  # noqa: F811
+    tool("xorriso", "xorriso")
+    root = tmp_path / "root"
+    root.mkdir()
+    shutil.copy(f"{debian_package('isolinux')}/usr/lib/ISOLINUX/isolinux.bin", root)
+    shutil.copy(f"{debian_package('syslinux-common')}/usr/lib/syslinux/modules/bios/ldlinux.c32", root)
+    (root / "isolinux.cfg").write_text("SERIAL 0 115200\nPROMPT 1\nTIMEOUT 0\nSAY The CD speaks\nDEFAULT none\n")
+    iso = str(tmp_path / "i.iso")
+    subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-o", iso, "-b", "isolinux.bin", "-c", "boot.cat",
+                    "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", str(root)], check=True)
+    m = abyme.start("run", "--rm", "--engine", "jit", "--memory", "64M", "--cdrom", f"{iso},bus={bus}")
+    m.expect("ISOLINUX", 120)
+    m.expect("The CD speaks", 60)
+    m.expect("boot:", 60)
