@@ -36,3 +36,6 @@ campaign-oci: all
 .PHONY: campaign-engines
 campaign-engines: all
 	ABYME=$(abspath $(B))/abyme /usr/bin/python3 -m pytest -v --tb=short -p no:cacheprovider tests/campaign/test_oci_engines.py
+# 10,000 members that come and go, 1,000 at once, 50 deaths of the switch
+campaign-network: all $(B)/bench/attach
+	ABYME=$(abspath $(B))/abyme /usr/bin/python3 tests/campaign/network.py

@@ -303,6 +303,8 @@ static const struct verb network_verbs[] = {
 	{ "start", "NAME", "let it run without members", network_start },
 	{ "stop", "[--force] NAME", "end that", network_stop },
 	{ "stats", "[--format json] NAME", "frames and drops of its ports", network_tool_stats },
+	{ "capture", "NAME FILE.pcapng [OPTIONS]", "write its frames to a file", network_tool_capture },
+	{ "trace", "NAME FROM TO[:PORT]", "walk a packet, name what drops it", network_tool_trace },
 	{ "join", "NAME --as INSTANCE [OPTIONS]", "plug an interface of a network namespace in", network_tool_join },
 };
 

@@ -11,5 +11,7 @@ struct network *network_tool_open(const struct cli_option *options, void *target
 
 int network_tool_stats(int argc, char **argv);
 int network_tool_join(int argc, char **argv);
+int network_tool_capture(int argc, char **argv);
+int network_tool_trace(int argc, char **argv);
 
 #endif

@@ -19,6 +19,7 @@
 
 #include "base/log.h"
 #include "jail/jail.h"
+#include "net/ring.h"
 
 enum { LINGER_MS = 1000 };
 
@@ -38,6 +39,8 @@ static void client_gone(struct keeper_client *c)
 		p = &(*p)->next;
 	*p = c->next;
 	keeper_detach(k, c);
+	if (c->capture >= 0)
+		json_decref(keeper_switch_call(k, json_pack("{s:s, s:i}", "op", "capture-end", "capture", c->capture), NULL, 0, NULL));
 	loop_fd_del(c->watch);
 	close(c->fd);
 	free(c);
@@ -99,6 +102,25 @@ static json_t *run_stop(struct network_keeper *k, bool force, struct error *err)
 	return json_object();
 }
 
+/* Rings for one who looks on; they go with his connection. */
+static json_t *run_capture(struct keeper_client *c, const json_t *o, int fds[PORT_FDS], unsigned *nfds, struct error *err)
+{
+	struct ring_fds r;
+	if (c->capture >= 0 || !ring_make(&r, err))
+		return c->capture >= 0 ? error_null(err, 0, "one capture a connection") : NULL;
+	const int made[PORT_FDS] = { r.memory, r.to_switch, r.to_port };
+	json_t *answer = keeper_switch_call(c->keeper, json_pack("{s:s, s:s, s:b}", "op", "capture", "port", message_text(o, "port", ""),
+								 "drops", (int)message_flag(o, "drops")), made, PORT_FDS, err);
+	if (!answer) {
+		ring_fds_close(&r);
+		return NULL;
+	}
+	c->capture = (int)message_number(answer, "capture", 0);
+	memcpy(fds, made, sizeof(made));
+	*nfds = PORT_FDS;
+	return answer;
+}
+
 static json_t *run(struct keeper_client *c, struct message *m, int fds[PORT_FDS], unsigned *nfds, struct error *err)
 {
 	struct network_keeper *k = c->keeper;
@@ -109,6 +131,8 @@ static json_t *run(struct keeper_client *c, struct message *m, int fds[PORT_FDS]
 		return run_inspect(k);
 	if (!strcmp(op, "stats"))
 		return run_stats(k, err);
+	if (!strcmp(op, "capture"))
+		return run_capture(c, m->body, fds, nfds, err);
 	if (!strcmp(op, "hold")) {
 		k->held = true;
 		return json_object();
@@ -139,7 +163,11 @@ static void client_ready(void *opaque, int events)
 		nfds = 0;
 	}
 	message_free(&m);
-	if (!message_send(c->fd, answer, fds, nfds, &err))
+	bool lent = c->capture >= 0 && nfds == PORT_FDS && json_object_get(answer, "capture");
+	bool sent = message_send(c->fd, answer, fds, nfds, &err);
+	for (unsigned i = 0; lent && i < nfds; i++)
+		close(fds[i]);      /* a port's stay; a capture's are only passed on */
+	if (!sent)
 		client_gone(c);
 }
 
@@ -150,7 +178,7 @@ static void accept_client(void *opaque, int events)
 	if (fd < 0)
 		return;
 	struct keeper_client *c = xnew(struct keeper_client);
-	*c = (struct keeper_client){ .keeper = k, .fd = fd, .next = k->clients };
+	*c = (struct keeper_client){ .keeper = k, .fd = fd, .next = k->clients, .capture = -1 };
 	k->clients = c;
 	c->watch = loop_fd_add(k->loop, fd, LOOP_READ, client_ready, c);
 }

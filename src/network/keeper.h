@@ -20,7 +20,7 @@ bool network_keeper_start(const struct network *n, struct error *err);
 /* ---- between the files of the keeper ---- */
 
 enum { PORT_FDS = 3 };
-struct keeper_client { struct network_keeper *keeper; int fd; struct loop_fd *watch; struct keeper_client *next; };
+struct keeper_client { struct network_keeper *keeper; int fd; struct loop_fd *watch; struct keeper_client *next; int capture; /* -1: none */ };
 struct keeper_port {
 	struct keeper_port *next;
 	struct keeper_client *owner;      /* NULL: the network's own (uplinks) */

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import TOP, vmlinuz
+from conftest import ABYME, TOP, vmlinuz
 from netpeers import Lab, iperf, needs_namespaces, sink, source, sunk
 
 BOOT = 90
@@ -163,6 +163,55 @@ def test_rules(lab):
     assert b.pings(a.ip), "answers to what a member began come back"
     lab.ok("network", "edit", "lan", "--no-rules")
     assert a.pings(b.ip)
+
+
+def test_capture(lab, tmp_path):
+    lab.network("lan", "--kind", "internal", "--rule", "deny in udp to @b port 9")
+    a, b = lab.join("lan", "a"), lab.join("lan", "b")
+    assert a.pings(b.ip)
+    path = tmp_path / "lan.pcapng"
+    looker = subprocess.Popen([ABYME, "network", "capture", "lan", str(path), "--port", "a", "--drops"], env=lab.abyme.env,
+                              stdout=subprocess.PIPE, text=True)
+    assert looker.stdout.readline() == "capturing\n"
+    assert a.pings(b.ip, count=3)
+    a("/usr/bin/python3", "-c", f"import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('{b.ip}', 9))")
+    time.sleep(0.5)
+    looker.send_signal(signal.SIGINT)
+    assert looker.wait(20) == 0
+    looker.stdout.close()
+    text = subprocess.run(["tcpdump", "-n", "-r", str(path)], capture_output=True, text=True, check=True).stdout
+    assert text.count("ICMP echo request") >= 3 and text.count("ICMP echo reply") >= 3, text
+    assert f"> {b.ip}.9:" in text, text
+    assert b"dropped, a rule denies it" in path.read_bytes()
+    # ring files: small ones, the last two stay
+    small = tmp_path / "small"
+    looker = subprocess.Popen([ABYME, "network", "capture", "lan", str(small), "--size", "4k", "--count", "60"],
+                              env=lab.abyme.env, stdout=subprocess.PIPE, text=True)
+    assert looker.stdout.readline() == "capturing\n"
+    a("ping", "-c", "40", "-i", "0.02", b.ip)
+    assert looker.wait(20) == 0
+    looker.stdout.close()
+    files = sorted(tmp_path.glob("small*"))
+    assert len(files) == 2
+    for f in files:
+        subprocess.run(["tcpdump", "-n", "-r", str(f)], capture_output=True, check=True)
+
+
+def test_trace(lab):
+    lab.network("lan", "--kind", "internal", "--rule", "deny in tcp to @b port 22")
+    a, b = lab.join("lan", "a"), lab.join("lan", "b")
+
+    def trace(*words):
+        status, out, err = lab.abyme("network", "trace", "lan", *words)
+        return status, out + err
+    assert trace("a", "b:80")[0] == 0
+    status, text = trace("a", "b:22")
+    assert status == 1 and "DROP" in text and "a rule denies it" in text
+    assert trace("b", a.ip)[0] == 0
+    assert "no other port" in trace("a", "192.0.2.1")[1]
+    assert "not a member" in trace("a", "nobody")[1]
+    assert lab.stats("lan")["a"]["drops"].get("rule", 0) == 0, "a trace changes nothing"
+    assert b.ip
 
 
 # ---- machines ----

@@ -181,7 +181,30 @@ static json_t *run_stats(struct switch_process *w, struct request *r, struct err
 	return json_pack("{s:o, s:o, s:b, s:I}", "rule-hits", hits, "ports", ports, "more", l != NULL, "stations", (json_int_t)w->sw->fdb.used);
 }
 
+static json_t *run_capture(struct switch_process *w, struct request *r, struct error *err)
+{
+	struct ring_fds fds = { r->message->fd[0], r->message->fd[1], r->message->fd[2] };
+	unsigned slot;
+	if (r->message->nfds != 3 || !policy_capture(w->policy, &fds, message_text(r->body, "port", ""),
+						     message_flag(r->body, "drops"), &slot, err))
+		return r->message->nfds == 3 ? NULL : error_null(err, 0, "a capture needs three descriptors");
+	r->message->nfds = 0;      /* the capture's now */
+	return json_pack("{s:i}", "capture", (int)slot);
+}
+
+static json_t *run_capture_end(struct switch_process *w, struct request *r, struct error *err)
+{
+	policy_capture_end(w->policy, (unsigned)message_number(r->body, "capture", CAPTURES));
+	return json_object();
+}
+
+static json_t *run_trace(struct switch_process *w, struct request *r, struct error *err)
+{
+	return trace_walk(w->policy, r->body, err);
+}
+
 static const struct operation operations[] = {
+	{ "capture", run_capture }, { "capture-end", run_capture_end }, { "trace", run_trace },
 	{ "configure", run_configure }, { "add", run_add }, { "change", run_change },
 	{ "remove", run_remove }, { "stats", run_stats },
 };

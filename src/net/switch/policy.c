@@ -66,6 +66,38 @@ struct policy *policy_new(struct sw *s, uint64_t secret)
 	return p;
 }
 
+static void seen(struct sw *s, struct sw_port *port, bool out, const struct frame *f, enum sw_drop why)
+{
+	struct policy *p = s->opaque;
+	for (unsigned i = 0; i < CAPTURES; i++)
+		if (p->captures[i].used)
+			capture_frame(&p->captures[i], port, out, f, why);
+}
+
+bool policy_capture(struct policy *p, const struct ring_fds *fds, const char *port, bool drops, unsigned *slot, struct error *err)
+{
+	p->captures = p->captures ? p->captures : xcalloc(CAPTURES, sizeof(*p->captures));
+	for (*slot = 0; *slot < CAPTURES && p->captures[*slot].used; (*slot)++)
+		;
+	if (*slot == CAPTURES)
+		return error_set(err, 0, "%d captures run on this network already", CAPTURES);
+	if (!capture_open(&p->captures[*slot], fds, port, drops, err))
+		return false;
+	p->sw->hooks.seen = seen;
+	return true;
+}
+
+void policy_capture_end(struct policy *p, unsigned slot)
+{
+	if (!p->captures || slot >= CAPTURES || !p->captures[slot].used)
+		return;
+	capture_close(&p->captures[slot]);
+	for (unsigned i = 0; i < CAPTURES; i++)
+		if (p->captures[i].used)
+			return;
+	p->sw->hooks.seen = NULL;      /* it costs nothing again */
+}
+
 void policy_set_rules(struct policy *p, struct acl *a)
 {
 	free(p->acl);
@@ -82,6 +114,9 @@ void policy_set_rules(struct policy *p, struct acl *a)
 void policy_free(struct policy *p)
 {
 	policy_set_rules(p, NULL);
+	for (unsigned i = 0; i < CAPTURES; i++)
+		policy_capture_end(p, i);
+	free(p->captures);
 	free(p);
 }
 

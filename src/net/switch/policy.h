@@ -8,6 +8,7 @@
 #define NET_SWITCH_POLICY_H
 
 #include "net/switch/acl.h"
+#include "net/switch/capture.h"
 
 enum { GUARD_PER_PORT = 64, DOMAIN_MAX = 64 };
 
@@ -22,11 +23,13 @@ struct services {
 };
 
 struct conntrack;
+struct json_t;
 struct policy {
 	struct sw *sw;
 	struct services services;
 	struct acl *acl;                 /* NULL: no rules, and no connections */
 	struct conntrack *connections;
+	struct capture *captures;        /* CAPTURES of them, NULL: nobody looks on */
 	unsigned bindings[SW_MAX_PORTS]; /* IPv6 addresses that a port has claimed */
 	struct fdb owners;               /* of IPv6 addresses, first come first served (RFC 6620) */
 };
@@ -38,6 +41,12 @@ void policy_tick(struct policy *p);
 
 /* Other rules; connections that they let through go on. NULL: none. Owned. */
 void policy_set_rules(struct policy *p, struct acl *a);
+
+/* Somebody looks on, through rings that he reads. */
+bool policy_capture(struct policy *p, const struct ring_fds *fds, const char *port, bool drops, unsigned *slot, struct error *err);
+void policy_capture_end(struct policy *p, unsigned slot);
+/* trace.c: {"steps": [...], "arrives": B} for {"from", "to", "proto", "port"}. */
+struct json_t *trace_walk(struct policy *p, const struct json_t *o, struct error *err);
 
 /* guard.c: may this port send this? */
 enum sw_drop guard_check(struct policy *p, struct sw_port *from, struct frame *f, bool dry);

@@ -9,6 +9,8 @@
  *     {"op": "change", "id": N, "port": {...}}
  *     {"op": "remove", "id": N}
  *     {"op": "stats", "from": N}                 a page of counters
+ *     {"op": "capture", "port": NAME, "drops": B} + descriptors, {"op": "capture-end", "capture": N}
+ *     {"op": "trace", "from": NAME, "to": NAME|ADDRESS, "proto": .., "port": N}
  */
 #ifndef NET_SWITCH_SERVE_H
 #define NET_SWITCH_SERVE_H

@@ -290,10 +290,10 @@ void sw_input(struct sw_port *from, struct frame *f)
 	enum sw_drop why = sw_check_in(from, f, false);
 	if (likely(!why))
 		why = learn(s, from, f);
-	if (s->hooks.seen)
-		s->hooks.seen(s, from, false, f, why);
 	if (!why && !(s->hooks.local && s->hooks.local(s, from, f)))
 		why = forward(s, from, f);
+	if (unlikely(s->hooks.seen != NULL))
+		s->hooks.seen(s, from, false, f, why);
 	if (unlikely(why))
 		sw_count_drop(from, why);
 }
