@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """make campaign-kvm: machines under engine kvm inside QEMU's emulated AMD-V, at length:
 devices, reboot, the small guest kernels, all ways between the engines, boots in a row."""
-import glob
 import os
 import re
 import sys
@@ -29,7 +28,7 @@ for board in pc microvm; do
 		echo "head -c 11 /dev/vda; echo; echo written | dd of=/dev/vda bs=512 seek=8 conv=fsync 2>/dev/null"
 		echo "ip link set eth0 up; udhcpc -i eth0 -n -q 2>&1 | grep lease"
 		echo "mkdir /m; mount -t 9p -o trans=virtio tag /m && cat /m/file && echo from-the-guest >/m/answer"
-		echo "head -c 64 /dev/hwrng | wc -c; ls /dev/vsock; echo cpus=\\$(nproc); echo first-life"
+		echo "head -c 64 /dev/hwrng | wc -c; ls /dev/vsock; echo cpus=\\$(grep -c ^processor /proc/cpuinfo); echo first-life"
 		sleep 40
 		echo "reboot -f"
 		sleep 60
@@ -80,28 +79,30 @@ done
     assert not TROUBLE.search(text), TROUBLE.search(text).group(0)
 
 
+# The others test what the emulated CPU itself does not do: segment limits, reserved bits,
+# Intel's SYSENTER in long mode. Under interp and jit all of them run in every check.
+PROGRAMS = ["m32/triple", "m64/smp"]
+
+
 def test_guest_programs(nested):
-    """The small kernels of tests/guest, with the same expected output as under the other engines."""
+    """Small kernels of tests/guest, with the same expected output under all engines."""
     files = {}
-    topics = []
-    for expected in sorted(glob.glob(f"{TOP}/tests/guest/m*/*.expected")):
-        topic = os.path.relpath(expected, f"{TOP}/tests/guest")[:-len(".expected")]
-        topics.append(topic)
-        files[f"programs/{topic}.expected"] = expected
-        files[f"programs/{topic}.elf"] = f"{os.path.dirname(ABYME)}/guest/{topic}.elf"
+    for t in PROGRAMS:
+        files[f"programs/{t}.expected"] = f"{TOP}/tests/guest/{t}.expected"
+        files[f"programs/{t}.elf"] = f"{os.path.dirname(ABYME)}/guest/{t}.elf"
     job = "\n".join(f"""
 for engine in kvm jit interp; do
-	timeout 300 abyme run --rm --engine $engine --cpu abyme-v2.1 --vcpus 2 --memory 64M --net none --on-reboot exit \\
+	timeout 120 abyme run --rm --engine $engine --cpu abyme-v2.1 --vcpus 2 --memory 64M --net none --on-reboot exit \\
 		--debug-exit --kernel /programs/{t}.elf </dev/null >/tmp/raw 2>/tmp/err
 	status=$?
 	{{ tr -d '\\r' </tmp/raw; echo "status $status"; }} >/tmp/out
 	if cmp -s /tmp/out /programs/{t}.expected; then echo "GOOD $engine {t}"; else
 		echo "BAD $engine {t}"; diff /programs/{t}.expected /tmp/out; cat /tmp/err; fi
-done""" for t in topics)
+done""" for t in PROGRAMS)
     text = nested.run("programs", job, files=files, seconds=LONG)
-    bad = re.findall(r"^BAD .*$", text, re.M)
-    assert not bad, (bad, text[-6000:])
-    assert len(re.findall(r"^GOOD ", text, re.M)) == 3 * len(topics), text[-3000:]
+    for t in PROGRAMS:
+        for engine in ("kvm", "jit", "interp"):
+            assert f"GOOD {engine} {t}" in text, text[-4000:]
 
 
 def beats(m, seconds, last=None, count=5):
