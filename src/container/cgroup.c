@@ -59,6 +59,13 @@ bool cgroup_read(const struct cgroup_dir *d, const char *file, char *text, size_
 	return fd >= 0;
 }
 
+/* A mount that another one hides is of no use. */
+static bool usable(const char *at, bool v2)
+{
+	struct statfs fs;
+	return !statfs(at, &fs) && fs.f_type == (v2 ? CGROUP2_SUPER_MAGIC : CGROUP_SUPER_MAGIC);
+}
+
 /* Where this kernel's hierarchy with these controllers is mounted, and which of
  * its directories the mount shows ("/" but in a container). */
 static bool find_mount(char *info, const char *controllers, char *at, char *shown)
@@ -72,7 +79,7 @@ static bool find_mount(char *info, const char *controllers, char *at, char *show
 			*end = 0;
 		bool hit = (dash = strstr(line, " - ")) && sscanf(dash, " - %31s %*s %511s", type, super) == 2 &&
 			(*controllers ? !strcmp(type, "cgroup") && lists(super, word) : !strcmp(type, "cgroup2")) &&
-			sscanf(line, "%*s %*s %*s %4095s %4095s", shown, at) == 2;
+			sscanf(line, "%*s %*s %*s %4095s %4095s", shown, at) == 2 && usable(at, !*controllers);
 		if (end)
 			*end = '\n';
 		if (hit)
@@ -147,7 +154,7 @@ static bool find_all(struct cgroups *c, char *own, char *info, const char *path,
 		names++;
 		if (!strncmp(dir, "/../", 4) || !strcmp(dir, "/.."))   /* outside our cgroup namespace */
 			dir = "/";
-		if (find_mount(info, names, at, shown))
+		if ((!c->v2 || !*names) && find_mount(info, names, at, shown))
 			add(c, names, at, below(dir, shown), path, id);
 	}
 	return c->n > 0;
@@ -238,8 +245,8 @@ bool cgroups_make(struct cgroups *c, struct error *err)
 		struct error e = { 0 };
 		if (make_dir(&c->dir[i], c->v2, &e))
 			continue;
-		bool refused = e.code == EACCES || e.code == EPERM || e.code == EROFS || e.code == ENOENT;
-		if (!refused || (!geteuid() && e.code != EROFS && e.code != ENOENT))
+		/* what a limit then needs is an error in cgroups_limit() */
+		if (e.code != EROFS && (!geteuid() || (e.code != EACCES && e.code != EPERM)))
 			return error_set(err, 0, "%s", e.text);
 	}
 	return true;

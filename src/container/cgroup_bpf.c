@@ -39,10 +39,11 @@ static int access_bits(const char *text)
 	return bits;
 }
 
-/* Each test that fails jumps behind the rule. */
-static void emit_rule(struct program *p, const struct spec_device_rule *r)
+/* Each test that fails jumps behind the rule. False: it has no test, so nothing
+ * behind it is ever reached, which the verifier refuses. */
+static bool emit_rule(struct program *p, const struct spec_device_rule *r)
 {
-	unsigned jumps[4], n = 0;
+	unsigned jumps[4], n = 0, tests;
 	const char *type = r->type && *r->type ? r->type : "a", *access = r->access && *r->access ? r->access : "rwm";
 	if (*type != 'a') {
 		jumps[n++] = p->n;
@@ -64,8 +65,10 @@ static void emit_rule(struct program *p, const struct spec_device_rule *r)
 	}
 	emit(p, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, r->allow);
 	emit(p, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	tests = n;
 	while (n--)
 		p->insn[jumps[n]].off = (int16_t)(p->n - jumps[n] - 1);
+	return tests > 0;
 }
 
 static bool load(const struct program *p, const struct cgroup_dir *d, struct error *err)
@@ -91,10 +94,13 @@ bool cgroup_bpf_devices(const struct cgroup_dir *d, const struct spec_device_rul
 	load_context(p);
 	for (unsigned i = cgroup_default_devices_n; i--; )
 		emit_rule(p, &cgroup_default_devices[i]);
-	for (unsigned i = n; i--; )
-		emit_rule(p, &rules[i]);
-	emit(p, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0);
-	emit(p, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	bool open = true;
+	for (unsigned i = n; i-- && open; )
+		open = emit_rule(p, &rules[i]);
+	if (open) {
+		emit(p, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0);
+		emit(p, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	}
 	if (load(p, d, err))
 		return true;
 	/* an ordinary user may not load it; his user namespace keeps devices out */

@@ -60,6 +60,8 @@ bool process_attributes(const struct launch *l, struct error *err);
 
 /* terminal.c: a new terminal becomes 0, 1 and 2; its other side is sent away. */
 bool terminal_open(struct launch *l, struct error *err);
+/* Before the process runs: signals wait for terminal_serve(), which passes them on. */
+void terminal_hold_signals(void);
 /* Serve it to our own terminal or pipes until `pid` ends; its wait status. */
 int terminal_serve(int master, pid_t pid);
 bool terminal_receive(int socket, int *master, struct error *err);

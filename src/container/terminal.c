@@ -153,14 +153,25 @@ static int reap(pid_t pid, int *status)
 	return got == pid || got < 0;
 }
 
-int terminal_serve(int master, pid_t pid)
+static sigset_t hold_signals(void)
 {
 	sigset_t set;
-	int status = 0;
-	bool raw = master >= 0 && make_raw(0);
 	sigfillset(&set);
 	sigdelset(&set, SIGTTOU);
 	sigprocmask(SIG_BLOCK, &set, NULL);
+	return set;
+}
+
+void terminal_hold_signals(void)
+{
+	hold_signals();
+}
+
+int terminal_serve(int master, pid_t pid)
+{
+	sigset_t set = hold_signals();
+	int status = 0;
+	bool raw = master >= 0 && make_raw(0);
 	int sigs = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	struct pollfd p[3] = { { sigs, POLLIN, 0 }, { master, POLLIN, 0 }, { master >= 0 ? 0 : -1, POLLIN, 0 } };
 	if (master >= 0)

@@ -85,6 +85,8 @@ static int run_to_end(struct launch *l, int *receive, bool keep, struct error *e
 {
 	struct container *c = l->container;
 	int status = 0;
+	if (!l->detach)
+		terminal_hold_signals();
 	if (!container_start(c, err)) {
 		container_delete(c, true, NULL);
 		return -1;
@@ -250,6 +252,8 @@ int oci_exec(struct oci *o, int argc, char **argv, struct error *err)
 	bool ok = seal_self(o->argv, err) && parse_exec(o, &l, &e, argc, argv, err);
 	if (ok && l.process->terminal && !l.console_socket && !l.detach)
 		ok = launch_own_console(&l, &receive, err);
+	if (ok && !l.detach)
+		terminal_hold_signals();
 	if (ok && container_exec(&l, err) > 0)
 		status = l.detach ? 0 : serve(&l, &receive, err);
 	if (receive >= 0)
