@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FUZZ_SECONDS = "3"
-UNIT_LIMIT, GUEST_LIMIT = 180, 60
+UNIT_LIMIT, GUEST_LIMIT = 180, 60      # sanitized builds get more
 SKIPPED = 77  # exit status of a program that cannot run here
 
 
@@ -62,7 +62,7 @@ def programs(folder):
 
 def run_units(build, tally):
     def one(path):
-        return path, run([path], UNIT_LIMIT)
+        return path, run([path], UNIT_LIMIT * (5 if build.endswith("-san") else 1))
     with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
         for path, (status, out, seconds) in pool.map(one, programs(f"{build}/tests")):
             ok = len(re.findall(r"\[       OK \]", out))

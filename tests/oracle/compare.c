@@ -123,9 +123,7 @@ static bool either_fault(const struct native_state *h, const struct native_state
 /* A shift or rotate by a constant that is not 0 writes flags always. */
 static bool constant_shift(const struct x86_insn *i)
 {
-	const struct x86_operand *last = &i->o[i->nops - 1];
-
-	return i->op >= OP_ROL && i->op <= OP_SHRD && last->kind == OPK_IMM &&
+	return i->op >= OP_ROL && i->op <= OP_SHRD && i->o[i->nops - 1].kind == OPK_IMM &&
 	       i->imm & (i->opsize == 8 ? 63 : 31);
 }
 

@@ -61,7 +61,7 @@ uint64_t op_linear(struct vcpu *v, const struct x86_insn *i, unsigned size, enum
 /* Beyond the data there is nothing. */
 void mmu_probe(struct vcpu *v, uint64_t lin, unsigned n, enum mmu_access acc, unsigned mode)
 {
-	if ((uint64_t)((int64_t)lin << 16 >> 16) != lin)
+	if ((uint64_t)((int64_t)(lin << 16) >> 16) != lin)
 		cpu_raise(v, EXC_GP, true, 0);
 	if (lin < DATA || lin + n > DATA + DATA_BYTES) {
 		v->cpu.event.cr2 = lin;

@@ -210,7 +210,7 @@ static void retire_entry(struct jit_vm *vm, struct jit_block *b)
 	uint8_t *p = (uint8_t *)b->code_jump - (vm->rx - vm->rw);
 	int64_t code = 0xe9 | (int64_t)(uint32_t)(vm->stub[STUB_DEAD] - (b->code_jump + 5)) << 8;
 
-	__atomic_store_n((int64_t *)p, code | (int64_t)0xcccccc << 40, __ATOMIC_RELEASE);
+	__atomic_store_n((int64_t *)p, code | (int64_t)(0xccccccull << 40), __ATOMIC_RELEASE);
 }
 
 void block_drop(struct jit_vm *vm, struct jit_block *b)
