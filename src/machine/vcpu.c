@@ -181,6 +181,11 @@ bool vcpus_start(struct machine *m, struct error *err)
 	while (m->ready < m->nvcpus)
 		pthread_cond_wait(&m->quiesce_cond, &m->quiesce_lock);
 	pthread_mutex_unlock(&m->quiesce_lock);
+	if (m->end != END_NONE) {             /* one could not be made, or not take its state */
+		vcpus_join(m);
+		*err = m->error;
+		return false;
+	}
 	m->threads_started = true;
 	return true;
 }
