@@ -17,6 +17,9 @@
 #include "net/switch/frame.h"
 #include "net/user.h"
 
+/* libslirp's windows end at 64 KiB: with segments as long, each would wait for the
+ * last one's answer. */
+enum { MTU_BEST = 16384 };
 enum { BATCH = 128, SEND_WAIT_MS = 20, KEEPER = 0, BELL = 1, OWN = 2 };
 
 struct nat {
@@ -106,7 +109,7 @@ static struct in_addr v4(const json_t *o, const char *key)
 static bool setup(struct nat *n, struct message *m, struct error *err)
 {
 	const json_t *o = m->body;
-	unsigned mtu = (unsigned)message_number(o, "mtu", 1500);
+	unsigned mtu = MIN((unsigned)message_number(o, "mtu", 1500), (unsigned)MTU_BEST);
 	SlirpConfig c = { .version = 3, .in_enabled = true, .vhostname = "abyme", .if_mtu = mtu, .if_mru = mtu,
 			  .vnetwork = v4(o, "network"), .vnetmask = v4(o, "mask"), .vhost = v4(o, "gateway"),
 			  .vnameserver = v4(o, "dns"), .vdhcp_start = v4(o, "dhcp"),
