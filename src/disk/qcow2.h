@@ -88,8 +88,11 @@ int metadata_flush(struct qcow2 *q);
 /* The table if it is in memory. */
 struct table *table_peek(struct qcow2 *q, uint64_t offset, enum table_kind kind);
 int mark_dirty(struct qcow2 *q);
-/* A write of metadata failed: what is on disk stays as it is from now on. */
+/* Metadata cannot be trusted to be on disk: what is there stays as it is from now on. */
 int metadata_failed(struct qcow2 *q, int r);
+/* A write of metadata failed. Without space nothing is lost: it is still in memory, and
+ * may be tried again. */
+int metadata_unwritten(struct qcow2 *q, int r);
 void tables_free(struct qcow2 *q);
 
 /* qcow2_refcount.c; requires: q->lock */
@@ -130,7 +133,7 @@ int qcow2_flush(struct image *i);
 enum image_direct qcow2_direct(struct image *i, uint64_t offset, uint64_t len, bool writes, uint64_t *host,
 			       unsigned *token);
 void qcow2_landed(struct image *i, unsigned token);
-/* An aligned host offset outside the header, the L1 and the refcount table. */
+/* An aligned host offset within the file, outside the header, the L1 and the refcount table. */
 bool place_sound(const struct qcow2 *q, uint64_t offset);
 
 #endif

@@ -18,7 +18,9 @@ bool place_sound(const struct qcow2 *q, uint64_t offset)
 {
 	uint64_t l1_end = q->l1_offset + 8ull * q->l1_size, ref_end = q->reftable_offset + 8 * q->reftable_entries;
 	uint64_t end = offset + q->cluster_size;
-	return offset >= q->cluster_size && !(offset & (q->cluster_size - 1)) && offset < OFFSET_MASK &&
+	/* what was never written to the file cannot be referred to (invariant 5): else one entry of a
+	 * hostile image makes a file of exabytes */
+	return offset >= q->cluster_size && !(offset & (q->cluster_size - 1)) && offset < q->virgin &&
 	       (end <= q->l1_offset || offset >= l1_end) && (end <= q->reftable_offset || offset >= ref_end);
 }
 

@@ -86,8 +86,20 @@ static int grow_reftable(struct qcow2 *q, uint64_t k)
 	uint8_t header[12];
 	be64_put(header, offset);
 	be32_put(header + 8, (uint32_t)clusters);
-	if (r || (r = file_write(q->file, raw, entries * 8, offset)) || (r = q->file->ops->sync(q->file)) ||
-	    (r = file_write(q->file, header, sizeof(header), 48)) || (r = q->file->ops->sync(q->file))) {
+	r = r ? r : file_write(q->file, raw, entries * 8, offset);
+	if (r) {
+		free(table);
+		return metadata_unwritten(q, r);      /* nothing refers to it */
+	}
+	if ((r = q->file->ops->sync(q->file))) {
+		free(table);
+		return metadata_failed(q, r);
+	}
+	if ((r = file_write(q->file, header, sizeof(header), 48))) {
+		free(table);
+		return metadata_unwritten(q, r);
+	}
+	if ((r = q->file->ops->sync(q->file))) {
 		free(table);
 		return metadata_failed(q, r);
 	}
@@ -124,10 +136,19 @@ static int block_get(struct qcow2 *q, uint64_t cluster, bool make, struct table 
 	ref_store(q, (*t)->data, 0, 1);
 	used_up_to(q, k * q->refs_per_block + 1);
 	/* invariant 2: the block, then the table's entry */
-	if ((r = file_write(q->file, (*t)->data, q->cluster_size, offset)) || (r = q->file->ops->sync(q->file)))
+	if ((r = file_write(q->file, (*t)->data, q->cluster_size, offset))) {
+		table_forget(q, offset);
+		return metadata_unwritten(q, r);
+	}
+	if ((r = q->file->ops->sync(q->file)))
 		return metadata_failed(q, r);
 	q->reftable[k] = offset;
-	return metadata_failed(q, write_reftable_entry(q, k));
+	if ((r = write_reftable_entry(q, k))) {
+		q->reftable[k] = 0;
+		table_forget(q, offset);
+		return metadata_unwritten(q, r);
+	}
+	return 0;
 }
 
 int refcount_get(struct qcow2 *q, uint64_t cluster, uint64_t *count)

@@ -28,6 +28,11 @@ struct table *table_peek(struct qcow2 *q, uint64_t offset, enum table_kind kind)
 	return t;
 }
 
+int metadata_unwritten(struct qcow2 *q, int r)
+{
+	return r == -ENOSPC ? r : metadata_failed(q, r);
+}
+
 static int write_tables(struct qcow2 *q, enum table_kind kind, bool *any)
 {
 	*any = false;
@@ -72,21 +77,21 @@ int metadata_sync(struct qcow2 *q)
 	if (q->broken)
 		return q->broken;
 	int r = write_tables(q, TABLE_REFCOUNT, &refs);
-	if (!r)
-		r = q->file->ops->sync(q->file);
-	if (!r)
-		r = write_tables(q, TABLE_L2, &l2);
 	if (r)
+		return metadata_unwritten(q, r);
+	if ((r = q->file->ops->sync(q->file)))
 		return metadata_failed(q, r);
+	if ((r = write_tables(q, TABLE_L2, &l2)))
+		return metadata_unwritten(q, r);
 	if (!l2 && !q->any_l1_dirty)
 		return 0;
-	r = q->file->ops->sync(q->file);
-	if (!r && q->any_l1_dirty) {
-		r = write_l1(q);
-		if (!r)
-			r = q->file->ops->sync(q->file);
-	}
-	return metadata_failed(q, r);
+	if ((r = q->file->ops->sync(q->file)))
+		return metadata_failed(q, r);
+	if (!q->any_l1_dirty)
+		return 0;
+	if ((r = write_l1(q)))
+		return metadata_unwritten(q, r);
+	return metadata_failed(q, q->file->ops->sync(q->file));
 }
 
 /* --- a flush that others need not wait for ---------------------------------- */
@@ -134,8 +139,8 @@ static struct copy *copy_l1(struct qcow2 *q)
 	return first;
 }
 
-/* Written and synced, freed in any case. */
-static int copies_down(struct qcow2 *q, struct copy *c, int r)
+/* Written and synced, freed in any case. *lost: it was the sync that failed. */
+static int copies_down(struct qcow2 *q, struct copy *c, int r, bool *lost)
 {
 	bool any = c && !r;
 	for (struct copy *next; c; c = next) {
@@ -143,7 +148,26 @@ static int copies_down(struct qcow2 *q, struct copy *c, int r)
 		r = r ? r : file_write(q->file, c->data, c->len, c->offset);
 		free(c);
 	}
-	return any && !r ? q->file->ops->sync(q->file) : r;
+	if (!any || r)
+		return r;
+	r = q->file->ops->sync(q->file);
+	*lost = r != 0;
+	return r;
+}
+
+/* There was no space: all that was copied is dirty again, what it freed is still to be freed. */
+static int take_back(struct qcow2 *q, struct cluster_list *taken, int r)
+{
+	for (unsigned b = 0; b < TABLE_BUCKETS; b++)
+		for (struct table *t = q->bucket[b]; t; t = t->next)
+			t->dirty |= t->busy;
+	for (uint32_t s = 0; s < (q->l1_size + 63) / 64; s++)
+		q->l1_dirty[s] = true;
+	q->any_l1_dirty = q->l1_size != 0;
+	for (size_t i = 0; i < taken->n; i++)
+		clusters_put(&q->freed, taken->at[i]);
+	free(taken->at);
+	return r;
 }
 
 static void no_longer_busy(struct qcow2 *q)
@@ -174,23 +198,28 @@ int metadata_flush(struct qcow2 *q)
 	if (q->broken)
 		return q->broken;
 	int r = write_tables(q, TABLE_REFCOUNT, &refs);
-	struct copy *l2 = r ? NULL : copy_l2(q), *l1 = r ? NULL : copy_l1(q);
+	if (r)
+		return metadata_unwritten(q, r);
+	struct copy *l2 = copy_l2(q), *l1 = copy_l1(q);
 	struct cluster_list taken = q->freed;
 	q->freed = (struct cluster_list){ 0 };
 	q->syncing = true;
 	pthread_mutex_unlock(&q->lock);
-	if (!r)
-		r = q->file->ops->sync(q->file);
-	r = copies_down(q, l2, r);
-	r = copies_down(q, l1, r);
+	r = q->file->ops->sync(q->file);
+	bool lost = r != 0;
+	r = copies_down(q, l2, r, &lost);
+	r = copies_down(q, l1, r, &lost);
 	pthread_mutex_lock(&q->lock);
+	if (r == -ENOSPC && !lost)
+		r = take_back(q, &taken, r);
+	else if (r)
+		free(taken.at);       /* they stay counted: leaks */
 	q->syncing = false;
 	no_longer_busy(q);
 	pthread_cond_broadcast(&q->changed);
 	if (!r)
 		return settle(q, &taken);
-	free(taken.at);               /* they stay counted: leaks */
-	return metadata_failed(q, r);
+	return lost ? metadata_failed(q, r) : metadata_unwritten(q, r);
 }
 
 /* Make room: the oldest clean table goes; if all are dirty, none is afterwards. */
@@ -271,9 +300,9 @@ int mark_dirty(struct qcow2 *q)
 	be64_put(features + 16, 0);
 	if (!r)
 		r = file_write(q->file, features, sizeof(features), 72);
-	if (!r)
-		r = q->file->ops->sync(q->file);
 	if (r)
+		return metadata_unwritten(q, r);
+	if ((r = q->file->ops->sync(q->file)))
 		return metadata_failed(q, r);
 	q->incompatible |= INCOMPAT_DIRTY;
 	q->marked_dirty = true;

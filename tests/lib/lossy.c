@@ -34,9 +34,22 @@ static void l_change(struct lossy *l, uint64_t offset, const void *data, uint64_
 		memset(l->current + offset, 0, len);
 }
 
+static bool full(struct lossy *l)
+{
+	if (l->writes_in > 0)
+		l->writes_in--;
+	if (l->writes_in != 0)
+		return false;
+	if (!l->full)
+		l->writes_in = -1;
+	return l->full && l->full--;
+}
+
 static int l_write(struct image_file *f, const struct iovec *iov, unsigned n, uint64_t offset)
 {
 	struct lossy *l = lossy(f);
+	if (full(l))
+		return -ENOSPC;
 	if (faulty(l))
 		return -l->fault;
 	for (unsigned i = 0; i < n; offset += iov[i++].iov_len)
@@ -84,7 +97,7 @@ static const struct image_file_ops lossy_ops = { l_read, l_write, l_sync, l_punc
 
 void lossy_init(struct lossy *l)
 {
-	*l = (struct lossy){ .file.ops = &lossy_ops, .faults_in = -1, .fault = EIO };
+	*l = (struct lossy){ .file.ops = &lossy_ops, .faults_in = -1, .writes_in = -1, .fault = EIO };
 	l->durable = xcalloc(1, LOSSY_MAX);
 	l->current = xcalloc(1, LOSSY_MAX);
 	l->pending = xcalloc(LOSSY_PENDING, sizeof(*l->pending));

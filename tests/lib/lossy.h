@@ -18,6 +18,8 @@ struct lossy {
 	struct lossy_write *pending;
 	unsigned npending;
 	int faults_in, fault;             /* counts down to the error `fault`; < 0: never */
+	int writes_in;                    /* counts down writes, to `full` of them that find no space; < 0: never */
+	unsigned full;
 	void (*before_sync)(struct lossy *l, void *opaque);   /* may be NULL */
 	void *opaque;
 };

@@ -273,8 +273,55 @@ static void faults(void **state)
 	}
 }
 
+/* A full file system: what could not be written is tried again when there is space, and
+ * nothing is lost. `full` writes fail in a row, from the n-th on. */
+static void no_space(void **state)
+{
+	static uint8_t buf[100 * 512], model[SIZE], got[SIZE];
+	bool reached = true;
+	for (int fault = 1; reached; fault += 3) {
+		struct lossy l;
+		struct image_check found;
+		unsigned seed = (unsigned)fault;
+		lossy_init(&l);
+		memset(model, 0, SIZE);
+		assert_true(qcow2_create(&l.file, &(struct qcow2_create){ .size = SIZE, .cluster_bits = 9, .version = 3 },
+					 NULL));
+		struct image *i = image_on(&l.file, "qcow2", "full", false, NULL);
+		l.writes_in = fault;
+		l.full = 1 + fault % 4;
+		for (unsigned n = 0; n < 40; n++) {
+			unsigned s = (unsigned)rand_r(&seed) % 1900;
+			size_t len = 512 * (1 + (size_t)rand_r(&seed) % 100);
+			memset(buf, (int)n + 1, len);
+			int r;
+			for (unsigned tries = 0; tries < 8; tries++) {
+				r = n % 8 == 7 ? i->ops->flush(i) :
+				    n % 8 == 3 ? i->ops->zero(i, s * 512ull, len, true) : image_write(i, buf, len, s * 512ull);
+				if (r != -ENOSPC)
+					break;
+			}
+			assert_int_equal(r, 0);
+			if (n % 8 != 7)
+				memset(model + s * 512ull, n % 8 == 3 ? 0 : (int)n + 1, len);
+		}
+		reached = l.writes_in < 0;
+		image_close(i);
+		i = image_on(&l.file, "qcow2", "full", false, NULL);
+		assert_non_null(i);
+		assert_int_equal(image_read(i, got, SIZE, 0), 0);
+		assert_memory_equal(got, model, SIZE);
+		assert_true(qcow2_check(i, false, &found, NULL));
+		if (found.corruptions || found.leaks)
+			fail_msg("fault %d: %u corruptions, %u leaks", fault, (unsigned)found.corruptions, (unsigned)found.leaks);
+		image_close(i);
+		lossy_free(&l);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(power_cuts), cmocka_unit_test(faults) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(power_cuts), cmocka_unit_test(faults),
+		cmocka_unit_test(no_space) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

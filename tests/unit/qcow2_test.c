@@ -18,6 +18,13 @@
 static char dir[64];
 static bool have_qemu;
 
+/* QCOW2_SCALE=50 makes a million operations of it. */
+static unsigned scaled(unsigned n)
+{
+	const char *s = getenv("QCOW2_SCALE");
+	return n * (s ? (unsigned)atoi(s) : 1);
+}
+
 static char *at(const char *name) { return xasprintf("%s/%s", dir, name); }
 
 static bool run(const char *fmt, ...)
@@ -132,7 +139,7 @@ static void scribbles(void **state)
 		create(path, &(struct qcow2_create){ .size = size, .cluster_bits = kinds[k].bits,
 						     .version = kinds[k].version });
 		check_clean(path);
-		scribble(path, model, size, k + 1, kinds[k].bits == 21 ? 400 : 4000);
+		scribble(path, model, size, k + 1, scaled(kinds[k].bits == 21 ? 400 : 4000));
 	}
 }
 
@@ -315,7 +322,7 @@ static void snapshots_of(const char *path, uint8_t *model, unsigned seed)
 {
 	auto_free uint8_t *buf = xcalloc(1, 600 * 512);
 	uint8_t *kept[KEPT] = { NULL };
-	for (unsigned part = 0; part < 5; part++) {
+	for (unsigned part = 0; part < scaled(5); part++) {
 		struct image *i = open_image(path, false);
 		for (unsigned n = 0; n < 150; n++) {
 			scribble_once(i, model, KEPT_SIZE, &seed, buf);
