@@ -419,6 +419,18 @@ static void an_expired_one_shot_is_pending(void **unused)
 	assert_int_equal(v->cpu.lapic.irr[7], 0);
 }
 
+/* A guest that counts on the model's TSC rate does not come to where it cannot be had. */
+static void no_deadline_without_scaling(void **unused)
+{
+	struct error err;
+	random_cpu(&v->cpu);
+	v->cpu.lapic.lvt[LVT_TIMER] = 0x400ec;
+	assert_true(kvm_state_set(v, &err));
+	vm.tsc_scaling = false;
+	assert_false(kvm_state_set(v, &err));
+	assert_non_null(strstr(err.text, "cannot scale the TSC"));
+}
+
 /* Machine time goes on where KVM's had been, never before. */
 static void time_does_not_go_back(void **unused)
 {
@@ -528,7 +540,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(finishes_an_access_before_it_stops), T(an_interrupted_entry_is_no_exit), T(a_storm_of_signals_ends),
 		T(kicks_are_no_storm), T(ends_that_kvm_makes), T(a_triple_fault_is_a_shutdown), T(state_comes_back),
-		T(an_expired_one_shot_is_pending), T(time_does_not_go_back), T(dirty_pages_are_known),
+		T(an_expired_one_shot_is_pending), T(time_does_not_go_back), T(dirty_pages_are_known), T(no_deadline_without_scaling),
 		T(answers_of_the_probe),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
