@@ -105,6 +105,7 @@ struct jit_block {
 	uint32_t exits, nexits;       /* its own: vm->exits[] */
 	uint16_t count;               /* instructions */
 	uint16_t nsites;              /* accesses it counts (tier.c), */
+	bool watched;                 /* they are counted; else only its runs */
 	uint32_t profile;             /* where: its first access's, 0: nowhere */
 };
 
@@ -155,7 +156,7 @@ struct jump_cache {
 
 /* A translation asked for: which of a block's accesses get memos (tier.c). */
 struct better {
-	bool wanted;
+	bool wanted, watch;           /* watch: first find out which */
 	uint64_t page, page2;
 	uint32_t key;
 	unsigned off;

@@ -10,7 +10,7 @@
 #include "engine/jit/jit.h"
 #include "engine/soft/mmu.h"
 
-enum { PROFILES = 16384 };
+enum { PROFILES = 65536 };
 
 /* Of a block: how many runs until it is looked at again; of an access: how often
  * it went to another page than the time before. Blocks share these when they run out. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Blocks of user code are translated twice if they run often. The first
- * translation counts its runs and, for each access, how often the page changed;
- * after PROFILE_RUNS it is dropped, and the second one gives memos (memo.c) to the
- * accesses that mostly stay in their page. Their renewals are counted: many lead
+ * Blocks of user code that run often are translated again. The first translation
+ * counts its runs only, as what it would note about each access costs more cache
+ * than large programs have; after RUNS the second one notes how often each access
+ * changed its page; PROFILE_RUNS later the third one gives memos (memo.c) to those
+ * that mostly stay in their page. Their renewals are counted: many lead
  * back to the first kind.
  *
  * The counts are each vCPU's own, and so is what it concludes: it drops the block
@@ -13,7 +14,7 @@
 #include "engine/jit/slow.h"
 #include "engine/jit/trans.h"
 
-enum { PROFILE_RUNS = 400, CHANGES_MOST = PROFILE_RUNS / 20 };
+enum { RUNS = 1000, PROFILE_RUNS = 128, CHANGES_MOST = PROFILE_RUNS / 20 };
 
 static bool wanted(const struct trans *t, const struct better *b)
 {
@@ -33,9 +34,12 @@ void tier_begin(struct trans *t)
 		b->good = ~0ull;
 	if (vm->eager || wanted(t, b)) {
 		b->wanted = false;
-		t->better = b;
-		stat_inc(t->v, better);
-		return;
+		t->b->watched = b->watch && !vm->eager;
+		if (!t->b->watched) {
+			t->better = b;
+			stat_inc(t->v, better);
+			return;
+		}
 	}
 	if (t->live[0] && !trans_slot_first(t))
 		return;              /* the count would lose flags */
@@ -48,7 +52,7 @@ void tier_end(struct trans *t)
 {
 	if (!t->profile)
 		return;
-	t->b->nsites = (uint16_t)MIN(t->nsites, (unsigned)TIER_SITES);
+	t->b->nsites = t->b->watched ? (uint16_t)MIN(t->nsites, (unsigned)TIER_SITES) : 0;
 	t->vm->nprofiles += 1 + t->b->nsites;
 }
 
@@ -75,7 +79,7 @@ bool tier_memo(struct trans *t)
 {
 	unsigned n = t->nsites++;
 
-	t->site = t->profile && n < TIER_SITES ? t->profile + n : 0;
+	t->site = t->profile && t->b->watched && n < TIER_SITES ? t->profile + n : 0;
 	return t->better && n < TIER_SITES && t->better->good >> n & 1 && memo_left(t);
 }
 
@@ -99,7 +103,7 @@ static void start(struct vcpu *v, const struct jit_block *b, uint32_t index)
 
 	memset(p, 0, (1 + (size_t)b->nsites) * sizeof(*p));
 	p->owner = index;
-	p->count = PROFILE_RUNS;
+	p->count = b->watched ? PROFILE_RUNS : RUNS;
 }
 
 static uint64_t conclude(const struct profile *p, unsigned n)
@@ -121,7 +125,7 @@ static void look_again(struct vcpu *v, struct jit_block *b, uint32_t index)
 		start(v, b, index);
 		return;
 	}
-	jit_of(v)->better = (struct better) { .wanted = true, .page = b->page, .page2 = b->page2, .off = b->off,
+	jit_of(v)->better = (struct better) { .wanted = true, .watch = !b->watched, .page = b->page, .page2 = b->page2, .off = b->off,
 					      .key = b->key, .good = conclude(p, b->nsites) };
 	near_of(v)->profile[b->profile - 1].owner = UINT32_MAX;
 	jump_forget(v, v->cpu.rip);

@@ -25,8 +25,8 @@ __asm__(".text\n"
 #define RUN(what, where, step, times, name) \
 	TRY_USER(what, "movabs $" where ", %%rbx; mov $" step ", %%edi; mov $" times ", %%ecx; call " name)
 #define START "0x400000000000"
-#define READ(what) do { RUN(what ": read", START, "0", "3000", "hot_read"); say("  %lx\n", seen); } while (0)
-#define WRITE(what) RUN(what ": write", START, "0", "3000", "hot_write")
+#define READ(what) do { RUN(what ": read", START, "0", "9000", "hot_read"); say("  %lx\n", seen); } while (0)
+#define WRITE(what) RUN(what ": write", START, "0", "9000", "hot_write")
 
 static void set(uint64_t entry)
 {
@@ -61,15 +61,15 @@ static void edges(void)
 {
 	RUN("over the end", START, "1", "5000", "hot_read");
 	RUN("over the end, written", START, "1", "5000", "hot_write");
-	RUN("aligned", START, "0", "3000", "hot_aligned");
-	RUN("aligned, over the end", START, "16", "3000", "hot_aligned");
+	RUN("aligned", START, "0", "9000", "hot_aligned");
+	RUN("aligned, over the end", START, "16", "9000", "hot_aligned");
 	RUN("misaligned", "0x400000000008", "0", "1", "hot_aligned");
 	RUN("not canonical", "0x8000000000000000", "0", "1", "hot_read");
 	pt[1] = (ulong)other | P | W | U;
 	other[0] = 0x22;
-	RUN("into the next page", "0x400000000ffc", "0", "3000", "hot_read");
+	RUN("into the next page", "0x400000000ffc", "0", "9000", "hot_read");
 	say("  %lx\n", seen >> 32 & 0xff);
-	RUN("frames", START, "0", "3000", "hot_frame");
+	RUN("frames", START, "0", "9000", "hot_frame");
 	say("  %lx\n", seen);
 }
 
