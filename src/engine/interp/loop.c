@@ -295,6 +295,7 @@ static enum vcpu_exit run_turn(struct vcpu *v, struct interp *e)
 	if (why) {
 		count_partial(v, &e->cache, e->block_rip);
 		exclusive_drop();
+		e->budget--;              /* what unwinds for ever must not keep the turn */
 		if (why >= UNWIND_EXIT)
 			return leave(v, (enum vcpu_exit)(why - UNWIND_EXIT));
 	}

@@ -87,6 +87,10 @@ void x87_external_error(struct vcpu *v, bool pending)
 		return;
 	v->cpu.rip = v->insn_rip;
 	vcpu_request(v, REQ_INTERRUPT);
+	if (v->debug.single_step) {       /* a debugger gets control back, however long this waits */
+		v->debug.hit = true;
+		v->debug.hit_kind = 0;      /* as after a step */
+	}
 	siglongjmp(v->unwind, UNWIND_EXCEPTION);        /* with none: to the run loop */
 }
 
