@@ -200,16 +200,23 @@ static void begin_block(struct ide_channel *c)
 	c->status = ATA_ST_READY | ATA_ST_SEEK | ATA_ST_DRQ;
 }
 
+/* The bus master moves the buffer, either way. */
+static bool by_dma(struct ide_channel *c)
+{
+	if (!c->dma)
+		return false;
+	c->phase = IDE_DMA;
+	c->status = ATA_ST_BUSY;
+	ide_bm_started(c);
+	return true;
+}
+
 /* The buffer holds something for the guest. */
 static void deliver(struct ide_channel *c)
 {
 	c->at = 0;
-	if (c->dma) {
-		c->phase = IDE_DMA;
-		c->status = ATA_ST_BUSY;
-		ide_bm_started(c);
+	if (by_dma(c))
 		return;
-	}
 	c->phase = IDE_PIO_IN;
 	begin_block(c);
 	raise(c);
@@ -221,12 +228,8 @@ static void collect(struct ide_channel *c, bool first)
 	c->fill = MIN(c->left, (uint32_t)IDE_CHUNK);
 	c->left -= c->fill;
 	c->at = 0;
-	if (c->dma) {
-		c->phase = IDE_DMA;
-		c->status = ATA_ST_BUSY;
-		ide_bm_started(c);
+	if (by_dma(c))
 		return;
-	}
 	c->phase = IDE_PIO_OUT;
 	begin_block(c);
 	if (!first)

@@ -300,6 +300,14 @@ static struct jit_block *find_linked(struct vcpu *v, const struct jit_block *fro
 	return b;
 }
 
+/* Once through the front door; from now on the exit jumps there itself. */
+static const uint8_t *jump_linked(struct vcpu *v, const struct jit_block *b)
+{
+	stat_inc(v, links);
+	v->hot[HOT_TMP] = (uintptr_t)b->code_jump;
+	return jit_vm(v)->stub[STUB_JUMP];
+}
+
 const uint8_t *slow_exit(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 {
 	struct jit_vm *vm = jit_vm(v);
@@ -309,7 +317,7 @@ const uint8_t *slow_exit(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 
 	stat_inc(v, exits);
 	flags_in(v);
-	v->cpu.rip = wrap_rip(v, rip_base(v, jit_vm(v)->blocks[x->block].base) + x->target);
+	v->cpu.rip = wrap_rip(v, rip_base(v, vm->blocks[x->block].base) + x->target);
 	if (!v->requests && !jit_of(v)->one_block)
 		b = find_linked(v, &vm->blocks[x->block], x->target, x->key);
 	if (!b)
@@ -319,11 +327,7 @@ const uint8_t *slow_exit(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 	if (same)
 		block_link(vm, x, b);
 	jit_unlock(v);
-	if (!same)
-		return slow_next(v);
-	stat_inc(v, links);
-	v->hot[HOT_TMP] = (uintptr_t)b->code_jump;
-	return vm->stub[STUB_JUMP];
+	return same ? jump_linked(v, b) : slow_next(v);
 }
 
 /* Do all mappings stand that a far link to this block rests on? requires: vm->lock */
@@ -359,11 +363,7 @@ const uint8_t *slow_far(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 	if (same)
 		block_link_far(vm, x, far_allowed(v, &vm->blocks[x->block], b) ? b : NULL);
 	jit_unlock(v);
-	if (!same)
-		return slow_next(v);
-	stat_inc(v, links);
-	v->hot[HOT_TMP] = (uintptr_t)b->code_jump;
-	return vm->stub[STUB_JUMP];
+	return same ? jump_linked(v, b) : slow_next(v);
 }
 
 /* A loop has seen HOT_POLL. */

@@ -16,7 +16,7 @@ struct link_ops {
 	/* Nothing was there: from now on the descriptor tells. False: there is
 	 * something again. NULL: it always tells. */
 	bool (*arm)(struct link *l);
-	bool (*broken)(const struct link *l);      /* NULL: never */
+	bool (*broken)(const struct link *l);      /* NULL: as link->gone says */
 	void (*free)(struct link *l);
 };
 struct link {
@@ -25,6 +25,7 @@ struct link {
 	int fd;
 	bool edge;                      /* watch it edge-triggered */
 	bool active;                    /* in the loop's list of those with work */
+	bool gone;                      /* its other side has ended */
 	uint32_t id;                    /* the keeper's number of the port */
 	uint64_t seen_frames;           /* for the loop: has it been busy? */
 	struct link *next_active, *next;
@@ -32,6 +33,12 @@ struct link {
 
 /* Each makes the port, too. On success the descriptors are the link's. */
 struct link_request { const struct sw_port_config *config; const int *fds; unsigned nfds; const struct json_t *more; };
+/* Give the link its operations and a port. False: it has none. */
+bool link_plug(struct link *l, struct sw *s, const struct link_request *r, const struct link_ops *ops,
+	       const struct sw_link_ops *port_ops, struct error *err);
+/* The same, and its only descriptor. */
+bool link_begin(struct link *l, struct sw *s, const struct link_request *r, const struct link_ops *ops,
+		const struct sw_link_ops *port_ops, struct error *err);
 struct link *link_ring(struct sw *s, const struct link_request *r, struct error *err);
 struct link *link_tap(struct sw *s, const struct link_request *r, struct error *err);
 /* A packet socket on an interface of the host (PACKET_VNET_HDR, PACKET_AUXDATA). */

@@ -15,8 +15,6 @@ enum { KERNEL_HDR = 10 };        /* struct virtio_net_hdr as packet(7) has it */
 
 struct packet_link {
 	struct link link;
-	int fd;
-	bool gone;
 	uint8_t hdr[NET_HDR];
 	uint8_t in[TAG + NET_FRAME_MAX];
 };
@@ -36,7 +34,7 @@ static bool packet_put(struct sw_port *p, const struct frame *f, bool tagged)
 	size_t n = frame_write(&first, tagged, head);
 	struct iovec v[3] = { { vnet, KERNEL_HDR }, { head, n }, { (void *)f->rest, f->rest_len } };
 	struct msghdr m = { .msg_iov = v, .msg_iovlen = f->rest_len ? 3 : 2 };
-	return sendmsg(packet_of(p)->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno == ENETDOWN;
+	return sendmsg(packet_of(p)->link.fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno == ENETDOWN;
 }
 
 static void packet_flush(struct sw_port *p) { }
@@ -73,8 +71,8 @@ static unsigned packet_poll(struct link *l, unsigned budget)
 		struct msghdr m = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = v, .msg_iovlen = 2,
 				    .msg_control = room.b, .msg_controllen = sizeof(room) };
 		struct frame f;
-		ssize_t n = recvmsg(k->fd, &m, MSG_DONTWAIT);
-		k->gone |= n < 0 && errno != EAGAIN && errno != EINTR && errno != ENETDOWN;
+		ssize_t n = recvmsg(l->fd, &m, MSG_DONTWAIT);
+		l->gone |= n < 0 && errno != EAGAIN && errno != EINTR && errno != ENETDOWN;
 		if (n < 0)
 			return i;
 		if (n <= KERNEL_HDR || from.sll_pkttype == PACKET_OUTGOING)
@@ -88,30 +86,20 @@ static unsigned packet_poll(struct link *l, unsigned budget)
 	return budget;
 }
 
-static bool packet_broken(const struct link *l)
-{
-	return container_of(l, struct packet_link, link)->gone;
-}
-
 static void packet_free(struct link *l)
 {
 	struct packet_link *k = container_of(l, struct packet_link, link);
-	close(k->fd);
+	close(l->fd);
 	free(k);
 }
 
-static const struct link_ops link_ops = { .poll = packet_poll, .broken = packet_broken, .free = packet_free };
+static const struct link_ops link_ops = { .poll = packet_poll, .free = packet_free };
 
 struct link *link_packet(struct sw *s, const struct link_request *r, struct error *err)
 {
-	if (r->nfds != 1)
-		return error_null(err, 0, "a packet port needs one descriptor");
 	struct packet_link *k = xnew(struct packet_link);
-	k->fd = k->link.fd = r->fds[0];
-	k->link.ops = &link_ops;
-	k->link.port = sw_port_add(s, r->config, &ops, &k->link);
-	if (k->link.port)
+	if (link_begin(&k->link, s, r, &link_ops, &ops, err))
 		return &k->link;
 	free(k);
-	return error_null(err, 0, "the switch has no port left");
+	return NULL;
 }

@@ -99,13 +99,11 @@ struct link *link_ring(struct sw *s, const struct link_request *r, struct error 
 		free(k);
 		return NULL;
 	}
-	k->link.ops = &link_ops;
 	k->link.fd = k->fds.to_switch;
 	k->link.edge = true;
-	k->link.port = sw_port_add(s, r->config, &ops, &k->link);
-	if (k->link.port)
+	if (link_plug(&k->link, s, r, &link_ops, &ops, err))
 		return &k->link;
 	ring_close(&k->ring);
 	free(k);
-	return error_null(err, 0, "the switch has no port left");
+	return NULL;
 }

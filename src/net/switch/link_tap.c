@@ -11,8 +11,6 @@
 
 struct tap_link {
 	struct link link;
-	int fd;
-	bool gone;
 	uint8_t in[NET_HDR + TAG + NET_FRAME_MAX];
 };
 
@@ -30,7 +28,7 @@ static bool tap_put(struct sw_port *p, const struct frame *f, bool tagged)
 	head[VNET_FLAGS] &= VNET_NEEDS_CSUM | VNET_DATA_VALID;
 	size_t n = frame_write(&first, tagged, head + NET_HDR);
 	struct iovec v[2] = { { head, NET_HDR + n }, { (void *)f->rest, f->rest_len } };
-	return writev(tap_of(p)->fd, v, f->rest_len ? 2 : 1) >= 0 || errno == EIO;      /* EIO: the interface is down */
+	return writev(tap_of(p)->link.fd, v, f->rest_len ? 2 : 1) >= 0 || errno == EIO;      /* EIO: the interface is down */
 }
 
 static void tap_flush(struct sw_port *p) { }
@@ -42,9 +40,9 @@ static unsigned tap_poll(struct link *l, unsigned budget)
 	struct tap_link *k = container_of(l, struct tap_link, link);
 	struct frame f;
 	for (unsigned i = 0; i < budget; i++) {
-		ssize_t n = read(k->fd, k->in, sizeof(k->in));
+		ssize_t n = read(l->fd, k->in, sizeof(k->in));
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
-			k->gone = true;      /* its namespace has ended */
+			l->gone = true;      /* its namespace has ended */
 		if (n <= 0)
 			return i;
 		if (n > NET_HDR && frame_begin(&f, k->in, k->in + NET_HDR, (size_t)n - NET_HDR))
@@ -55,30 +53,20 @@ static unsigned tap_poll(struct link *l, unsigned budget)
 	return budget;
 }
 
-static bool tap_broken(const struct link *l)
-{
-	return container_of(l, struct tap_link, link)->gone;
-}
-
 static void tap_free(struct link *l)
 {
 	struct tap_link *k = container_of(l, struct tap_link, link);
-	close(k->fd);
+	close(l->fd);
 	free(k);
 }
 
-static const struct link_ops link_ops = { .poll = tap_poll, .broken = tap_broken, .free = tap_free };
+static const struct link_ops link_ops = { .poll = tap_poll, .free = tap_free };
 
 struct link *link_tap(struct sw *s, const struct link_request *r, struct error *err)
 {
-	if (r->nfds != 1)
-		return error_null(err, 0, "a TAP port needs one descriptor");
 	struct tap_link *k = xnew(struct tap_link);
-	k->fd = k->link.fd = r->fds[0];
-	k->link.ops = &link_ops;
-	k->link.port = sw_port_add(s, r->config, &ops, &k->link);
-	if (k->link.port)
+	if (link_begin(&k->link, s, r, &link_ops, &ops, err))
 		return &k->link;
 	free(k);
-	return error_null(err, 0, "the switch has no port left");
+	return NULL;
 }

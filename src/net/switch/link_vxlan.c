@@ -17,7 +17,6 @@ enum { BATCH = 32, PACKET = VXLAN_HEADER + TAG + 9216 };
 
 struct vxlan_link {
 	struct link link;
-	int fd;
 	unsigned queued, target;
 	bool flood;
 	struct mmsghdr out[BATCH], in[BATCH];
@@ -42,7 +41,7 @@ static void send_queue(struct vxlan_link *k)
 {
 	unsigned done = 0;
 	while (done < k->queued) {
-		int n = sendmmsg(k->fd, k->out + done, k->queued - done, MSG_DONTWAIT | MSG_NOSIGNAL);
+		int n = sendmmsg(k->link.fd, k->out + done, k->queued - done, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
 			continue;
 		done += n > 0 ? (unsigned)n : 1;      /* an address that cannot be reached */
@@ -114,7 +113,7 @@ static unsigned vxlan_poll(struct link *l, unsigned budget)
 		k->in[i].msg_hdr = (struct msghdr){ .msg_name = &k->in_addr[i], .msg_namelen = sizeof(k->in_addr[i]),
 						    .msg_iov = &k->in_iov[i], .msg_iovlen = 1 };
 	}
-	int n = recvmmsg(k->fd, k->in, MIN(budget, (unsigned)BATCH), MSG_DONTWAIT, NULL);
+	int n = recvmmsg(l->fd, k->in, MIN(budget, (unsigned)BATCH), MSG_DONTWAIT, NULL);
 	for (int i = 0; i < n; i++) {
 		struct frame f;
 		size_t len;
@@ -131,7 +130,7 @@ static unsigned vxlan_poll(struct link *l, unsigned budget)
 static void vxlan_free(struct link *l)
 {
 	struct vxlan_link *k = container_of(l, struct vxlan_link, link);
-	close(k->fd);
+	close(l->fd);
 	free(k);
 }
 
@@ -153,15 +152,8 @@ struct link *link_vxlan(struct sw *s, const struct link_request *r, struct error
 	uint64_t secret = 0;
 	ssize_t got UNUSED = getrandom(&secret, sizeof(secret), 0);
 	vxlan_init(&k->vxlan, (uint32_t)message_number(r->more, "vni", 0), (uint16_t)message_number(r->more, "port", 4789), secret);
-	if (r->nfds != 1 || !read_peers(&k->vxlan, r->more, err)) {
-		free(k);
-		return NULL;
-	}
-	k->fd = k->link.fd = r->fds[0];
-	k->link.ops = &link_ops;
-	k->link.port = sw_port_add(s, r->config, &ops, &k->link);
-	if (k->link.port)
+	if (read_peers(&k->vxlan, r->more, err) && link_begin(&k->link, s, r, &link_ops, &ops, err))
 		return &k->link;
 	free(k);
-	return error_null(err, 0, "the switch has no port left");
+	return NULL;
 }

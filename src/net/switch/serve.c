@@ -103,7 +103,7 @@ static void drop_broken(struct switch_process *w)
 {
 	for (struct link *l = w->links, *next; l; l = next) {
 		next = l->next;
-		if (l->ops->broken && l->ops->broken(l)) {
+		if (l->ops->broken ? l->ops->broken(l) : l->gone) {
 			control_broken(w, l);
 			process_remove_link(w, l);
 		}
