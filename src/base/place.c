@@ -3,8 +3,10 @@
 #include "base/place.h"
 #include "base/util.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 static char *state_path(struct error *err)
@@ -46,4 +48,85 @@ int place_open(const char *name, struct error *err)
 		return -1;
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd >= 0 ? fd : error_minus(err, errno, "cannot open '%s'", path);
+}
+
+bool place_write(int dir, const char *file, const char *text)
+{
+	auto_free char *tmp = xasprintf(".%s.%d", file, (int)getpid());
+	auto_close int fd = openat(dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd >= 0 && fd_write_full(fd, text, strlen(text)) && !fsync(fd) && !renameat(dir, tmp, dir, file))
+		return true;
+	int e = errno;
+	unlinkat(dir, tmp, 0);
+	errno = e;
+	return false;
+}
+
+char *place_read(int dir, const char *file, size_t most)
+{
+	auto_close int fd = openat(dir, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st) || (uint64_t)st.st_size > most)
+		return NULL;
+	char *text = xcalloc(1, (size_t)st.st_size + 1);
+	if (fd_read_full(fd, text, (size_t)st.st_size))
+		return text;
+	free(text);
+	return NULL;
+}
+
+void place_empty(int dir)
+{
+	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
+	if (!d)
+		return;
+	for (struct dirent *e; (e = readdir(d)); ) {
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || !unlinkat(dir, e->d_name, 0))
+			continue;
+		auto_close int below = openat(dir, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (below >= 0)         /* vsock/, with what servers left in it */
+			place_empty(below);
+		unlinkat(dir, e->d_name, AT_REMOVEDIR);
+	}
+	closedir(d);
+}
+
+static int visible(const struct dirent *e) { return e->d_name[0] != '.'; }
+
+int place_each(int store, bool (*fn)(const char *name, void *opaque), void *opaque)
+{
+	struct dirent **list;
+	int n = scandirat(store, ".", &list, visible, alphasort);
+	if (n < 0)
+		return -1;
+	bool ok = true;
+	for (int i = 0; i < n; i++) {
+		ok = ok && fn(list[i]->d_name, opaque);
+		free(list[i]);
+	}
+	free(list);
+	return ok;
+}
+
+bool place_lock(int dir)
+{
+	int fd = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	if (fd >= 0 && !fcntl(fd, F_SETLK, &l))
+		return true;       /* the descriptor stays open for the keeper's life */
+	int e = errno;
+	if (fd >= 0)
+		close(fd);
+	errno = e;
+	return false;
+}
+
+pid_t place_holder(int dir)
+{
+	auto_close int fd = openat(dir, "lock", O_RDWR | O_CLOEXEC);
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	if (fd < 0 || fcntl(fd, F_GETLK, &l) || l.l_type == F_UNLCK)
+		return 0;
+	return l.l_pid;
 }

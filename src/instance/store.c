@@ -6,13 +6,14 @@
 #include "instance/store.h"
 #include "base/place.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+
+enum { MAX_FILE = 1 << 20 };
 
 int store_open(struct error *err)
 {
@@ -54,29 +55,13 @@ struct instance *instance_open(const char *name, struct error *err)
 
 bool instance_write(const struct instance *i, const char *file, const char *text, struct error *err)
 {
-	auto_free char *tmp = xasprintf(".%s.%d", file, (int)getpid());
-	auto_close int fd = openat(i->dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd >= 0 && fd_write_full(fd, text, strlen(text)) && !fsync(fd) &&
-	    !renameat(i->dir, tmp, i->dir, file))
-		return true;
-	error_set(err, errno, "cannot write '%s' of instance '%s'", file, i->name);
-	unlinkat(i->dir, tmp, 0);
-	return false;
+	return place_write(i->dir, file, text) ||
+		error_set(err, errno, "cannot write '%s' of instance '%s'", file, i->name);
 }
 
 char *instance_read(const struct instance *i, const char *file)
 {
-	auto_close int fd = openat(i->dir, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	struct stat st;
-	if (fd < 0 || fstat(fd, &st) || st.st_size > (1 << 20))
-		return NULL;
-	char *text = xmalloc((size_t)st.st_size + 1);
-	if (!fd_read_full(fd, text, (size_t)st.st_size)) {
-		free(text);
-		return NULL;
-	}
-	text[st.st_size] = 0;
-	return text;
+	return place_read(i->dir, file, MAX_FILE);
 }
 
 struct definition *instance_definition(const struct instance *i, struct error *err)
@@ -95,23 +80,6 @@ bool instance_set_definition(const struct instance *i, const struct definition *
 }
 
 /* ---- create, remove, list ---- */
-
-static void remove_contents(int dir)
-{
-	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
-	if (!d)
-		return;
-	for (struct dirent *e; (e = readdir(d)); ) {
-		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || !unlinkat(dir, e->d_name, 0))
-			continue;
-		auto_close int below = openat(dir, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (below >= 0)         /* vsock/, with what servers left in it */
-			remove_contents(below);
-		unlinkat(dir, e->d_name, AT_REMOVEDIR);
-	}
-	closedir(d);
-}
 
 static char *fresh_name(void)
 {
@@ -140,7 +108,7 @@ struct instance *instance_create(const char *name, const struct definition *d, s
 			error_set(err, 0, "instance '%s' exists already: choose another --name, or abyme rm %s", chosen, chosen);
 		else
 			error_set(err, errno, "cannot create instance '%s'", chosen);
-		remove_contents(dir);
+		place_empty(dir);
 	}
 	unlinkat(store, tmp, AT_REMOVEDIR);
 	return NULL;
@@ -158,56 +126,28 @@ bool instance_remove(struct instance *i, struct error *err)
 	auto_free char *tmp = xasprintf(".old-%s-%d", i->name, (int)getpid());
 	if (renameat(store, i->name, store, tmp))
 		return error_set(err, errno, "cannot remove instance '%s'", i->name);
-	remove_contents(i->dir);
+	place_empty(i->dir);
 	if (unlinkat(store, tmp, AT_REMOVEDIR))
 		return error_set(err, errno, "cannot remove the directory of instance '%s'", i->name);
 	return true;
 }
 
-static int visible(const struct dirent *e) { return e->d_name[0] != '.'; }
-
 bool instance_each(bool (*fn)(const char *name, void *opaque), void *opaque, struct error *err)
 {
 	auto_close int store = store_open(err);
-	if (store < 0)
-		return false;
-	struct dirent **list;
-	int n = scandirat(store, ".", &list, visible, alphasort);
-	if (n < 0)
-		return error_set(err, errno, "cannot list the instances");
-	bool ok = true;
-	for (int i = 0; i < n; i++) {
-		ok = ok && fn(list[i]->d_name, opaque);
-		free(list[i]);
-	}
-	free(list);
-	return ok;
+	int all = store < 0 ? 0 : place_each(store, fn, opaque);
+	return all < 0 ? error_set(err, errno, "cannot list the instances") : all;
 }
 
 /* ---- lock ---- */
 
-/* A POSIX lock: it belongs to the keeper alone (children do not inherit it),
- * ends with it, and F_GETLK names its holder. */
 bool instance_lock(struct instance *i, struct error *err)
 {
-	int fd = openat(i->dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	if (fd < 0)
-		return error_set(err, errno, "cannot open the lock of instance '%s'", i->name);
-	if (!fcntl(fd, F_SETLK, &l))
-		return true;       /* the descriptor stays open for the keeper's life */
-	int e = errno;
-	close(fd);
-	if (e == EACCES || e == EAGAIN)
+	if (place_lock(i->dir))
+		return true;
+	if (errno == EACCES || errno == EAGAIN)
 		return error_set(err, 0, "instance '%s' is running already", i->name);
-	return error_set(err, e, "cannot lock instance '%s'", i->name);
+	return error_set(err, errno, "cannot lock instance '%s'", i->name);
 }
 
-pid_t instance_keeper(const struct instance *i)
-{
-	auto_close int fd = openat(i->dir, "lock", O_RDWR | O_CLOEXEC);
-	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	if (fd < 0 || fcntl(fd, F_GETLK, &l) || l.l_type == F_UNLCK)
-		return 0;
-	return l.l_pid;
-}
+pid_t instance_keeper(const struct instance *i) { return place_holder(i->dir); }

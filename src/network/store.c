@@ -3,7 +3,6 @@
 #include "network/network.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -75,26 +74,13 @@ bool network_exists(const char *name)
 
 bool network_write(const struct network *n, const char *file, const char *text, struct error *err)
 {
-	auto_free char *tmp = xasprintf(".%s.%d", file, (int)getpid());
-	auto_close int fd = openat(n->dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd >= 0 && fd_write_full(fd, text, strlen(text)) && !fsync(fd) && !renameat(n->dir, tmp, n->dir, file))
-		return true;
-	error_set(err, errno, "cannot write '%s' of network '%s'", file, n->name);
-	unlinkat(n->dir, tmp, 0);
-	return false;
+	return place_write(n->dir, file, text) ||
+		error_set(err, errno, "cannot write '%s' of network '%s'", file, n->name);
 }
 
 char *network_read(const struct network *n, const char *file)
 {
-	auto_close int fd = openat(n->dir, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	struct stat st;
-	if (fd < 0 || fstat(fd, &st) || st.st_size > MAX_FILE)
-		return NULL;
-	char *text = xcalloc(1, (size_t)st.st_size + 1);
-	if (fd_read_full(fd, text, (size_t)st.st_size))
-		return text;
-	free(text);
-	return NULL;
+	return place_read(n->dir, file, MAX_FILE);
 }
 
 struct network_definition *network_definition(const struct network *n, struct error *err)
@@ -110,17 +96,6 @@ bool network_set_definition(const struct network *n, const struct network_defini
 {
 	auto_free char *text = network_definition_yaml(d, err);
 	return text && network_write(n, "network.yaml", text, err);
-}
-
-static void remove_contents(int dir)
-{
-	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
-	for (struct dirent *e; d && (e = readdir(d)); )
-		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
-			unlinkat(dir, e->d_name, 0);
-	if (d)
-		closedir(d);
 }
 
 struct network *network_create(const char *name, const struct network_definition *d, struct error *err)
@@ -142,7 +117,7 @@ struct network *network_create(const char *name, const struct network_definition
 			error_set(err, 0, "network '%s' exists already: abyme network delete %s removes it", name, name);
 		else
 			error_set(err, errno, "cannot create network '%s'", name);
-		remove_contents(dir);
+		place_empty(dir);
 	}
 	unlinkat(store, tmp, AT_REMOVEDIR);
 	return NULL;
@@ -156,51 +131,26 @@ bool network_remove(struct network *n, struct error *err)
 	auto_free char *tmp = xasprintf(".old-%s-%d", n->name, (int)getpid());
 	if (renameat(store, n->name, store, tmp))
 		return error_set(err, errno, "cannot remove network '%s'", n->name);
-	remove_contents(n->dir);
+	place_empty(n->dir);
 	return !unlinkat(store, tmp, AT_REMOVEDIR) ||
 		error_set(err, errno, "cannot remove the directory of network '%s'", n->name);
 }
 
-static int visible(const struct dirent *e) { return e->d_name[0] != '.'; }
-
 bool network_each(bool (*fn)(const char *name, void *opaque), void *opaque, struct error *err)
 {
 	auto_close int store = store_open(err);
-	struct dirent **list;
-	int n = store < 0 ? -1 : scandirat(store, ".", &list, visible, alphasort);
-	if (n < 0)
-		return store >= 0 ? error_set(err, errno, "cannot list the networks") : false;
-	bool ok = true;
-	for (int i = 0; i < n; i++) {
-		ok = ok && fn(list[i]->d_name, opaque);
-		free(list[i]);
-	}
-	free(list);
-	return ok;
+	int all = store < 0 ? 0 : place_each(store, fn, opaque);
+	return all < 0 ? error_set(err, errno, "cannot list the networks") : all;
 }
 
 /* ---- the keeper's lock and socket ---- */
 
 bool network_lock(const struct network *n, struct error *err)
 {
-	int fd = openat(n->dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	if (fd >= 0 && !fcntl(fd, F_SETLK, &l))
-		return true;      /* the descriptor stays open for the keeper's life */
-	int e = errno;
-	if (fd >= 0)
-		close(fd);
-	return error_set(err, e, "cannot lock network '%s'", n->name);
+	return place_lock(n->dir) || error_set(err, errno, "cannot lock network '%s'", n->name);
 }
 
-pid_t network_keeper_pid(const struct network *n)
-{
-	auto_close int fd = openat(n->dir, "lock", O_RDWR | O_CLOEXEC);
-	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	if (fd < 0 || fcntl(fd, F_GETLK, &l) || l.l_type == F_UNLCK)
-		return 0;
-	return l.l_pid;
-}
+pid_t network_keeper_pid(const struct network *n) { return place_holder(n->dir); }
 
 static void address_of(const struct network *n, struct sockaddr_un *a)
 {
