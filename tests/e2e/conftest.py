@@ -141,6 +141,31 @@ def vmlinuz(tree):
     return next(os.path.join(boot, f) for f in sorted(os.listdir(boot)) if f.startswith("vmlinuz-"))
 
 
+def guest_args(tree, folder, modules, memory="256M"):
+    """Arguments for a machine with this kernel, a shell and these modules of it."""
+    if not shutil.which("busybox") or not shutil.which("cpio"):
+        pytest.skip("busybox-static and cpio are needed for the test initrd")
+    out = folder / "initrd.gz"
+    subprocess.run(["sh", f"{TOP}/scripts/initrd.sh", str(out), "", tree, *modules], check=True)
+    return ["--memory", memory, "--kernel", vmlinuz(tree), "--initrd", str(out),
+            "--append", "console=ttyS0 quiet loglevel=3 panic=-1"]
+
+
+def shell(m):
+    m.expect("USERSPACE-REACHED", 90)
+    m.expect("# ", 30)
+
+
+def run(m, command, pattern, seconds=60):
+    m.send(command + "\n")
+    return m.expect(pattern, seconds)
+
+
+def off(m):
+    m.send("poweroff -f\n")
+    assert m.wait(60) == 0, m.text[-2000:]
+
+
 @pytest.fixture(scope="session")
 def kernel_tree():
     return fetch_kernel

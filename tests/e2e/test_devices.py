@@ -3,7 +3,6 @@
 import http.server
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,37 +11,15 @@ import time
 
 import pytest
 
-from conftest import TOP, vmlinuz
+from conftest import TOP, guest_args, off, run, shell
 
 MODULES = ["virtio_pci", "virtio_net", "e1000", "virtio_blk", "9p", "9pnet_virtio"]
-BOOT = 90
 
 
 @pytest.fixture(scope="module")
 def guest(kernel_tree, tmp_path_factory):
     """Arguments for a guest with the modules of virtio devices."""
-    if not shutil.which("busybox") or not shutil.which("cpio"):
-        pytest.skip("busybox-static and cpio are needed for the test initrd")
-    tree = kernel_tree("amd64")
-    out = tmp_path_factory.mktemp("devices") / "initrd.gz"
-    subprocess.run(["sh", f"{TOP}/scripts/initrd.sh", str(out), "", tree, *MODULES], check=True)
-    return ["--memory", "384M", "--kernel", vmlinuz(tree), "--initrd", str(out),
-            "--append", "console=ttyS0 quiet loglevel=3 panic=-1"]
-
-
-def shell(m):
-    m.expect("USERSPACE-REACHED", BOOT)
-    m.expect("# ", 30)
-
-
-def run(m, command, pattern, seconds=60):
-    m.send(command + "\n")
-    return m.expect(pattern, seconds)
-
-
-def off(m):
-    m.send("poweroff -f\n")
-    assert m.wait(60) == 0, m.text[-2000:]
+    return guest_args(kernel_tree("amd64"), tmp_path_factory.mktemp("devices"), MODULES, memory="384M")
 
 
 class Hello(http.server.BaseHTTPRequestHandler):

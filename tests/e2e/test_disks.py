@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import TOP, vmlinuz
+from conftest import guest_args, run, shell
 
 MODULES = ["virtio_pci", "virtio_blk", "9p", "9pnet_virtio"]
 
@@ -101,23 +101,7 @@ def test_tools_refuse(abyme, tmp_path):
 
 @pytest.fixture(scope="module")
 def guest(kernel_tree, tmp_path_factory):
-    if not shutil.which("busybox") or not shutil.which("cpio"):
-        pytest.skip("busybox-static and cpio are needed for the test initrd")
-    tree = kernel_tree("amd64")
-    out = tmp_path_factory.mktemp("disks") / "initrd.gz"
-    subprocess.run(["sh", f"{TOP}/scripts/initrd.sh", str(out), "", tree, *MODULES], check=True)
-    return ["--memory", "256M", "--kernel", vmlinuz(tree), "--initrd", str(out),
-            "--append", "console=ttyS0 quiet loglevel=3 panic=-1"]
-
-
-def shell(m):
-    m.expect("USERSPACE-REACHED", 90)
-    m.expect("# ", 30)
-
-
-def run(m, command, pattern, seconds=60):
-    m.send(command + "\n")
-    return m.expect(pattern, seconds)
+    return guest_args(kernel_tree("amd64"), tmp_path_factory.mktemp("disks"), MODULES)
 
 
 def test_qcow2_in_a_guest(abyme, guest, tmp_path):

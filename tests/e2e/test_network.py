@@ -1,17 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Networks between real peers: namespaces and machines on one switch."""
 import os
-import shutil
 import signal
 import subprocess
 import time
 
 import pytest
 
-from conftest import ABYME, TOP, vmlinuz
+from conftest import ABYME, TOP, guest_args, run, shell
 from netpeers import Lab, iperf, needs_namespaces, sink, source, sunk
-
-BOOT = 90
 
 
 @pytest.fixture(name="lab")
@@ -218,24 +215,7 @@ def test_trace(lab):
 
 @pytest.fixture(scope="module", name="guest")
 def fixture_guest(kernel_tree, tmp_path_factory):
-    if not shutil.which("busybox") or not shutil.which("cpio"):
-        pytest.skip("busybox-static and cpio are needed for the test initrd")
-    tree = kernel_tree("cloud-amd64")
-    out = tmp_path_factory.mktemp("network") / "initrd.gz"
-    subprocess.run(["sh", f"{TOP}/scripts/initrd.sh", str(out), "", tree, "virtio_pci", "virtio_net", "8021q"],
-                   check=True)
-    return ["--memory", "256M", "--kernel", vmlinuz(tree), "--initrd", str(out),
-            "--append", "console=ttyS0 quiet loglevel=3 panic=-1"]
-
-
-def shell(m):
-    m.expect("USERSPACE-REACHED", BOOT)
-    m.expect("# ", 30)
-
-
-def run(m, command, pattern, seconds=60):
-    m.send(command + "\n")
-    return m.expect(pattern, seconds)
+    return guest_args(kernel_tree("cloud-amd64"), tmp_path_factory.mktemp("network"), ["virtio_pci", "virtio_net", "8021q"])
 
 
 def test_machines_and_a_namespace(lab, guest):

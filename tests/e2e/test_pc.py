@@ -2,12 +2,10 @@
 """The parts of a whole PC under Linux's own drivers: disk controllers, media."""
 import os
 import random
-import shutil
-import subprocess
 
 import pytest
 
-from conftest import TOP, vmlinuz
+from conftest import guest_args, off, run, shell
 
 MODULES = ["virtio_pci", "virtio_scsi", "ahci", "nvme", "ata_piix", "sd_mod", "sr_mod", "isofs"]
 BUSES = {"ahci": "sda", "nvme": "nvme0n1", "ide": "sda", "scsi": "sda"}
@@ -16,28 +14,7 @@ BUSES = {"ahci": "sda", "nvme": "nvme0n1", "ide": "sda", "scsi": "sda"}
 @pytest.fixture(scope="module")
 def guest(kernel_tree, tmp_path_factory):
     """Arguments for a guest with the drivers of a PC's controllers."""
-    if not shutil.which("busybox") or not shutil.which("cpio"):
-        pytest.skip("busybox-static and cpio are needed for the test initrd")
-    tree = kernel_tree("amd64")
-    out = tmp_path_factory.mktemp("pc") / "initrd.gz"
-    subprocess.run(["sh", f"{TOP}/scripts/initrd.sh", str(out), "", tree, *MODULES], check=True)
-    return ["--memory", "256M", "--kernel", vmlinuz(tree), "--initrd", str(out),
-            "--append", "console=ttyS0 quiet loglevel=3 panic=-1"]
-
-
-def shell(m):
-    m.expect("USERSPACE-REACHED", 90)
-    m.expect("# ", 30)
-
-
-def run(m, command, pattern, seconds=60):
-    m.send(command + "\n")
-    return m.expect(pattern, seconds)
-
-
-def off(m):
-    m.send("poweroff -f\n")
-    assert m.wait(60) == 0, m.text[-2000:]
+    return guest_args(kernel_tree("amd64"), tmp_path_factory.mktemp("pc"), MODULES)
 
 
 @pytest.mark.parametrize("bus", list(BUSES))
