@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FUZZ_SECONDS = "3"
-UNIT_LIMIT, GUEST_LIMIT = 180, 60      # sanitized builds get more
+UNIT_LIMIT, FUZZ_LIMIT, GUEST_LIMIT = 900, 300, 300     # against hangs; sanitized builds get more
 SKIPPED = 77  # exit status of a program that cannot run here
 
 
@@ -83,7 +83,7 @@ def run_units(build, tally):
 
 def run_fuzz(build, tally):
     def one(path):
-        return path, run([path, FUZZ_SECONDS], 120)
+        return path, run([path, FUZZ_SECONDS], FUZZ_LIMIT)
     with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
         for path, (status, out, seconds) in pool.map(one, programs(f"{build}/fuzz")):
             tally.add("fuzz/" + os.path.basename(path), seconds, int(status == 0), int(status != 0), 0, out)

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from patience import deadline, patience
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ABYME = os.path.abspath(os.environ.get("ABYME", f"{TOP}/build/abyme"))
 
@@ -33,7 +35,7 @@ class Machine:
 
     def expect(self, pattern, seconds):
         """Wait for a pattern in what comes after the last match."""
-        end = time.monotonic() + seconds
+        end = deadline(seconds)
         while True:
             m = re.compile(pattern, re.M).search(self.text, self.seen)
             if m:
@@ -51,7 +53,7 @@ class Machine:
         self.process.stdin.flush()
 
     def wait(self, seconds):
-        end = time.monotonic() + seconds
+        end = deadline(seconds)
         while self._read(0.2) and time.monotonic() < end:
             pass
         return self.process.wait(max(1, end - time.monotonic()))
@@ -75,7 +77,7 @@ class Abyme:
 
     def __call__(self, *args, seconds=30, text=None):
         """Run to the end: (status, stdout, stderr)."""
-        p = subprocess.run([ABYME, *args], env=self.env, capture_output=True, timeout=seconds, check=False,
+        p = subprocess.run([ABYME, *args], env=self.env, capture_output=True, timeout=patience(seconds), check=False,
                            input=text, text=True)
         return p.returncode, p.stdout, p.stderr
 
@@ -108,7 +110,7 @@ def cache_dir():
 def fetch_kernel(flavour):
     """The unpacked kernel package, or a skip where it cannot be fetched."""
     p = subprocess.run(["sh", f"{TOP}/scripts/kernel.sh", flavour], capture_output=True, text=True,
-                       timeout=300, check=False)
+                       timeout=patience(300), check=False)
     if p.returncode:
         pytest.skip(f"kernel {flavour} cannot be fetched: {p.stderr.strip()[-200:]}")
     return p.stdout.strip()
@@ -122,7 +124,7 @@ def debian_package(name):
     work = f"{out}.{os.getpid()}"
     os.makedirs(work, exist_ok=True)
     got = shutil.which("apt-get") and subprocess.run(
-        ["apt-get", "download", "-q", name], cwd=work, capture_output=True, timeout=300, check=False)
+        ["apt-get", "download", "-q", name], cwd=work, capture_output=True, timeout=patience(300), check=False)
     debs = [f for f in os.listdir(work) if f.endswith(".deb")]
     if not got or got.returncode or not debs:
         shutil.rmtree(work)

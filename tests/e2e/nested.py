@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 
 from conftest import ABYME, TOP, vmlinuz
+from patience import patience
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODULES = ["irqbypass", "ccp", "kvm", "kvm-amd", "virtio", "virtio_ring", "virtio_pci", "virtio_blk", "tun"]
@@ -109,7 +110,7 @@ class Nested:
                 "-kernel", self.kernel, "-initrd", outer, "-drive", f"file={disk},format=raw,if=virtio",
                 "-append", "console=ttyS0 panic=-1 quiet loglevel=4 mitigations=off"]
         try:
-            p = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False)
+            p = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=patience(seconds), check=False)
             text = p.stdout.decode(errors="replace").replace("\r", "")
         except subprocess.TimeoutExpired as e:
             text = (e.stdout or b"").decode(errors="replace") + "\nTIME IS UP"

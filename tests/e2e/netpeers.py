@@ -10,6 +10,7 @@ import uuid
 import pytest
 
 from conftest import ABYME
+from patience import deadline, patience
 
 
 def needs_namespaces():
@@ -37,7 +38,7 @@ class Peer:
 
     def __call__(self, *argv, seconds=30, check=True):
         p = subprocess.run(["ip", "netns", "exec", self.ns, *argv], capture_output=True, text=True,
-                           timeout=seconds, check=False)
+                           timeout=patience(seconds), check=False)
         assert not check or p.returncode == 0, f"{argv}: {p.stdout}{p.stderr}"
         return p.stdout if check else p.returncode
 
@@ -47,7 +48,7 @@ class Peer:
         self.processes.append(p)
         return p
 
-    def pings(self, address, count=2, seconds=20, size=None):
+    def pings(self, address, count=2, seconds=100, size=None):
         """Until an answer comes, at most so long."""
         end = time.monotonic() + seconds
         more = ["-s", str(size), "-M", "do"] if size else []
@@ -153,16 +154,16 @@ def source(peer, address, size, pause=0.0):
 
 
 def sunk(process, seconds=60):
-    return int(process.communicate(timeout=seconds)[0])
+    return int(process.communicate(timeout=patience(seconds))[0])
 
 
 def iperf(client, server, address, *options, seconds=2):
     """Bits a second, as the receiver saw them."""
-    s = server.spawn("iperf3", "-s", "-1", "-J")
-    end = time.monotonic() + 20
+    s = server.spawn("iperf3", "-s")
+    end = deadline(20)
     while time.monotonic() < end:
         p = subprocess.run(["ip", "netns", "exec", client.ns, "iperf3", "-c", address, "-t", str(seconds), "-J",
-                            *options], capture_output=True, text=True, timeout=60, check=False)
+                            *options], capture_output=True, text=True, timeout=patience(60), check=False)
         end_part = json.loads(p.stdout)["end"]      # an error has status 0, too
         if "sum_received" in end_part:
             s.kill()

@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import uuid
 
+from patience import patience
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OCI = os.path.abspath(os.environ.get("ABYME_OCI", os.path.join(
     os.path.dirname(os.path.abspath(os.environ.get("ABYME", f"{TOP}/build/abyme"))), "abyme-oci")))
@@ -78,7 +80,7 @@ class Bundle:
 
     def __call__(self, *args, seconds=20, text=None, **more):
         """(status, output of both)"""
-        p = subprocess.run(self.argv(*args), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds,
+        p = subprocess.run(self.argv(*args), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=patience(seconds),
                            check=False, input=text, text=True, **more)
         return p.returncode, p.stdout
 
@@ -100,7 +102,7 @@ class Bundle:
         self.write()
         with open(f"{self.path}/out", "wb") as out:
             p = subprocess.run(self.argv("create", "--bundle", self.path, *options, self.id), stdin=subprocess.DEVNULL,
-                               stdout=out, stderr=subprocess.STDOUT, timeout=60, check=False)
+                               stdout=out, stderr=subprocess.STDOUT, timeout=patience(60), check=False)
         return p.returncode, self.output()
 
     def output(self):

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from conftest import ABYME
+from patience import deadline, patience
 
 
 def sentence(result, status, *words):
@@ -97,7 +98,7 @@ def test_unreadable_disk(abyme, tmp_path):
     # Root reads everything, but for a root without capabilities.
     drop = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
     p = subprocess.run([*drop, ABYME, "run", "--rm", "--disk", str(path)], env=abyme.env, capture_output=True,
-                       text=True, check=False, timeout=30)
+                       text=True, check=False, timeout=patience(30))
     sentence((p.returncode, p.stdout, p.stderr), 1, str(path))
 
 
@@ -139,7 +140,7 @@ def state(abyme, tmp_path, kernel_tree, initrd):
     status, name, err = abyme("run", "--detach", "--rm", "--memory", "128M", "--kernel", vmlinuz(kernel_tree("cloud-amd64")),
                               "--initrd", initrd, "--append", "console=ttyS0")
     assert status == 0, err
-    end = time.monotonic() + 60
+    end = deadline(60)
     while "Linux version" not in abyme("logs", name.strip())[1]:
         assert time.monotonic() < end, "no sign of life"
         time.sleep(0.1)

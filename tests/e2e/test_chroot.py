@@ -7,6 +7,7 @@ import pytest
 
 from conftest import ABYME
 from oci import make_rootfs, mounts
+from patience import patience
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def tree(tmp_path):
 
 
 def chroot(*args, **more):
-    return subprocess.run([ABYME, "chroot", *args], capture_output=True, text=True, timeout=60, check=False,
+    return subprocess.run([ABYME, "chroot", *args], capture_output=True, text=True, timeout=patience(60), check=False,
                           stdin=subprocess.DEVNULL, **more)
 
 

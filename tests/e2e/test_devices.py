@@ -12,6 +12,7 @@ import time
 import pytest
 
 from conftest import TOP, guest_args, off, run, shell
+from patience import deadline
 
 MODULES = ["virtio_pci", "virtio_net", "e1000", "virtio_blk", "9p", "9pnet_virtio"]
 
@@ -43,7 +44,7 @@ def free_port():
 
 def ask(port, seconds):
     """What a published port says, as soon as it says something."""
-    end = time.monotonic() + seconds
+    end = deadline(seconds)
     while time.monotonic() < end:
         try:
             with socket.create_connection(("127.0.0.1", port), 2) as s:
@@ -119,7 +120,7 @@ def status_of(pid):
 
 
 def gone(pid, seconds=10):
-    end = time.monotonic() + seconds
+    end = deadline(seconds)
     while time.monotonic() < end:
         try:
             if status_of(pid)["State"].startswith("Z"):

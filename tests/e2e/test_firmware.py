@@ -10,6 +10,7 @@ import time
 import pytest
 
 from conftest import debian_package
+from patience import deadline
 
 def needs(path, package):
     return pytest.mark.skipif(not os.path.exists(path), reason=f"the package {package} is not installed")
@@ -192,7 +193,7 @@ def test_network_boot(abyme, card):
 
 def screen(abyme, name, tmp_path, pattern, seconds):
     """Wait until the text on the screen matches."""
-    end, text = time.monotonic() + seconds, ""
+    end, text = deadline(seconds), ""
     while time.monotonic() < end:
         status, _, text = abyme("screenshot", name, str(tmp_path / "screen.txt"))
         if status == 0:

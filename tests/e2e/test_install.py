@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from conftest import ABYME, TOP
+from patience import patience
 
 
 def make(*words):
@@ -44,7 +45,7 @@ def test_install(abyme, installed):
     share = prefix / "share"
     p = subprocess.run([program, "run", "--rm", "--memory", "64M", "--net", "user", "--share", f"{share}:share",
                         "--cpu", "max", "--debug-exit", "--kernel", f"{os.path.dirname(ABYME)}/guest/m64/system.elf"],
-                       env=abyme.env, capture_output=True, text=True, timeout=60, check=False)
+                       env=abyme.env, capture_output=True, text=True, timeout=patience(60), check=False)
     assert p.returncode == 1 and not p.stderr, (p.returncode, p.stdout[-500:], p.stderr)
 
 

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from conftest import vmlinuz
+from patience import deadline
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def boot_args(kernel_tree, initrd):
 
 
 def wait_for(abyme, name, word, seconds=150):
-    end = time.monotonic() + seconds
+    end = deadline(seconds)
     while time.monotonic() < end:
         if word in abyme("logs", name)[1]:
             return
@@ -108,7 +109,7 @@ def test_detach_by_leash(abyme, boot_args):
     m.expect(r"\S", 60)
     m.process.kill()
     m.process.wait()
-    end = time.monotonic() + 10
+    end = deadline(10)
     while abyme("ls", "--quiet")[1] and time.monotonic() < end:
         time.sleep(0.1)
     assert abyme("ls", "--quiet")[1] == ""

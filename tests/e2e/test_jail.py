@@ -12,6 +12,7 @@ import threading
 import pytest
 
 from conftest import ABYME, TOP, Abyme, vmlinuz
+from patience import patience
 
 NOBODY = 65534
 NAMESPACES = 0x7E020000         # all of CLONE_NEW*, with CLONE_NEWCGROUP and CLONE_NEWNET
@@ -47,7 +48,7 @@ class Confined(Abyme):
     """All its commands run where namespaces are refused."""
 
     def __call__(self, *args, seconds=30, text=None):
-        p = subprocess.run([ABYME, *args], env=self.env, capture_output=True, timeout=seconds, check=False,
+        p = subprocess.run([ABYME, *args], env=self.env, capture_output=True, timeout=patience(seconds), check=False,
                            text=True, stdin=subprocess.DEVNULL, preexec_fn=refuse_namespaces)
         return p.returncode, p.stdout, p.stderr
 

@@ -16,7 +16,7 @@ abyme logs hopper | sed "s/^/inner: /"
 
 
 def test_kvm_boots_and_moves_to_jit(nested, abyme):
-    text = nested.run("short", JOB, seconds=900)
+    text = nested.run("short", JOB, seconds=400)
     assert "OUTER-READY" in text, text[-3000:]
     assert re.search(r"engine kvm +yes", text), text[-3000:]
     assert "STATE-SAVED" in text, text[-3000:]

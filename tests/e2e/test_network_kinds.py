@@ -9,6 +9,7 @@ import pytest
 
 from conftest import ABYME
 from netpeers import Lab, iperf, needs_namespaces, sink, source, sunk
+from patience import deadline, patience
 
 
 @pytest.fixture(name="lab")
@@ -33,7 +34,7 @@ def wire(a, b, a_if, b_if, a_ip=None, b_ip=None):
 def start_in(lab, peer, network):
     """The network's outside is that of the namespace."""
     p = subprocess.run(["ip", "netns", "exec", peer.ns, ABYME, "network", "start", network], env=lab.abyme.env,
-                       capture_output=True, text=True, check=False, timeout=30)
+                       capture_output=True, text=True, check=False, timeout=patience(30))
     assert p.returncode == 0, p.stderr
 
 
@@ -109,7 +110,7 @@ def test_published_ports_keep_the_clients_address(lab):
     server = a.spawn("/usr/bin/python3", "-c", WHO)
     assert server.stdout.readline() == b"ready\n"
     far("/usr/bin/python3", "-c", "import socket; socket.create_connection(('198.51.100.1', 8080))")
-    assert server.communicate(timeout=30)[0].decode().strip() == "198.51.100.2"
+    assert server.communicate(timeout=patience(30))[0].decode().strip() == "198.51.100.2"
     status, _, err = lab.abyme("network", "join", "n", "--as", "b", "--ifname", "abt0", "--publish", "198.51.100.1:8080:1")
     assert status == 1 and "cannot publish" in err
     lab.leave(a)
@@ -146,7 +147,7 @@ def test_names(lab):
     prefix = lab.inspect("n")["subnet6"].split("/")[0]
     assert web("dig", "+tries=5", "+time=2", f"@{prefix}2", "+short", "db").strip() == db.ip
     lab.leave(db)
-    end = time.monotonic() + 10
+    end = deadline(10)
     while "NXDOMAIN" not in dig("db.lan.test"):
         assert time.monotonic() < end
 
@@ -157,7 +158,7 @@ def test_ipv6_by_itself(lab, tmp_path):
     prefix = lab.inspect("n")["subnet6"].split("::")[0]
 
     def address(p):
-        end = time.monotonic() + 30
+        end = deadline(30)
         while time.monotonic() < end:
             for line in p("ip", "-6", "-o", "addr", "show", "dev", "eth0", "scope", "global").splitlines():
                 if prefix in line and "tentative" not in line:

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from oci import OCI, Bundle
+from patience import deadline, patience
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="containers with the host's users need root")
 
@@ -23,7 +24,7 @@ def bundle(tmp_path):
 
 
 def wait_for(what, seconds=30):
-    end = time.monotonic() + seconds
+    end = deadline(seconds)
     while time.monotonic() < end:
         value = what()
         if value:
@@ -324,7 +325,7 @@ def receive_terminal(server):
 
 
 def read_until(fd, text, seconds=30):
-    seen, end = b"", time.monotonic() + seconds
+    seen, end = b"", deadline(seconds)
     while text.encode() not in seen and time.monotonic() < end:
         try:
             seen += os.read(fd, 4096)
@@ -431,7 +432,7 @@ def test_preserved_descriptors(bundle):
     command = 'exec 3>"$0/kept" 4>"$0/closed"; exec "$@"'
     p = subprocess.run(["sh", "-c", command, bundle.path,
                         *bundle.argv("run", "--preserve-fds", "1", "--bundle", bundle.path, bundle.id)],
-                       capture_output=True, text=True, timeout=60, check=False)
+                       capture_output=True, text=True, timeout=patience(60), check=False)
     assert (p.returncode, p.stdout) == (0, "closed\n"), p.stderr
     with open(f"{bundle.path}/kept", encoding="ascii") as f:
         assert f.read() == "kept\n"
@@ -484,7 +485,7 @@ def test_rootless(bundle):
     os.chmod(f"{bundle.path}/config.json", 0o644)
 
     def as_user(*args):
-        return subprocess.run(bundle.argv(*args), capture_output=True, text=True, timeout=60, check=False, user=user,
+        return subprocess.run(bundle.argv(*args), capture_output=True, text=True, timeout=patience(60), check=False, user=user,
                               group=group, extra_groups=[])
     if subprocess.run([OCI, "--version"], user=user, group=group, check=False, capture_output=True).returncode:
         pytest.skip("an ordinary user cannot reach the program")

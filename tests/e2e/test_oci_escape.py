@@ -12,6 +12,7 @@ import time
 import pytest
 
 from oci import OCI, Bundle, find_cgroups
+from patience import patience
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="containers with the host's users need root")
 
@@ -289,6 +290,6 @@ def test_many_at_once(bundle):
         procs.append(subprocess.Popen(bundle.argv("run", "--bundle", bundle.path, f"{bundle.id}-{n}"),
                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
     for p in procs:
-        out = p.communicate(timeout=120)[0]
+        out = p.communicate(timeout=patience(120))[0]
         assert p.returncode == 0, out
     assert json.loads(bundle.ok("list", "--format", "json")) == []

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from conftest import ABYME, vmlinuz
+from patience import deadline
 
 
 class Terminal:
@@ -29,7 +30,7 @@ class Terminal:
         return not flags & (termios.ECHO | termios.ISIG | termios.ICANON)
 
     def expect(self, pattern, seconds):
-        end = time.monotonic() + seconds
+        end = deadline(seconds)
         while True:
             m = re.compile(pattern, re.M).search(self.text, self.seen)
             if m:
@@ -45,7 +46,7 @@ class Terminal:
 
     def wait(self, seconds):
         """Its status; reads on meanwhile, as a terminal does."""
-        end = time.monotonic() + seconds
+        end = deadline(seconds)
         while self.process.poll() is None and time.monotonic() < end:
             if select.select([self.master], [], [], 0.1)[0]:
                 self.text += os.read(self.master, 65536).decode(errors="replace")
@@ -104,7 +105,7 @@ def test_keys(abyme, terminal, kernel_tree, initrd):
     t.expect("^four-2", 30)
     t.send(b"\x1dk")
     assert t.wait(30) in (0, 137) and not t.raw()
-    end = time.monotonic() + 20
+    end = deadline(20)
     while "keys" in abyme("ls")[1]:
         assert time.monotonic() < end, "Ctrl-] k did not kill it"
         time.sleep(0.1)
@@ -122,7 +123,7 @@ def test_kill_from_run(abyme, terminal, kernel_tree, initrd):
                  "--initrd", initrd, "--append", "console=ttyS0")
     t.expect("Linux version", 60)
     t.process.kill()
-    end = time.monotonic() + 20
+    end = deadline(20)
     while "orphan" in abyme("ls")[1]:
         assert time.monotonic() < end, "the machine outlived its terminal"
         time.sleep(0.1)

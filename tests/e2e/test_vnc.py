@@ -11,6 +11,7 @@ import time
 import pytest
 
 from conftest import debian_package
+from patience import deadline
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/usr/share/seabios/bios-256k.bin"),
                                 reason="the package seabios is not installed")
@@ -87,7 +88,7 @@ def grub(abyme, tmp_path):
 
 
 def wait_text(abyme, tmp_path, pattern, seconds):
-    end, text = time.monotonic() + seconds, ""
+    end, text = deadline(seconds), ""
     while time.monotonic() < end:
         if abyme("screenshot", "v", str(tmp_path / "v.txt"))[0] == 0:
             text = (tmp_path / "v.txt").read_text()
@@ -102,7 +103,7 @@ def test_see_and_type(abyme, grub, tmp_path):
     c.enter()
     c.ask(0)
     c.update()
-    end = time.monotonic() + 60
+    end = deadline(60)
     while (c.width, c.height) != (720, 400) or c.picture.count(b"\xaa\xaa\xaa") < 1000:
         assert time.monotonic() < end, (c.width, c.height, c.picture.count(b"\xaa\xaa\xaa"))
         c.ask(1)

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_SAMPLES = 256, BATCH = 64, HANG_SECONDS = 20 };
+enum { MAX_SAMPLES = 256, BATCH = 64, HANG_SECONDS = 60 };
 
 struct shared { size_t size; unsigned long runs; uint8_t data[FUZZ_MAX]; };
 static struct shared *now;
