@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* abyme ls (ps): the instances and what they do. */
-#include "cli/cli.h"
+#include "cli/table.h"
 #include "instance/client.h"
 
 #include <jansson.h>
 #include <stdio.h>
 
 struct ls_options { struct format_option format; bool quiet; };
+#define TARGET struct ls_options
 static const struct cli_option ls_options[] = {
-	{ "--format", "json", "print JSON", OPTION_STRING, offsetof(struct ls_options, format.format) },
-	{ "--quiet", NULL, "names only", OPTION_FLAG, offsetof(struct ls_options, quiet) },
+	TEXT("--format", "json", format.format, "print JSON"),
+	FLAG("--quiet", quiet, "names only"),
 	{ NULL }
 };
 enum { ASK_SECONDS = 2 };

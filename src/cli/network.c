@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* abyme network create, edit, list, inspect, delete, start, stop; more in network_*.c. */
 #include "cli/network.h"
+#include "cli/table.h"
 
 #include <stdio.h>
 #include <time.h>
 
-#define TEXT(name, arg, member, help) \
-	{ name, arg, help, OPTION_STRING, offsetof(struct network_definition, member) }
-#define NUMBER(name, arg, member, help) \
-	{ name, arg, help, OPTION_UINT, offsetof(struct network_definition, member) }
-#define FLAG(name, member, help) \
-	{ name, NULL, help, OPTION_FLAG, offsetof(struct network_definition, member) }
-#define CALL(name, arg, fn, help) { name, arg, help, OPTION_CALL, 0, fn }
+#define TARGET struct network_definition
 
 static bool set_ipv6(void *target, const char *value, struct error *err)
 {

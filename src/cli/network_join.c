@@ -4,6 +4,7 @@
  * as long as this program runs.  stats: what went through the ports.
  */
 #include "cli/network.h"
+#include "cli/table.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,7 +20,7 @@
 enum { MAX_PUBLISH = 16 };
 struct join_options { char *as, *netns, *ifname, *mac, *ip, *trunk; unsigned vlan; bool address;
 	const char *publish[MAX_PUBLISH]; unsigned npublish; };
-#define TEXT(name, arg, member, help) { name, arg, help, OPTION_STRING, offsetof(struct join_options, member) }
+#define TARGET struct join_options
 static bool add_publish(void *target, const char *value, struct error *err)
 {
 	struct join_options *o = target;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The options of definitions: see options.h. */
 #include "cli/options.h"
+#include "cli/table.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -117,13 +118,7 @@ static bool add_publish(void *target, const char *value, struct error *err)
 	return definition_add_publish(target, value, err);
 }
 
-#define TEXT(name, arg, member, help) \
-	{ name, arg, help, OPTION_STRING, offsetof(struct definition, member) }
-#define NUMBER(name, arg, member, help) \
-	{ name, arg, help, OPTION_UINT, offsetof(struct definition, member) }
-#define FLAG(name, member, help) \
-	{ name, NULL, help, OPTION_FLAG, offsetof(struct definition, member) }
-#define CALL(name, arg, fn, help) { name, arg, help, OPTION_CALL, 0, fn }
+#define TARGET struct definition
 
 const struct cli_option definition_options[] = {
 	CALL("-f", "FILE.yaml", set_file, "start from the definition in a file"),

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* abyme rm: remove stopped instances. */
-#include "cli/cli.h"
+#include "cli/table.h"
 #include "instance/client.h"
 
 enum { MAX_NAMES = 256, KILL_SECONDS = 10 };
 struct rm_options { bool force; };
+#define TARGET struct rm_options
 static const struct cli_option rm_options[] = {
-	{ "--force", NULL, "kill it first if it runs", OPTION_FLAG, offsetof(struct rm_options, force) },
+	FLAG("--force", force, "kill it first if it runs"),
 	{ NULL }
 };
 

@@ -3,16 +3,14 @@
 #include "cli/run.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
+#include "cli/table.h"
 
 #include <stdio.h>
 #include <sys/wait.h>
 
 struct run_options { char *name; char *format; bool rm, detach, dry_run; };
 
-#define TEXT(name, arg, member, help) \
-	{ name, arg, help, OPTION_STRING, offsetof(struct run_options, member) }
-#define FLAG(name, member, help) \
-	{ name, NULL, help, OPTION_FLAG, offsetof(struct run_options, member) }
+#define TARGET struct run_options
 static const struct cli_option create_options[] = {
 	TEXT("--name", "NAME", name, "name of the instance (default: a made-up one)"),
 	FLAG("--dry-run", dry_run, "print the resolved definition, do nothing"),

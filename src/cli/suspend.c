@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* abyme suspend: a running machine into a file. abyme resume: on from there. */
-#include "cli/cli.h"
+#include "cli/table.h"
 #include "cli/newfile.h"
 #include "cli/run.h"
 #include "instance/client.h"
@@ -31,10 +31,7 @@ int verb_suspend(int argc, char **argv)
 /* ---- resume ---- */
 
 struct resume_options { char *name, *engine, *jail, *serial; bool rm, detach, unchecked; };
-#define TEXT(name, arg, member, help) \
-	{ name, arg, help, OPTION_STRING, offsetof(struct resume_options, member) }
-#define FLAG(name, member, help) \
-	{ name, NULL, help, OPTION_FLAG, offsetof(struct resume_options, member) }
+#define TARGET struct resume_options
 static const struct cli_option resume_options[] = {
 	TEXT("--name", "NAME", name, "name of the instance (default: the one it had)"),
 	TEXT("--engine", "auto|kvm|jit|interp", engine, "what runs the guest's instructions"),
