@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "cli/cli.h"
+#include "cli/table.h"
 #include "container/json.h"
 #include "jail/spawn.h"
 
@@ -49,13 +49,14 @@ static bool add_volume(void *target, const char *value, struct error *err)
 	return add(o->volumes, &o->nvolumes, value, err);
 }
 
+#define TARGET struct chroot_options
 static const struct cli_option chroot_options[] = {
-	{ "--workdir", "DIR", "working directory inside (default /)", OPTION_STRING, offsetof(struct chroot_options, workdir) },
-	{ "--user", "UID[:GID]", "who to be inside (default 0:0)", OPTION_STRING, offsetof(struct chroot_options, user) },
-	{ "--env", "NAME=VALUE", "a variable; may stand more than once", OPTION_CALL, 0, add_env },
-	{ "--volume", "HOST:/INSIDE[:ro]", "show a file or directory inside; more than once", OPTION_CALL, 0, add_volume },
-	{ "--read-only", NULL, "let nothing of DIR be changed", OPTION_FLAG, offsetof(struct chroot_options, readonly) },
-	{ "--no-network", NULL, "no network but a loopback that is down", OPTION_FLAG, offsetof(struct chroot_options, no_network) },
+	TEXT("--workdir", "DIR", workdir, "working directory inside (default /)"),
+	TEXT("--user", "UID[:GID]", user, "who to be inside (default 0:0)"),
+	CALL("--env", "NAME=VALUE", add_env, "a variable; may stand more than once"),
+	CALL("--volume", "HOST:/INSIDE[:ro]", add_volume, "show a file or directory inside; more than once"),
+	FLAG("--read-only", readonly, "let nothing of DIR be changed"),
+	FLAG("--no-network", no_network, "no network but a loopback that is down"),
 	{ NULL }
 };
 

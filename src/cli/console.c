@@ -2,6 +2,7 @@
 /* abyme console: join a running machine's serial console. abyme logs: what it said. */
 #include "cli/name.h"
 #include "cli/terminal.h"
+#include "cli/table.h"
 #include "instance/client.h"
 
 #include <errno.h>
@@ -33,10 +34,10 @@ int verb_console(int argc, char **argv)
 /* ---- logs ---- */
 
 struct logs_options { bool follow, monitor; };
+#define TARGET struct logs_options
 static const struct cli_option logs_options[] = {
-	{ "--follow", NULL, "go on until the machine ends", OPTION_FLAG, offsetof(struct logs_options, follow) },
-	{ "--monitor", NULL, "the monitor's own log, not the console's", OPTION_FLAG,
-	  offsetof(struct logs_options, monitor) },
+	FLAG("--follow", follow, "go on until the machine ends"),
+	FLAG("--monitor", monitor, "the monitor's own log, not the console's"),
 	{ NULL }
 };
 

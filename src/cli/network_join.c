@@ -37,10 +37,9 @@ static const struct cli_option join_table[] = {
 	TEXT("--mac", "MAC", mac, "its MAC address"),
 	TEXT("--ip", "ADDRESS", ip, "its IPv4 address"),
 	TEXT("--trunk", "N:N-N", trunk, "a trunk port of these VLANs"),
-	{ "--vlan", "N", "an access port of this VLAN", OPTION_UINT, offsetof(struct join_options, vlan) },
-	{ "--publish", "[ADDR:]HOSTPORT:PORT[/udp]", "reach its port from the host (repeatable)", OPTION_CALL, 0, add_publish },
-	{ "--address", NULL, "give the interface its address and bring it up", OPTION_FLAG,
-	  offsetof(struct join_options, address) },
+	NUMBER("--vlan", "N", vlan, "an access port of this VLAN"),
+	CALL("--publish", "[ADDR:]HOSTPORT:PORT[/udp]", add_publish, "reach its port from the host (repeatable)"),
+	FLAG("--address", address, "give the interface its address and bring it up"),
 	{ NULL }
 };
 

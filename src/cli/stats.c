@@ -4,6 +4,7 @@
  * set size summed over all its processes: the keeper, the machine, the helpers.
  */
 #include "cli/name.h"
+#include "cli/table.h"
 #include "instance/client.h"
 
 #include <dirent.h>
@@ -12,9 +13,10 @@
 #include <stdio.h>
 
 struct stats_options { struct format_option format; bool engine; };
+#define TARGET struct stats_options
 static const struct cli_option stats_options[] = {
-	{ "--format", "json", "print JSON", OPTION_STRING, offsetof(struct stats_options, format.format) },
-	{ "--engine", NULL, "the engine's counters", OPTION_FLAG, offsetof(struct stats_options, engine) },
+	TEXT("--format", "json", format.format, "print JSON"),
+	FLAG("--engine", engine, "the engine's counters"),
 	{ NULL }
 };
 enum { ASK_SECONDS = 5 };

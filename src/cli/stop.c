@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* abyme stop: the power button, then patience. abyme kill: at once. */
 #include "cli/name.h"
+#include "cli/table.h"
 #include "instance/client.h"
 
 struct stop_options { bool force; unsigned timeout; };
+#define TARGET struct stop_options
 static const struct cli_option stop_options[] = {
-	{ "--force", NULL, "kill it instead of asking the guest", OPTION_FLAG, offsetof(struct stop_options, force) },
-	{ "--timeout", "SECONDS", "how long the guest may take (default 60)", OPTION_UINT,
-	  offsetof(struct stop_options, timeout) },
+	FLAG("--force", force, "kill it instead of asking the guest"),
+	NUMBER("--timeout", "SECONDS", timeout, "how long the guest may take (default 60)"),
 	{ NULL }
 };
 enum { STOP_SECONDS = 60, KILL_SECONDS = 10 };
