@@ -39,7 +39,7 @@ static bool wide_disp(const struct trans *t, const struct x86_insn *i, int64_t *
 	if (i->base == X86_RIP)
 		*disp += t->off[t->cur] + i->len;
 	if (i->base == X86_RIP && is_fixed(t))
-		*disp += (int64_t)t->b->base;
+		*disp += t->b->base;
 	return *disp + 64 != (int32_t)(*disp + 64);
 }
 

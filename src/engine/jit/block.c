@@ -18,33 +18,41 @@ static unsigned hash_block(uint64_t gpa, uint32_t key)
 	return (unsigned)((gpa ^ gpa >> 13 ^ (uint64_t)key * 0x9e5) & ((1 << HASH_BITS) - 1));
 }
 
+static uint32_t *hash_head(struct jit_vm *vm, const struct jit_block *b)
+{
+	return &vm->hash[hash_block(block_page(b) + b->off, b->key)];
+}
+
 static unsigned hash_page(uint64_t gpa)
 {
-	return (unsigned)((gpa >> 12) & ((1 << HASH_BITS) - 1));
+	return (unsigned)((gpa >> 12) & ((1 << PAGE_HASH_BITS) - 1));
 }
 
 struct jit_block *block_find(struct jit_vm *vm, const struct code *c, unsigned off, uint32_t key)
 {
-	struct jit_block *b = vm->hash[hash_block(c->page + off, key)];
-	while (b && (b->page != c->page || b->off != off || b->key != key || b->page2 != c->page2 ||
-		     b->base != c->base))
-		b = b->hash_next;
-	return b;
+	for (uint32_t n = vm->hash[hash_block(c->page + off, key)]; n; n = vm->blocks[n].hash_next) {
+		struct jit_block *b = &vm->blocks[n];
+		if (block_page(b) == c->page && b->off == off && b->key == key && block_page2(b) == c->page2 &&
+		    block_base(b) == c->base)
+			return b;
+	}
+	return NULL;
 }
 
 bool block_overruns(struct jit_vm *vm, uint64_t page, unsigned off, uint32_t key)
 {
-	struct jit_block *b = vm->hash[hash_block(page + off, key)];
-	while (b && (b->page != page || b->off != off || b->key != key || b->page2 == PAGE_NONE))
-		b = b->hash_next;
-	return b;
+	for (uint32_t n = vm->hash[hash_block(page + off, key)]; n; n = vm->blocks[n].hash_next) {
+		const struct jit_block *b = &vm->blocks[n];
+		if (block_page(b) == page && b->off == off && b->key == key && b->frame2 != FRAME_NONE)
+			return true;
+	}
+	return false;
 }
 
 static struct jit_page *page_find(struct jit_vm *vm, uint64_t gpa)
 {
 	struct jit_page *p = vm->page_hash[hash_page(gpa)];
-	gpa &= ~PAGE_MASK;
-	while (p && p->gpa != gpa)
+	while (p && p->frame != gpa >> 12)
 		p = p->next;
 	return p;
 }
@@ -55,13 +63,13 @@ static struct jit_page *page_get(struct jit_vm *vm, uint64_t gpa)
 	if (p)
 		return p;
 	p = xnew(struct jit_page);
-	p->gpa = gpa & ~PAGE_MASK;
+	p->frame = (uint32_t)(gpa >> 12);
 	p->next = *head;
 	*head = p;
 	return p;
 }
 
-static bool is_second(const struct jit_block *b, const struct jit_page *p) { return b->page != p->gpa; }
+static bool is_second(const struct jit_block *b, const struct jit_page *p) { return b->frame != p->frame; }
 
 static bool covers(const struct jit_block *b, const struct jit_page *p, unsigned lo, unsigned hi)
 {
@@ -81,77 +89,88 @@ static void page_mark(struct jit_page *p, const struct jit_block *b)
 		p->bytes[word] |= (word == lo / 64 ? head : ~0ull) & (word == (hi - 1) / 64 ? tail : ~0ull);
 }
 
-static void page_add(struct jit_page *p, struct jit_block *b)
+static void page_add(struct jit_vm *vm, struct jit_page *p, struct jit_block *b)
 {
 	b->page_next[is_second(b, p)] = p->blocks;
-	p->blocks = b;
+	p->blocks = block_index(vm, b);
 	page_mark(p, b);
 }
 
 void block_add(struct jit_vm *vm, struct jit_block *b)
 {
-	struct jit_block **head = &vm->hash[hash_block(b->page + b->off, b->key)];
+	uint32_t *head = hash_head(vm, b);
 
 	b->hash_next = *head;
-	*head = b;
-	page_add(page_get(vm, b->page), b);
-	if (b->page2 != PAGE_NONE)
-		page_add(page_get(vm, b->page2), b);
+	*head = block_index(vm, b);
+	page_add(vm, page_get(vm, block_page(b)), b);
+	if (b->frame2 != FRAME_NONE)
+		page_add(vm, page_get(vm, block_page2(b)), b);
 }
 
 /* Rel32 fields lie inside aligned 8 bytes (emit_align_patch), so other vCPUs
  * see the old or the new jump. */
-static void patch(struct jit_vm *vm, uint8_t *rel32, const uint8_t *to)
+static void patch(struct jit_vm *vm, const struct jit_exit *x, uint32_t to)
 {
-	const uint8_t *from = rel32 + (vm->rx - vm->rw) + 4;
-	__atomic_store_n((uint32_t *)rel32, (uint32_t)(to - from), __ATOMIC_RELEASE);
+	__atomic_store_n((uint32_t *)(vm->rw + x->patch), to - (x->patch + 4), __ATOMIC_RELEASE);
 }
 
-void block_link(struct jit_vm *vm, struct jit_exit *x, struct jit_block *to)
+static void patch_back(struct jit_vm *vm, const struct jit_exit *x) { patch(vm, x, x->patch + x->stub); }
+
+static void link_to(struct jit_vm *vm, uint32_t exit, struct jit_block *to)
 {
+	struct jit_exit *x = &vm->exits[exit];
+
+	x->to = block_index(vm, to);
+	x->next = to->incoming;
+	to->incoming = exit;
+}
+
+void block_link(struct jit_vm *vm, uint32_t exit, struct jit_block *to)
+{
+	const struct jit_exit *x = &vm->exits[exit];
+
 	if (x->to || to->dead || vm->blocks[x->block].dead)
 		return;
-	x->to = to;
-	x->next = to->incoming;
-	to->incoming = x;
-	patch(vm, x->patch, to->code);
+	link_to(vm, exit, to);
+	patch(vm, x, to->jump + to->code);
 }
 
 /* To be found when mappings change. */
-static void far_enter(struct jit_vm *vm, struct jit_exit *x)
+static void far_enter(struct jit_vm *vm, uint32_t exit)
 {
-	if (!x->listed)
-		vm->far[vm->nfar++] = (uint32_t)(x - vm->exits);
-	x->listed = true;
+	if (!vm->exits[exit].listed)
+		vm->far[vm->nfar++] = exit;
+	vm->exits[exit].listed = true;
 }
 
-void block_link_far(struct jit_vm *vm, struct jit_exit *x, struct jit_block *to)
+void block_link_far(struct jit_vm *vm, uint32_t exit, struct jit_block *to)
 {
+	const struct jit_exit *x = &vm->exits[exit];
+
 	if (x->to || vm->blocks[x->block].dead)
 		return;
-	far_enter(vm, x);
+	far_enter(vm, exit);
 	if (!to) {
-		patch(vm, x->patch, x->lookup);
+		patch(vm, x, x->patch + x->stub + x->lookup);
 		return;
 	}
-	x->to = to;
-	x->next = to->incoming;
-	to->incoming = x;
-	patch(vm, x->patch, to->needs_flags && !x->flags_native ? to->code_slot : to->code);
+	link_to(vm, exit, to);
+	patch(vm, x, to->jump + (to->needs_flags && !x->flags_native ? to->slot : to->code));
 }
 
 /* All far links to a block. */
-static void unlink_far(struct jit_block *b)
+static void unlink_far(struct jit_vm *vm, struct jit_block *b)
 {
-	struct jit_exit *keep = NULL;
+	uint32_t keep = 0;
 
-	for (struct jit_exit *x = b->incoming, *next; x; x = next) {
+	for (uint32_t n = b->incoming, next; n; n = next) {
+		struct jit_exit *x = &vm->exits[n];
 		next = x->next;
-		x->next = x->far ? NULL : keep;
+		x->next = x->far ? 0 : keep;
 		if (x->far)
-			x->to = NULL;
+			x->to = 0;
 		else
-			keep = x;
+			keep = n;
 	}
 	b->incoming = keep;
 }
@@ -161,9 +180,9 @@ void blocks_unlink_far(struct jit_vm *vm)
 	for (uint32_t n = 0; n < vm->nfar; n++) {
 		struct jit_exit *x = &vm->exits[vm->far[n]];
 		if (x->to)
-			unlink_far(x->to);
+			unlink_far(vm, &vm->blocks[x->to]);
 		x->listed = false;
-		patch(vm, x->patch, x->stub);
+		patch_back(vm, x);
 	}
 	vm->nfar = 0;
 	memset(vm->far_filter, 0, sizeof(vm->far_filter));
@@ -171,57 +190,59 @@ void blocks_unlink_far(struct jit_vm *vm)
 
 static void unlink_incoming(struct jit_vm *vm, struct jit_block *b)
 {
-	for (struct jit_exit *x = b->incoming, *next; x; x = next) {
+	for (uint32_t n = b->incoming, next; n; n = next) {
+		struct jit_exit *x = &vm->exits[n];
 		next = x->next;
-		patch(vm, x->patch, x->stub);
-		x->to = NULL;
-		x->next = NULL;
+		patch_back(vm, x);
+		x->to = x->next = 0;
 	}
-	b->incoming = NULL;
+	b->incoming = 0;
 }
 
 static void unlink_outgoing(struct jit_vm *vm, struct jit_block *b)
 {
 	for (uint32_t i = b->exits; i < b->exits + b->nexits; i++) {
-		struct jit_exit *x = &vm->exits[i], **p;
+		struct jit_exit *x = &vm->exits[i];
+		uint32_t *p;
 		if (!x->to)
 			continue;
-		for (p = &x->to->incoming; *p != x; p = &(*p)->next)
+		for (p = &vm->blocks[x->to].incoming; *p != i; p = &vm->exits[*p].next)
 			;
 		*p = x->next;
-		patch(vm, x->patch, x->stub);
-		x->to = NULL;
+		patch_back(vm, x);
+		x->to = 0;
 	}
 }
 
-static void list_remove(struct jit_page *p, struct jit_block *b)
+static uint32_t *list_next(const struct jit_page *p, struct jit_block *b) { return &b->page_next[is_second(b, p)]; }
+
+static void list_remove(struct jit_vm *vm, struct jit_page *p, struct jit_block *b)
 {
-	struct jit_block **q = &p->blocks;
-	while (*q && *q != b)
-		q = &(*q)->page_next[is_second(*q, p)];
+	uint32_t *q = &p->blocks, n = block_index(vm, b);
+	while (*q && *q != n)
+		q = list_next(p, &vm->blocks[*q]);
 	if (*q)
-		*q = b->page_next[is_second(b, p)];
+		*q = *list_next(p, b);
 }
 
 /* Jump caches may still lead here: the entry becomes a jump to STUB_DEAD, by one
  * store of 8 bytes (it is aligned). */
 static void retire_entry(struct jit_vm *vm, struct jit_block *b)
 {
-	uint8_t *p = (uint8_t *)b->code_jump - (vm->rx - vm->rw);
-	int64_t code = 0xe9 | (int64_t)(uint32_t)(vm->stub[STUB_DEAD] - (b->code_jump + 5)) << 8;
+	int64_t code = 0xe9 | (int64_t)(uint32_t)(vm->stub[STUB_DEAD] - (block_jump(vm, b) + 5)) << 8;
 
-	__atomic_store_n((int64_t *)p, code | (int64_t)(0xccccccull << 40), __ATOMIC_RELEASE);
+	__atomic_store_n((int64_t *)(vm->rw + b->jump), code | (int64_t)(0xccccccull << 40), __ATOMIC_RELEASE);
 }
 
 void block_drop(struct jit_vm *vm, struct jit_block *b)
 {
-	struct jit_block **q = &vm->hash[hash_block(b->page + b->off, b->key)];
-	while (*q != b)
-		q = &(*q)->hash_next;
+	uint32_t *q = hash_head(vm, b), n = block_index(vm, b);
+	while (*q != n)
+		q = &vm->blocks[*q].hash_next;
 	*q = b->hash_next;
-	list_remove(page_find(vm, b->page), b);
-	if (b->page2 != PAGE_NONE)
-		list_remove(page_find(vm, b->page2), b);
+	list_remove(vm, page_find(vm, block_page(b)), b);
+	if (b->frame2 != FRAME_NONE)
+		list_remove(vm, page_find(vm, block_page2(b)), b);
 	b->dead = true;
 	atomic_fetch_add(&vm->drops, 1);
 	unlink_incoming(vm, b);
@@ -229,11 +250,11 @@ void block_drop(struct jit_vm *vm, struct jit_block *b)
 	retire_entry(vm, b);
 }
 
-static void page_remark(struct jit_page *p)
+static void page_remark(struct jit_vm *vm, struct jit_page *p)
 {
 	memset(p->bytes, 0, sizeof(p->bytes));
-	for (struct jit_block *b = p->blocks; b; b = b->page_next[is_second(b, p)])
-		page_mark(p, b);
+	for (uint32_t n = p->blocks; n; n = *list_next(p, &vm->blocks[n]))
+		page_mark(p, &vm->blocks[n]);
 }
 
 static bool page_touched(const struct jit_page *p, unsigned lo, unsigned hi)
@@ -246,15 +267,16 @@ static bool page_touched(const struct jit_page *p, unsigned lo, unsigned hi)
 
 static void drop_covering(struct vcpu *v, struct jit_vm *vm, struct jit_page *p, unsigned lo, unsigned hi)
 {
-	for (struct jit_block *b = p->blocks, *next; b; b = next) {
-		next = b->page_next[is_second(b, p)];
+	for (uint32_t n = p->blocks, next; n; n = next) {
+		struct jit_block *b = &vm->blocks[n];
+		next = *list_next(p, b);
 		if (!covers(b, p, lo, hi))
 			continue;
 		block_drop(vm, b);
 		if (v)
 			stat_inc(v, drops);
 	}
-	page_remark(p);
+	page_remark(vm, p);
 }
 
 /* Without translations, stores to the page need no help any more. */
@@ -312,8 +334,7 @@ void blocks_flush(struct vcpu *v, struct jit_vm *vm)
 	stat_inc(v, flushes);
 	blocks_free(vm);
 	memset(vm->hash, 0, sizeof(vm->hash));
-	vm->nblocks = vm->nexits = vm->nrecs = vm->nfar = vm->nmemos = vm->nprofiles = 0;
-	vm->used = vm->start;
+	code_forget(vm);
 	vm->generation++;
 	for (unsigned i = 0; i < vm->machine->nvcpus; i++)
 		if (vm->machine->vcpus[i]->engine_data) {

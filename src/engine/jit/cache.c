@@ -35,11 +35,19 @@ bool code_create(struct jit_vm *vm, size_t size, struct error *err)
 				 "(is a security policy such as SELinux execmem in the way?)");
 	vm->blocks = reserve(BLOCKS_MAX * sizeof(*vm->blocks));
 	vm->exits = reserve(EXIT_MAX * sizeof(*vm->exits));
-	vm->recs = reserve(REC_MAX * sizeof(*vm->recs));
+	vm->recs = reserve(REC_WORDS * sizeof(*vm->recs));
 	vm->far = reserve(EXIT_MAX * sizeof(*vm->far));
 	if (!vm->blocks || !vm->exits || !vm->recs || !vm->far)
 		return error_set(err, errno, "cannot reserve the translator's tables");
+	code_forget(vm);
 	return true;
+}
+
+void code_forget(struct jit_vm *vm)
+{
+	vm->nblocks = vm->nexits = 1;
+	vm->rec_words = vm->nfar = vm->nmemos = vm->nprofiles = 0;
+	vm->used = vm->start;
 }
 
 void code_destroy(struct jit_vm *vm)
@@ -53,7 +61,7 @@ void code_destroy(struct jit_vm *vm)
 	if (vm->exits)
 		munmap(vm->exits, EXIT_MAX * sizeof(*vm->exits));
 	if (vm->recs)
-		munmap(vm->recs, REC_MAX * sizeof(*vm->recs));
+		munmap(vm->recs, REC_WORDS * sizeof(*vm->recs));
 	if (vm->far)
 		munmap(vm->far, EXIT_MAX * sizeof(*vm->far));
 }

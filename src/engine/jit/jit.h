@@ -75,6 +75,7 @@ struct jit_exit;
 struct verify;
 
 #define PAGE_NONE UINT64_MAX
+#define FRAME_NONE UINT32_MAX   /* RAM ends below 16 TiB */
 /* Kernel code in the lowest or highest 2 GiB is translated for the one address it
  * runs at, all other code for wherever its page may be mapped. */
 #define BASE_ANY UINT64_C(1)
@@ -90,48 +91,53 @@ struct code {
 	unsigned end;                 /* of the bytes there are */
 };
 
+/* A large program has some 100,000 blocks and twice as many exits and records, so
+ * these are packed: blocks and exits are known by their index in vm->blocks[] and
+ * vm->exits[] (0: none), places in the code cache by their offset. */
 struct jit_block {
-	struct jit_block *hash_next, *page_next[2];
-	uint64_t page, page2;         /* RAM addresses; page2: PAGE_NONE, or it runs over there */
-	uint64_t base;                /* guest RIP of `page`, or BASE_ANY */
-	uint32_t key;
-	uint16_t off;                 /* of its first byte from `page`, as all offsets */
+	uint32_t hash_next, page_next[2];
+	uint32_t frame, frame2;       /* RAM address >> 12; frame2: FRAME_NONE, or it runs over there */
+	int32_t base;                 /* guest RIP of the first page, sign-extended, or BASE_ANY */
+	uint32_t jump;                /* its entries: S0 = RIP, flags in HOT_FLAGS; */
+	uint32_t incoming;            /* linked exits that jump here */
+	uint32_t exits;               /* its own, nexits of them */
+	uint32_t profile;             /* tier.c: its first access's, 0: nowhere */
+	uint16_t key;
+	uint16_t off;                 /* of its first byte from `frame`, as all offsets */
 	uint16_t lo, hi;              /* bytes it depends on (looked-ahead ones too) */
-	bool dead, needs_flags;
-	const uint8_t *code_jump;     /* S0 = RIP, flags in HOT_FLAGS */
-	const uint8_t *code_slot;     /* HOT_RIPBASE is right, flags in HOT_FLAGS */
-	const uint8_t *code;          /* HOT_RIPBASE is right, flags in EFLAGS */
-	struct jit_exit *incoming;    /* linked exits that jump here */
-	uint32_t exits, nexits;       /* its own: vm->exits[] */
-	uint16_t count;               /* instructions */
-	uint16_t nsites;              /* accesses it counts (tier.c), */
-	bool watched;                 /* they are counted; else only its runs */
-	uint32_t profile;             /* where: its first access's, 0: nowhere */
+	uint8_t slot;                 /* HOT_RIPBASE is right, flags in HOT_FLAGS; from `jump` */
+	uint8_t code;                 /* HOT_RIPBASE is right, flags in EFLAGS; from `jump` */
+	uint8_t nexits;
+	uint8_t count;                /* instructions */
+	uint8_t nsites;               /* accesses it counts (tier.c), */
+	bool watched : 1;             /* they are counted; else only its runs */
+	bool dead : 1, needs_flags : 1;
 };
+_Static_assert(sizeof(struct jit_block) == 56, "packed");
 
 /* A direct jump that may be linked to its target: inside a page for good, out of
  * the page (far: between blocks made for their address) while mappings stand. */
 struct jit_exit {
 	uint32_t block;
-	uint16_t target;              /* offset */
-	uint16_t key;                 /* of the block it goes to */
-	int32_t rip;                  /* far: the target, sign-extended */
-	bool far, listed;             /* listed: in vm->far */
-	bool flags_native;            /* far: flags are in EFLAGS, or in HOT_FLAGS */
-	struct jit_block *to;         /* linked, or NULL */
-	struct jit_exit *next;        /* of to->incoming */
-	uint8_t *patch;               /* rel32, writable view */
-	const uint8_t *stub;          /* where it goes unlinked */
-	const uint8_t *lookup;        /* far: where it goes if it cannot be linked */
+	int32_t target;               /* offset; far: RIP, sign-extended */
+	uint32_t to;                  /* block it is linked to */
+	uint32_t next;                /* of those that are */
+	uint32_t patch;               /* its rel32 */
+	uint16_t stub;                /* where it goes unlinked; from `patch` */
+	uint8_t lookup;               /* far: where it goes if it cannot be linked; from `stub` */
+	bool far : 1, listed : 1;     /* listed: in vm->far */
+	bool flags_native : 1;        /* far: flags are in EFLAGS, or in HOT_FLAGS */
+	bool alone : 1;               /* to a block with KEY_ALONE */
 };
+_Static_assert(sizeof(struct jit_exit) == 24, "packed");
 
-/* An instruction that translated code may hand to the interpreter. */
+/* An instruction that translated code may hand to the interpreter. Known by its
+ * first word in vm->recs[]. */
 struct jit_rec {
-	uint64_t base;                /* of its block */
-	uint8_t bytes[15], len;
+	uint32_t block : 20, len : 4;
 	uint16_t off;
-	uint16_t key;
 	int16_t undo_rsp;             /* a branch: what it did to RSP, taken back */
+	uint8_t bytes[];
 };
 
 /* Jump cache: RIP to code, by a product of the low 32 bits; what has lost its slot
@@ -186,12 +192,13 @@ enum jit_stub { STUB_ENTER, STUB_LEAVE, STUB_SLOW, STUB_END, STUB_EXIT, STUB_POL
 		STUB_FAR, STUB_FAR_POLL, STUB_FAR_LOOKUP, STUB_LOAD_VEC, STUB_TIER, STUB_REVIEW, STUB_MEMO_READ,
 		STUB_MEMO_WRITE, STUB_COUNT };
 
-enum { BLOCK_MAX = 64, REC_MAX = 1 << 20, EXIT_MAX = 1 << 20, BLOCKS_MAX = 1 << 19, HASH_BITS = 16 };
+enum { BLOCK_MAX = 64, EXIT_MAX = 1 << 20, BLOCKS_MAX = 1 << 19, HASH_BITS = 16, PAGE_HASH_BITS = 13,
+       REC_WORDS = 1 << 22, REC_WORDS_MOST = 6 };
 
 struct jit_page {
 	struct jit_page *next;
-	uint64_t gpa;
-	struct jit_block *blocks;
+	uint32_t frame;
+	uint32_t blocks;
 	uint64_t bytes[64];           /* one bit a byte: part of some block */
 	unsigned missed;              /* stores beside the blocks since the page was cleared */
 	unsigned cleared;             /* times that its blocks were dropped for that */
@@ -205,13 +212,13 @@ struct jit_vm {
 	size_t size, used, start;     /* bytes; start: after the stubs */
 	const uint8_t *stub[STUB_COUNT];
 	const uint8_t *load_vec_retry, *load_vec_review;
-	struct jit_block *hash[1 << HASH_BITS];
-	struct jit_page *page_hash[1 << HASH_BITS];
-	struct jit_block *blocks;
-	struct jit_exit *exits;
-	struct jit_rec *recs;
+	uint32_t hash[1 << HASH_BITS];
+	struct jit_page *page_hash[1 << PAGE_HASH_BITS];
+	struct jit_block *blocks;     /* the first of these and */
+	struct jit_exit *exits;       /* ... of these is never used: index 0 is none */
+	uint32_t *recs;
 	uint32_t *far;                /* exits that are linked out of their page, or gave up */
-	uint32_t nblocks, nexits, nrecs, nfar, nmemos, nprofiles;
+	uint32_t nblocks, nexits, rec_words, nfar, nmemos, nprofiles;
 	uint64_t far_filter[FAR_FILTER / 64];  /* regions that far links go to */
 	struct memo_site *sites;      /* MEMOS */
 	uint64_t generation;          /* counts flushes of the whole cache */
@@ -225,9 +232,30 @@ struct jit_vm {
 static inline struct jit_vm *jit_vm(struct vcpu *v) { return v->machine->engine_data; }
 static inline struct jit_vcpu *jit_of(struct vcpu *v) { return v->engine_data; }
 
+static inline uint32_t block_index(const struct jit_vm *vm, const struct jit_block *b)
+{
+	return (uint32_t)(b - vm->blocks);
+}
+static inline uint64_t block_page(const struct jit_block *b) { return (uint64_t)b->frame << 12; }
+static inline uint64_t block_page2(const struct jit_block *b)
+{
+	return b->frame2 == FRAME_NONE ? PAGE_NONE : (uint64_t)b->frame2 << 12;
+}
+static inline uint64_t block_base(const struct jit_block *b) { return (uint64_t)(int64_t)b->base; }
+static inline const uint8_t *block_jump(const struct jit_vm *vm, const struct jit_block *b)
+{
+	return vm->rx + b->jump;
+}
+static inline struct jit_rec *rec_at(const struct jit_vm *vm, uint32_t rec)
+{
+	return (struct jit_rec *)&vm->recs[rec];
+}
+
 /* cache.c */
 bool code_create(struct jit_vm *vm, size_t size, struct error *err);
 void code_destroy(struct jit_vm *vm);
+/* Nothing has been translated. */
+void code_forget(struct jit_vm *vm);
 
 /* stubs.c */
 bool stubs_emit(struct jit_vm *vm, struct error *err);
@@ -238,9 +266,9 @@ bool block_overruns(struct jit_vm *vm, uint64_t page, unsigned off, uint32_t key
 struct jit_block *block_find(struct jit_vm *vm, const struct code *c, unsigned off, uint32_t key);
 void block_add(struct jit_vm *vm, struct jit_block *b);
 void block_drop(struct jit_vm *vm, struct jit_block *b);
-void block_link(struct jit_vm *vm, struct jit_exit *x, struct jit_block *to);
+void block_link(struct jit_vm *vm, uint32_t exit, struct jit_block *to);
 /* A far exit goes to its target directly; to NULL: looks it up each time. */
-void block_link_far(struct jit_vm *vm, struct jit_exit *x, struct jit_block *to);
+void block_link_far(struct jit_vm *vm, uint32_t exit, struct jit_block *to);
 void blocks_unlink_far(struct jit_vm *vm);
 void blocks_drop(struct vcpu *v, struct jit_vm *vm, uint64_t gpa, size_t len);
 void blocks_flush(struct vcpu *v, struct jit_vm *vm);

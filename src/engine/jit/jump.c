@@ -216,7 +216,8 @@ void jump_forget(struct vcpu *v, uint64_t rip)
 void jump_flush_all(struct vcpu *v)
 {
 	for (unsigned i = 0; i < JC_COUNT; i++)
-		cache_clear(jit_of(v)->jcs[i]);
+		if (jit_of(v)->jcs[i]->tag)
+			cache_clear(jit_of(v)->jcs[i]);
 }
 
 static void *pages(size_t bytes)
@@ -233,9 +234,9 @@ bool jump_create(struct vcpu *v, struct error *err)
 		j->jcs[i] = pages(sizeof(struct jump_cache));
 		if (!j->jcs[i])
 			return error_set(err, errno, "cannot allocate jump caches for vCPU %u", v->index);
-		j->jcs[i]->logged = JC_LOG + 1;
-		cache_clear(j->jcs[i]);
+		j->jcs[i]->logged = JC_LOG + 1;      /* cleared when it is taken: memory is spent then */
 	}
+	cache_clear(j->jcs[0]);
 	j->empty = pages(JC_SIZE * sizeof(struct jump_entry));
 	if (!j->empty)
 		return error_set(err, errno, "cannot allocate jump caches for vCPU %u", v->index);

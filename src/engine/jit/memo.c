@@ -27,7 +27,7 @@ struct memo_use *memo_check(struct trans *t, unsigned size, unsigned align, unsi
 
 	*u = (struct memo_use) { .site = n, .write = acc & ACC_WRITE };
 	t->vm->sites[n] = (struct memo_site) { .in_page = 4096 + 1 - size, .mask = align ? align - 1 : 0,
-		.limit = align ? 4096u >> log2_of(align) : 4096 + 1 - size, .block = (uint32_t)(t->b - t->vm->blocks) };
+		.limit = align ? 4096u >> log2_of(align) : 4096 + 1 - size, .block = block_index(t->vm, t->b) };
 	emit_rm(e, 8, 0, 0x33, S0, EGS(OFF_MEMO(n, page)));      /* xor */
 	if (align)
 		emit_shift_imm(e, 8, SHIFT_ROR, S0, log2_of(align));

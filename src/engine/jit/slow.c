@@ -42,8 +42,9 @@ static const struct x86_insn *decoded(struct vcpu *v, uint32_t rec)
 {
 	struct jit_vcpu *j = jit_of(v);
 	struct jit_vm *vm = jit_vm(v);
-	const struct jit_rec *r = &vm->recs[rec];
-	unsigned slot = rec % ARRAY_SIZE(j->decoded), size = r->key & KEY_SIZE;
+	const struct jit_rec *r = rec_at(vm, rec);
+	uint32_t key = vm->blocks[r->block].key;
+	unsigned slot = rec % ARRAY_SIZE(j->decoded);
 
 	if (j->generation != vm->generation) {
 		for (unsigned i = 0; i < ARRAY_SIZE(j->decoded); i++)
@@ -51,7 +52,7 @@ static const struct x86_insn *decoded(struct vcpu *v, uint32_t rec)
 		j->generation = vm->generation;
 	}
 	if (j->decoded[slot].rec != rec) {
-		if (x86_decode(v->model, 1u << size, r->key & KEY_REAL, r->bytes, r->len,
+		if (x86_decode(v->model, 1u << (key & KEY_SIZE), key & KEY_REAL, r->bytes, r->len,
 			       &j->decoded[slot].insn) != X86_OK)
 			j->decoded[slot].insn.op = OP_COUNT;     /* over 15 bytes */
 		j->decoded[slot].rec = rec;
@@ -60,8 +61,10 @@ static const struct x86_insn *decoded(struct vcpu *v, uint32_t rec)
 }
 
 /* Code that was made for its address does not keep HOT_RIPBASE. */
-static uint64_t rip_base(struct vcpu *v, uint64_t base)
+static uint64_t rip_base(struct vcpu *v, uint32_t block)
 {
+	uint64_t base = block_base(&jit_vm(v)->blocks[block]);
+
 	if (base != BASE_ANY)
 		v->hot[HOT_RIPBASE] = base;
 	return v->hot[HOT_RIPBASE];
@@ -76,10 +79,11 @@ static uint64_t changes(const struct jit_vm *vm)
 static bool run_rec(struct vcpu *v, uint32_t rec)
 {
 	struct jit_vm *vm = jit_vm(v);
+	const struct jit_rec *r = rec_at(vm, rec);
 	uint64_t before = changes(vm), next;
 	const struct x86_insn *insn = decoded(v, rec);
 
-	v->cpu.rip = wrap_rip(v, rip_base(v, vm->recs[rec].base) + vm->recs[rec].off);
+	v->cpu.rip = wrap_rip(v, rip_base(v, r->block) + r->off);
 	next = wrap_rip(v, v->cpu.rip + insn->len);
 	flags_in(v);
 	if (unlikely(insn->op == OP_COUNT)) {
@@ -193,7 +197,7 @@ static struct jit_block *block_in_two(struct vcpu *v, const struct code *first, 
 }
 
 /* What a block for this place is made for: its address, where constants can hold it. */
-static uint64_t block_base(uint32_t key, uint64_t base)
+static uint64_t base_for(uint32_t key, uint64_t base)
 {
 	int64_t at = (int64_t)base;
 	return key & KEY_KERNEL && at >= INT32_MIN && at <= INT32_MAX - 4 * (int64_t)PAGE_SIZE ? base : BASE_ANY;
@@ -232,7 +236,7 @@ static struct jit_block *find_block(struct vcpu *v, uint64_t rip)
 	host = code_page(v, lin, &page);
 	if (!host)
 		return NULL;
-	struct code c = { .page = page, .page2 = PAGE_NONE, .base = block_base(jit_of(v)->key, rip - off),
+	struct code c = { .page = page, .page2 = PAGE_NONE, .base = base_for(jit_of(v)->key, rip - off),
 			  .bytes = host, .hi = PAGE_SIZE, .end = PAGE_SIZE };
 	bool over = off >= OVERRUN_FROM && overruns(v, &c, off);
 	if (over && !(host2 = code_page(v, code_linear(v, rip + (PAGE_SIZE - off)), &page2)))
@@ -242,9 +246,9 @@ static struct jit_block *find_block(struct vcpu *v, uint64_t rip)
 	b = over ? block_in_two(v, &c, page2, host2, off, jit_of(v)->key)
 		 : block_in_page(v, &c, host, off, jit_of(v)->key);
 	if (b)
-		jump_put(v, rip, lin, b->code_jump);
+		jump_put(v, rip, lin, block_jump(jit_vm(v), b));
 	if (b && over)
-		jump_put(v, rip, lin + PAGE_SIZE, b->code_jump);
+		jump_put(v, rip, lin + PAGE_SIZE, block_jump(jit_vm(v), b));
 	jit_unlock(v);
 	return b;
 }
@@ -271,7 +275,7 @@ const uint8_t *slow_next(struct vcpu *v)
 		struct jit_block *b = find_block(v, v->cpu.rip);
 		if (!b)
 			return vm->stub[STUB_LEAVE];
-		code = b->code_jump;
+		code = block_jump(vm, b);
 	}
 	v->hot[HOT_TMP] = (uintptr_t)code;
 	return vm->stub[STUB_JUMP];
@@ -287,11 +291,11 @@ static struct jit_block *find_linked(struct vcpu *v, const struct jit_block *fro
 
 	v->insn_rip = v->cpu.rip;
 	host = code_page(v, lin, &page);
-	if (host && from->page2 != PAGE_NONE)
+	if (host && from->frame2 != FRAME_NONE)
 		host2 = code_page(v, code_linear(v, v->hot[HOT_RIPBASE] + PAGE_SIZE), &page2);
-	if (!host || page != from->page || page2 != from->page2 || jit_of(v)->key != (from->key & ~(uint32_t)KEY_ALONE))
+	if (!host || page != block_page(from) || page2 != block_page2(from) || jit_of(v)->key != (from->key & ~(uint32_t)KEY_ALONE))
 		return NULL;
-	struct code c = { .page = page, .page2 = PAGE_NONE, .base = from->base, .bytes = host, .hi = PAGE_SIZE,
+	struct code c = { .page = page, .page2 = PAGE_NONE, .base = block_base(from), .bytes = host, .hi = PAGE_SIZE,
 			  .end = PAGE_SIZE };
 	jit_lock(v);
 	b = host2 ? block_in_two(v, &c, page2, host2, target, key)
@@ -304,28 +308,30 @@ static struct jit_block *find_linked(struct vcpu *v, const struct jit_block *fro
 static const uint8_t *jump_linked(struct vcpu *v, const struct jit_block *b)
 {
 	stat_inc(v, links);
-	v->hot[HOT_TMP] = (uintptr_t)b->code_jump;
+	v->hot[HOT_TMP] = (uintptr_t)block_jump(jit_vm(v), b);
 	return jit_vm(v)->stub[STUB_JUMP];
 }
 
 const uint8_t *slow_exit(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 {
 	struct jit_vm *vm = jit_vm(v);
-	struct jit_exit *x = &vm->exits[exit];
+	const struct jit_exit *x = &vm->exits[exit];
+	const struct jit_block *from = &vm->blocks[x->block];
 	uint64_t generation = vm->generation;
 	struct jit_block *b = NULL;
 
 	stat_inc(v, exits);
 	flags_in(v);
-	v->cpu.rip = wrap_rip(v, rip_base(v, vm->blocks[x->block].base) + x->target);
+	v->cpu.rip = wrap_rip(v, rip_base(v, x->block) + (uint32_t)x->target);
 	if (!v->requests && !jit_of(v)->one_block)
-		b = find_linked(v, &vm->blocks[x->block], x->target, x->key);
+		b = find_linked(v, from, (unsigned)x->target,
+				x->alone ? from->key | KEY_ALONE : from->key & ~(uint32_t)KEY_ALONE);
 	if (!b)
 		return slow_next(v);
 	jit_lock(v);
 	bool same = vm->generation == generation;
 	if (same)
-		block_link(vm, x, b);
+		block_link(vm, (uint32_t)exit, b);
 	jit_unlock(v);
 	return same ? jump_linked(v, b) : slow_next(v);
 }
@@ -333,35 +339,36 @@ const uint8_t *slow_exit(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 /* Do all mappings stand that a far link to this block rests on? requires: vm->lock */
 static bool far_allowed(struct vcpu *v, const struct jit_block *from, const struct jit_block *to)
 {
-	unsigned region = far_hash(to->base), next = far_hash(to->base + PAGE_SIZE);
+	uint64_t base = block_base(to);
+	unsigned region = far_hash(base), next = far_hash(base + PAGE_SIZE);
 	uint64_t *filter = jit_vm(v)->far_filter;
 
-	if (to->base == BASE_ANY || !(to->base >> 63) || to->key != (from->key & ~(uint32_t)KEY_ALONE))
+	if (base == BASE_ANY || !(base >> 63) || to->key != (from->key & ~(uint32_t)KEY_ALONE))
 		return false;
 	/* seen by vCPUs that flush from now on, before the page tables are read */
 	__atomic_fetch_or(&filter[region / 64], BIT(region % 64), __ATOMIC_SEQ_CST);
 	__atomic_fetch_or(&filter[next / 64], BIT(next % 64), __ATOMIC_SEQ_CST);
-	return mmu_code_is_global(v, to->base, to->page) &&
-	       (to->page2 == PAGE_NONE || mmu_code_is_global(v, to->base + PAGE_SIZE, to->page2));
+	return mmu_code_is_global(v, base, block_page(to)) &&
+	       (to->frame2 == FRAME_NONE || mmu_code_is_global(v, base + PAGE_SIZE, block_page2(to)));
 }
 
 /* A jump out of its page, between blocks that were made for their addresses. */
 const uint8_t *slow_far(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 {
 	struct jit_vm *vm = jit_vm(v);
-	struct jit_exit *x = &vm->exits[exit];
+	const struct jit_exit *x = &vm->exits[exit];
 	uint64_t before = changes(vm);
 	struct jit_block *b;
 
 	stat_inc(v, exits);
 	flags_in(v);
-	v->cpu.rip = (uint64_t)(int64_t)x->rip;
+	v->cpu.rip = (uint64_t)(int64_t)x->target;
 	if (v->requests || jit_of(v)->one_block || !(b = find_block(v, v->cpu.rip)))
 		return slow_next(v);
 	jit_lock(v);
 	bool same = changes(vm) == before && jit_of(v)->far_version == v->mmu->far_version;
 	if (same)
-		block_link_far(vm, x, far_allowed(v, &vm->blocks[x->block], b) ? b : NULL);
+		block_link_far(vm, (uint32_t)exit, far_allowed(v, &vm->blocks[x->block], b) ? b : NULL);
 	jit_unlock(v);
 	return same ? jump_linked(v, b) : slow_next(v);
 }
@@ -373,7 +380,9 @@ const uint8_t *slow_poll(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 
 	stat_inc(v, polls);
 	flags_in(v);
-	v->cpu.rip = x->far ? (uint64_t)(int64_t)x->rip : wrap_rip(v, rip_base(v, jit_vm(v)->blocks[x->block].base) + x->target);
+	v->cpu.rip = (uint64_t)(int64_t)x->target;
+	if (!x->far)
+		v->cpu.rip = wrap_rip(v, rip_base(v, x->block) + v->cpu.rip);
 	return slow_next(v);
 }
 
@@ -385,7 +394,7 @@ const uint8_t *slow_lookup(struct vcpu *v, uint64_t rip, const uint8_t *rec)
 	flags_in(v);
 	v->cpu.rip = rip;
 	if (unlikely((jit_of(v)->key & KEY_SIZE) == 3 && (uint64_t)((int64_t)(rip << 16) >> 16) != rip)) {
-		const struct jit_rec *r = &jit_vm(v)->recs[(uintptr_t)rec];
+		const struct jit_rec *r = rec_at(jit_vm(v), (uint32_t)(uintptr_t)rec);
 		v->cpu.gpr[RSP] += (uint64_t)(int64_t)r->undo_rsp;
 		return slow_end(v, (uintptr_t)rec, NULL);
 	}

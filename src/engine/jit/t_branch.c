@@ -41,7 +41,7 @@ static struct slow_path *push_return(struct trans *t, const struct x86_insn *i)
 	struct slow_path *slow = stack_check(t, RSP, -(int)t->size, t->size, ACC_WRITE, &mem);
 
 	if (is_fixed(t)) {
-		emit_store_imm32(e, 8, mem, (int32_t)(t->b->base + t->off[t->cur] + i->len));
+		emit_store_imm32(e, 8, mem, t->b->base + t->off[t->cur] + i->len);
 	} else {
 		trans_rip(t, S1, t->off[t->cur] + i->len);
 		emit_store(e, t->size, mem, S1);
@@ -71,7 +71,7 @@ bool t_ret(struct trans *t, const struct x86_insn *i)
 	emit_load(&t->e, t->size, S0, mem);
 	emit_lea(&t->e, t->size, RSP, EMEM(RSP, drop));
 	uint32_t rec = trans_rec(t);
-	t->vm->recs[rec].undo_rsp = (int16_t)-drop;
+	rec_at(t->vm, rec)->undo_rsp = (int16_t)-drop;
 	trans_lookup(t, rec);
 	t->ended = true;
 	return true;
@@ -121,7 +121,7 @@ bool t_call_ind(struct trans *t, const struct x86_insn *i)
 	push_return(t, i);
 	emit_load(&t->e, 8, S0, EGS(OFF_HOT(HOT_TMP)));
 	uint32_t rec = trans_rec(t);
-	t->vm->recs[rec].undo_rsp = (int16_t)t->size;
+	rec_at(t->vm, rec)->undo_rsp = (int16_t)t->size;
 	trans_lookup(t, rec);
 	t->ended = true;
 	return true;

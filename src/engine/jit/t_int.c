@@ -157,7 +157,7 @@ bool t_lea(struct trans *t, const struct x86_insn *i)
 	if (i->addrsize == 2 || (t->size == 4 && i->opsize == 8))
 		return false;
 	if (i->base == X86_RIP) {
-		int64_t disp = i->disp + t->off[t->cur] + i->len + (is_fixed(t) ? (int64_t)t->b->base : 0);
+		int64_t disp = i->disp + t->off[t->cur] + i->len + (is_fixed(t) ? t->b->base : 0);
 		if (disp != (int32_t)disp)
 			return false;
 		if (!is_fixed(t)) {

@@ -52,7 +52,7 @@ void tier_end(struct trans *t)
 {
 	if (!t->profile)
 		return;
-	t->b->nsites = t->b->watched ? (uint16_t)MIN(t->nsites, (unsigned)TIER_SITES) : 0;
+	t->b->nsites = t->b->watched ? (uint8_t)MIN(t->nsites, (unsigned)TIER_SITES) : 0;
 	t->vm->nprofiles += 1 + t->b->nsites;
 }
 
@@ -70,7 +70,7 @@ void tier_tail(struct trans *t)
 	if (!t->profile)
 		return;
 	emit_bind(&t->e, t->count);
-	emit_mov_imm(&t->e, S0, (uint32_t)(t->b - t->vm->blocks));
+	emit_mov_imm(&t->e, S0, block_index(t->vm, t->b));
 	emit_jmp_to(&t->e, t->vm->stub[STUB_TIER]);
 }
 
@@ -125,8 +125,8 @@ static void look_again(struct vcpu *v, struct jit_block *b, uint32_t index)
 		start(v, b, index);
 		return;
 	}
-	jit_of(v)->better = (struct better) { .wanted = true, .watch = !b->watched, .page = b->page, .page2 = b->page2, .off = b->off,
-					      .key = b->key, .good = conclude(p, b->nsites) };
+	jit_of(v)->better = (struct better) { .wanted = true, .watch = !b->watched, .page = block_page(b), .page2 = block_page2(b),
+					      .off = b->off, .key = b->key, .good = conclude(p, b->nsites) };
 	near_of(v)->profile[b->profile - 1].owner = UINT32_MAX;
 	jump_forget(v, v->cpu.rip);
 	block_drop(jit_vm(v), b);

@@ -88,7 +88,7 @@ struct trans {
 
 static inline unsigned live_after(const struct trans *t) { return t->live[t->cur + 1]; }
 /* Made for the address it runs at: RIP is a constant. */
-static inline bool is_fixed(const struct trans *t) { return t->b->base != BASE_ANY; }
+static inline bool is_fixed(const struct trans *t) { return block_base(t->b) != BASE_ANY; }
 static inline bool is_slot_reg(unsigned reg) { return reg == S0 || reg == S1; }
 
 /* translate.c */

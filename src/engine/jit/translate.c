@@ -53,17 +53,17 @@ uint32_t trans_rec(struct trans *t)
 {
 	struct jit_vm *vm = t->vm;
 	const struct x86_insn *i = &t->insns[t->cur];
-	struct jit_rec *r = &vm->recs[vm->nrecs];
+	uint32_t rec = vm->rec_words;
+	struct jit_rec *r = rec_at(vm, rec);
 
-	if (vm->nrecs + 1 >= REC_MAX)
+	if (rec + REC_WORDS_MOST > REC_WORDS) {
 		t->e.full = true;
-	memcpy(r->bytes, i->bytes, sizeof(r->bytes));
-	r->len = i->len;
-	r->off = t->off[t->cur];
-	r->key = (uint16_t)t->key;
-	r->undo_rsp = 0;
-	r->base = t->b->base;
-	return t->e.full ? 0 : vm->nrecs++;
+		return 0;
+	}
+	*r = (struct jit_rec) { .block = block_index(vm, t->b), .len = i->len & 15, .off = t->off[t->cur] };
+	memcpy(r->bytes, i->bytes, i->len);
+	vm->rec_words += (uint32_t)((sizeof(*r) + i->len + 3) / 4);
+	return rec;
 }
 
 struct slow_path *trans_slow(struct trans *t, uint8_t *from)
@@ -179,11 +179,18 @@ static struct exit_path *new_exit(struct trans *t, int64_t target)
 	}
 	t->nexits++;
 	*p = (struct exit_path) { .exit = vm->nexits++ };
-	vm->exits[p->exit] = (struct jit_exit) { .block = (uint32_t)(t->b - vm->blocks),
-						 .target = (uint16_t)target,
-						 .key = (uint16_t)(t->key & ~(uint32_t)KEY_ALONE) };
+	vm->exits[p->exit] = (struct jit_exit) { .block = block_index(vm, t->b), .target = (int32_t)target };
 	t->b->nexits++;
 	return p;
+}
+
+static uint32_t code_at(const struct trans *t) { return (uint32_t)(t->e.p - t->vm->rw); }
+
+/* It can be linked: by the rel32 that p->from is. */
+static void set_patch(struct trans *t, const struct exit_path *p)
+{
+	if (!t->e.full)
+		t->vm->exits[p->exit].patch = (uint32_t)(p->from - t->vm->rw);
 }
 
 void trans_alone(struct trans *t, uint8_t *from, struct memo_site *memo)
@@ -194,7 +201,7 @@ void trans_alone(struct trans *t, uint8_t *from, struct memo_site *memo)
 	p->memo = memo;
 	p->alone = true;
 	p->restore_flags = t->flags == FLAGS_SLOT;
-	t->vm->exits[p->exit].key |= KEY_ALONE;
+	t->vm->exits[p->exit].alone = true;
 }
 
 /* Leave a loop if asked to; keeps flags that live at its head. */
@@ -250,7 +257,7 @@ void trans_lookup(struct trans *t, uint32_t rec)
 void trans_rip(struct trans *t, unsigned reg, int64_t off)
 {
 	if (is_fixed(t)) {
-		emit_mov_imm(&t->e, reg, t->b->base + (uint64_t)off);
+		emit_mov_imm(&t->e, reg, block_base(t->b) + (uint64_t)off);
 		return;
 	}
 	emit_load(&t->e, 8, reg, EGS(OFF_HOT(HOT_RIPBASE)));
@@ -272,7 +279,7 @@ static bool in_reach(const struct trans *t, int64_t target)
 /* Out of the page, to a constant address? */
 static bool is_far(const struct trans *t, int64_t target)
 {
-	int64_t rip = (int64_t)t->b->base + target;
+	int64_t rip = t->b->base + target;
 
 	return is_fixed(t) && rip == (int32_t)rip;
 }
@@ -285,7 +292,7 @@ static struct exit_path *far_exit(struct trans *t, int64_t target)
 	p->far = true;
 	p->save_flags = x->flags_native = t->flags == FLAGS_NATIVE;
 	x->far = true;
-	x->rip = (int32_t)((int64_t)t->b->base + target);
+	x->target = (int32_t)(t->b->base + target);
 	return p;
 }
 
@@ -298,12 +305,12 @@ static void goto_far(struct trans *t, int64_t target)
 		p->far = true;
 		p->save_flags = t->flags == FLAGS_NATIVE;
 		t->vm->exits[p->exit].far = true;
-		t->vm->exits[p->exit].rip = (int32_t)((int64_t)t->b->base + target);
+		t->vm->exits[p->exit].target = (int32_t)(t->b->base + target);
 	}
 	p = far_exit(t, target);
 	emit_align_patch(&t->e, 1);
 	p->from = emit_jmp(&t->e);
-	t->vm->exits[p->exit].patch = p->from;
+	set_patch(t, p);
 }
 
 void trans_goto(struct trans *t, int64_t target)
@@ -328,7 +335,7 @@ void trans_goto(struct trans *t, int64_t target)
 	struct exit_path *p = new_exit(t, target);
 	emit_align_patch(e, 1);
 	p->from = emit_jmp(e);
-	t->vm->exits[p->exit].patch = p->from;
+	set_patch(t, p);
 }
 
 /* The taken side of a conditional branch; EFLAGS are the guest's. */
@@ -342,7 +349,7 @@ void trans_goto_if(struct trans *t, unsigned cc, int64_t target)
 		struct exit_path *p = near ? new_exit(t, target) : far_exit(t, target);
 		emit_align_patch(e, 2);
 		p->from = emit_jcc(e, cc);
-		t->vm->exits[p->exit].patch = p->from;
+		set_patch(t, p);
 		return;
 	}
 	uint8_t *over = emit_jcc(e, cc ^ 1);
@@ -400,15 +407,21 @@ bool trans_slot_first(const struct trans *t)
 	return false;
 }
 
+/* This place as seen from the block's first byte. */
+static uint8_t entry_here(const struct trans *t)
+{
+	return (uint8_t)(emit_here(&t->e) - block_jump(t->vm, t->b));
+}
+
 static void head_by_slot(struct trans *t)
 {
 	struct emit *e = &t->e;
 	uint8_t *over = emit_jmp(e);
 
-	t->b->code = emit_here(e);
+	t->b->code = entry_here(t);
 	save_flags(e);
 	emit_bind(e, over);
-	t->b->code_slot = emit_here(e);
+	t->b->slot = entry_here(t);
 	t->flags = FLAGS_SLOT;
 }
 
@@ -416,10 +429,10 @@ static void head_by_eflags(struct trans *t)
 {
 	struct emit *e = &t->e;
 
-	t->b->code_slot = emit_here(e);
+	t->b->slot = entry_here(t);
 	if (t->live[0])
 		restore_flags(e);
-	t->b->code = emit_here(e);
+	t->b->code = entry_here(t);
 	t->flags = t->live[0] ? FLAGS_NATIVE : FLAGS_DEAD;
 }
 
@@ -429,7 +442,7 @@ static void emit_head(struct trans *t)
 
 	while ((uintptr_t)e->p % 16)
 		emit8(e, 0xcc);
-	t->b->code_jump = emit_here(e);
+	t->b->jump = (uint32_t)(e->p - t->vm->rw);
 	/* what retire_entry() overwrites is one instruction: nobody is inside */
 	emit_bytes(e, "\x0f\x1f\x84\0\0\0\0\0", 8);
 	if (!is_fixed(t)) {
@@ -481,6 +494,7 @@ static void emit_memo(struct trans *t, const struct memo_use *u)
 
 static void emit_exit(struct trans *t, struct exit_path *p)
 {
+	struct jit_exit *x = &t->vm->exits[p->exit];
 	struct emit *e = &t->e;
 
 	if (p->alone) {
@@ -490,9 +504,10 @@ static void emit_exit(struct trans *t, struct exit_path *p)
 		if (p->restore_flags)
 			restore_flags(e);
 		emit_align_patch(e, 1);
-		t->vm->exits[p->exit].patch = p->from = emit_jmp(e);
+		p->from = emit_jmp(e);
+		set_patch(t, p);
 	}
-	t->vm->exits[p->exit].stub = emit_here(e);
+	x->stub = (uint16_t)(code_at(t) - x->patch);
 	emit_bind(e, p->from);
 	if (p->save_flags)
 		save_flags(e);
@@ -504,10 +519,10 @@ static void emit_exit(struct trans *t, struct exit_path *p)
 	emit_jmp_to(e, t->vm->stub[p->poll ? STUB_FAR_POLL : STUB_FAR]);
 	if (p->poll)
 		return;
-	t->vm->exits[p->exit].lookup = emit_here(e);
+	x->lookup = (uint8_t)(code_at(t) - (x->patch + x->stub));
 	if (p->save_flags)
 		save_flags(e);
-	emit_mov_imm(e, S0, (uint64_t)(int64_t)t->vm->exits[p->exit].rip);
+	emit_mov_imm(e, S0, (uint64_t)(int64_t)x->target);
 	emit_jmp_to(e, t->vm->stub[STUB_FAR_LOOKUP]);
 }
 
@@ -607,9 +622,9 @@ struct jit_block *translate(struct vcpu *v, const struct code *code, unsigned of
 		return NULL;
 	memset(&t, 0, offsetof(struct trans, slow));
 	struct jit_block *b = &vm->blocks[vm->nblocks];
-	*b = (struct jit_block) { .page = code->page, .page2 = code->page2, .base = code->base,
-				  .off = (uint16_t)off, .key = key,
-				  .exits = vm->nexits };
+	*b = (struct jit_block) { .frame = (uint32_t)(code->page >> 12), .base = (int32_t)code->base,
+				  .frame2 = code->page2 == PAGE_NONE ? FRAME_NONE : (uint32_t)(code->page2 >> 12),
+				  .off = (uint16_t)off, .key = (uint16_t)key, .exits = vm->nexits };
 	t.e = (struct emit) { .p = p, .end = p + BLOCK_ROOM, .rx = vm->rx - vm->rw };
 	t.v = v;
 	t.vm = vm;
@@ -626,9 +641,9 @@ struct jit_block *translate(struct vcpu *v, const struct code *code, unsigned of
 	if (t.e.full)
 		return NULL;
 	tier_end(&t);
-	trace4(jit_block, code->page + off, v->cpu.rip, b->code, t.e.p - p);
+	trace4(jit_block, code->page + off, v->cpu.rip, block_jump(vm, b) + b->code, t.e.p - p);
 	stat_inc(v, blocks);
-	b->count = (uint16_t)t.n;
+	b->count = (uint8_t)t.n;
 	jit_of(v)->stats[STAT_insns] += t.n;
 	jit_of(v)->stats[STAT_code_bytes] += (uint64_t)(t.e.p - p);
 	vm->used = (size_t)(t.e.p - vm->rw);

@@ -183,7 +183,7 @@ static int run_translation(struct vcpu *v, struct verify *y)
 	if (!why) {
 		if (dropped(v) != y->found_at)
 			y->block = slow_block(v);
-		v->hot[HOT_TMP] = (uintptr_t)y->block->code_jump;
+		v->hot[HOT_TMP] = (uintptr_t)block_jump(jit_vm(v), y->block);
 		/* every way out of the block leads to the run loop */
 		j->one_block = true;
 		v->hot[HOT_POLL] = 1;
