@@ -3,8 +3,11 @@
 #include "cli/network.h"
 #include "cli/table.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <time.h>
+
+enum { STOP_TRIES = 6000 };      /* of 10 ms */
 
 #define TARGET struct network_definition
 
@@ -120,13 +123,9 @@ static int network_edit(int argc, char **argv)
 		return cli_usage(&err);
 	if (!network_set_definition(n, d, &err))
 		return cli_fail(&err);
-	if (network_keeper_pid(n)) {
-		json_t *answer = network_call(n, false, json_pack("{s:s}", "op", "reload"), &err);
-		status = answer ? 0 : cli_fail(&err);
-		json_decref(answer);
-	} else {
-		status = 0;
-	}
+	json_t *answer = network_call(n, false, json_pack("{s:s}", "op", "reload"), &err);
+	status = answer || err.code == ECONNREFUSED ? 0 : cli_fail(&err);
+	json_decref(answer);
 	network_definition_free(d);
 	network_close(n);
 	return status;
@@ -207,7 +206,7 @@ static int network_inspect(int argc, char **argv)
 	if ((json = cli_format(&f, &err)) < 0)
 		return cli_usage(&err);
 	struct network_definition *d = network_definition(n, &err);
-	json_t *run = d && network_keeper_pid(n) ? network_call(n, false, json_pack("{s:s}", "op", "inspect"), NULL) : NULL;
+	json_t *run = d ? network_call(n, false, json_pack("{s:s}", "op", "inspect"), NULL) : NULL;
 	if (!d)
 		return cli_fail(&err);
 	if (json) {
@@ -233,20 +232,15 @@ static int network_inspect(int argc, char **argv)
 
 /* ---- start, stop, delete ---- */
 
-static int call(struct network *n, bool start, json_t *body)
-{
-	struct error err = { 0 };
-	json_t *answer = network_call(n, start, body, &err);
-	json_decref(answer);
-	return answer ? 0 : cli_fail(&err);
-}
-
 static int network_start(int argc, char **argv)
 {
+	struct error err = { 0 };
 	int status;
 	struct network *n = network_tool_open(NULL, NULL, argc, argv, &status);
+	json_t *answer = n ? network_call(n, true, json_pack("{s:s}", "op", "hold"), &err) : NULL;
 	if (n)
-		status = call(n, true, json_pack("{s:s}", "op", "hold"));
+		status = answer ? 0 : cli_fail(&err);
+	json_decref(answer);
 	network_close(n);
 	return status;
 }
@@ -260,10 +254,14 @@ static const struct cli_option stop_table[] = {
 static int stop(struct network *n, bool force)
 {
 	const struct timespec pause = { .tv_nsec = 10000000 };
-	int status = network_keeper_pid(n) ? call(n, false, json_pack("{s:s, s:b}", "op", "stop", "force", force)) : 0;
-	for (unsigned i = 0; !status && i < 1000 && network_keeper_pid(n); i++)
+	struct error err = { 0 };
+	json_t *answer = network_call(n, false, json_pack("{s:s, s:b}", "op", "stop", "force", force), &err);
+	json_decref(answer);
+	if (!answer && err.code != ECONNREFUSED)
+		return cli_fail(&err);
+	for (unsigned i = 0; i < STOP_TRIES && network_keeper_pid(n); i++)
 		nanosleep(&pause, NULL);
-	return status;
+	return 0;
 }
 
 static int network_stop(int argc, char **argv)

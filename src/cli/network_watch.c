@@ -12,7 +12,7 @@
 #include "net/switch/capture.h"
 
 enum { BLOCK_SECTION = 0x0a0d0d0a, BLOCK_INTERFACE = 1, BLOCK_PACKET = 6, LINK_ETHERNET = 1, OPT_NAME = 2, OPT_RESOLUTION = 9,
-       OPT_COMMENT = 1, NANOSECONDS = 9, CALL_MS = 10000 };
+       OPT_COMMENT = 1, NANOSECONDS = 9 };
 
 struct capture_options { char *port, *size; unsigned files, count; bool drops; };
 static const struct cli_option capture_table[] = {
@@ -130,9 +130,9 @@ static bool capture(struct network *n, const char *path, const struct capture_op
 	struct sigaction act = { .sa_handler = on_signal };
 	if (o->size && !parse_size(o->size, &w.limit))
 		return error_set(err, 0, "size '%s' is not a size: write 64M", o->size);
-	auto_close int keeper = network_connect(n, false, err);
 	json_t *q = json_pack("{s:s, s:s, s:b}", "op", "capture", "port", o->port ? o->port : "", "drops", (int)o->drops);
-	if (keeper < 0 || !message_call(keeper, q, NULL, 0, &m, CALL_MS, err))
+	auto_close int keeper = network_ask(n, false, q, NULL, 0, &m, err);
+	if (keeper < 0)
 		return false;
 	struct ring_fds fds = { message_take_fd(&m, 0), message_take_fd(&m, 1), message_take_fd(&m, 2) };
 	message_free(&m);

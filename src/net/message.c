@@ -106,7 +106,10 @@ json_t *message_answer(int sock, struct message *answer, unsigned timeout_ms, st
 		return NULL;
 	const char *why = message_text(answer->body, "error", NULL);
 	if (!answer->body || why) {
-		error_set(err, 0, "%s", why ? why : "the network's process has ended");
+		if (why)
+			error_set(err, 0, "%s", why);
+		else
+			error_set(err, ECONNRESET, "the network's process has ended");
 		message_free(answer);
 		return NULL;
 	}

@@ -12,9 +12,9 @@
 
 #include "network/keeper.h"
 
-enum { CALL_MS = 20000, TRIES = 50 };
+enum { CALL_MS = 60000, TRIES = 500 };
 
-int network_connect(const struct network *n, bool start, struct error *err)
+static int dial(const struct network *n, bool start, struct error *err)
 {
 	const struct timespec pause = { .tv_nsec = 20000000 };
 	for (unsigned i = 0; ; i++) {
@@ -22,25 +22,46 @@ int network_connect(const struct network *n, bool start, struct error *err)
 		int fd = network_dial(n, &why);
 		if (fd >= 0 || why.code != ECONNREFUSED || i == TRIES)
 			return fd >= 0 ? fd : error_minus(err, 0, "%s", why.text);
-		if (!start)
+		if (!start && !network_keeper_pid(n))
 			return error_minus(err, ECONNREFUSED, "network '%s' is not running", n->name);
-		if (!network_keeper_start(n, err))
+		if (start && !network_keeper_start(n, err))
 			return -1;
 		if (i)
 			nanosleep(&pause, NULL);      /* one that is just ending, or just starting */
 	}
 }
 
+/* A keeper that nobody needs ends; whoever spoke to it in that moment asks the next. */
+static bool keeper_left(const struct error *err)
+{
+	return err->code == EPIPE || err->code == ECONNRESET;
+}
+
+int network_ask(const struct network *n, bool start, json_t *body, const int *fds, unsigned nfds, struct message *m,
+		struct error *err)
+{
+	struct error why = { 0 };
+	int fd = -1;
+	for (unsigned i = 0; i < TRIES && (fd = dial(n, start, &why)) >= 0; i++) {
+		if (message_call(fd, json_incref(body), fds, nfds, m, CALL_MS, &why))
+			break;
+		close(move_fd(&fd));
+		if (!keeper_left(&why))
+			break;
+	}
+	json_decref(body);
+	if (fd < 0 && err)
+		*err = why;
+	return fd;
+}
+
 json_t *network_call(const struct network *n, bool start, json_t *body, struct error *err)
 {
 	struct message m;
-	auto_close int fd = network_connect(n, start, err);
-	if (fd < 0) {
-		json_decref(body);
-		return NULL;
-	}
-	json_t *answer = json_incref(message_call(fd, body, NULL, 0, &m, CALL_MS, err));
-	message_free(&m);
+	auto_close int fd = network_ask(n, start, body, NULL, 0, &m, err);
+	json_t *answer = fd >= 0 ? json_incref(m.body) : NULL;
+	if (fd >= 0)
+		message_free(&m);
 	return answer;
 }
 
@@ -102,14 +123,11 @@ static bool join(const struct network_join *j, const char *type, const int *fds,
 	*out = (struct network_joined){ .lease = -1, .ring = { -1, -1, -1 } };
 	struct network *n = network_open(j->network, err);
 	json_t *body = n ? request_of(j, type, err) : NULL;
-	auto_close int fd = body ? network_connect(n, true, err) : -1;
+	auto_close int fd = body ? network_ask(n, true, body, fds, nfds, &m, err) : -1;
 	network_close(n);
 	if (fd < 0) {
-		json_decref(body);
-		return false;
-	}
-	if (!message_call(fd, body, fds, nfds, &m, CALL_MS, err)) {
-		error_prefix(err, "cannot join network '%s'", j->network);
+		if (body)
+			error_prefix(err, "cannot join network '%s'", j->network);
 		return false;
 	}
 	copy_text(out->ip, sizeof(out->ip), m.body, "ip");

@@ -36,9 +36,13 @@ bool network_join_tap(const struct network_join *j, int tap, struct network_join
 /* A TAP interface in the network namespace of the caller. */
 int network_make_tap(const char *name, bool persist, struct error *err);
 
-/* One request to a network's keeper: its answer, or NULL. `start`: the keeper. */
+/* One request to a network's keeper: its answer, or NULL. `start`: the keeper; if it
+ * does not run, and is not to be started, err->code is ECONNREFUSED. */
 json_t *network_call(const struct network *n, bool start, json_t *body, struct error *err);
-int network_connect(const struct network *n, bool start, struct error *err);
+/* The same with descriptors: the connection (-1: none), with its answer in m. */
+struct message;
+int network_ask(const struct network *n, bool start, json_t *body, const int *fds, unsigned nfds, struct message *m,
+		struct error *err);
 
 /* "10:20-30" as [[10,10],[20,30]]; NULL: it is not that. */
 json_t *network_parse_trunk(const char *text, struct error *err);

@@ -12,7 +12,7 @@
 #include "jail/spawn.h"
 #include "net/ring.h"
 
-enum { ANSWER_MS = 5000, SLOW_RESTART_MS = 1000 };
+enum { ANSWER_MS = 15000, SLOW_RESTART_MS = 1000 };
 
 uint64_t keeper_now_ns(void)
 {

@@ -21,7 +21,7 @@
 #include "net/ring.h"
 #include "network/client.h"
 
-enum { NAT_MS = 5000, GATEWAY = 1, SERVICE = 2, SOCKET_BUFFER = 4 << 20 };
+enum { NAT_MS = 15000, GATEWAY = 1, SERVICE = 2, SOCKET_BUFFER = 4 << 20 };
 
 /* An uplink carries all VLANs, the default one without a tag. */
 static json_t *uplink_config(const struct network_keeper *k, const char *name)

@@ -2,12 +2,12 @@
 """Network namespaces as peers: each is made by the test and removed by it."""
 import json
 import os
+import select
 import shutil
+import signal
 import subprocess
 import time
 import uuid
-
-import pytest
 
 from conftest import ABYME
 from patience import deadline, patience
@@ -24,6 +24,15 @@ def needs_namespaces():
         return "this host refuses network namespaces"
     subprocess.run(["ip", "netns", "del", name], check=False)
     return None
+
+
+def until(fn, seconds=30, pause=0.05):
+    """What fn returns, once it is true."""
+    end = deadline(seconds)
+    while not (got := fn()):
+        assert time.monotonic() < end, f"not within {seconds} s: {fn}"
+        time.sleep(pause)
+    return got
 
 
 class Peer:
@@ -43,13 +52,13 @@ class Peer:
         return p.stdout if check else p.returncode
 
     def spawn(self, *argv, env=None):
-        p = subprocess.Popen(["ip", "netns", "exec", self.ns, *argv], stdin=subprocess.DEVNULL, env=env,
+        p = subprocess.Popen(["ip", "netns", "exec", self.ns, *argv], stdin=subprocess.PIPE, env=env,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.processes.append(p)
         return p
 
-    def pings(self, address, count=2, seconds=100, size=None):
-        """Until an answer comes, at most so long."""
+    def pings(self, address, count=2, seconds=120, size=None):
+        """Until all answers come, at most so long; for "no answer comes" give it few seconds."""
         end = time.monotonic() + seconds
         more = ["-s", str(size), "-M", "do"] if size else []
         while time.monotonic() < end:
@@ -58,13 +67,24 @@ class Peer:
         return False
 
     def close(self):
+        """Ends what was started, and whatever else lives in the namespace."""
         for p in self.processes:
             if p.poll() is None:
                 p.kill()
             p.wait()
-            if p.stdout:
-                p.stdout.close()
+            p.stdin.close()
+            p.stdout.close()
+        until(self._emptied)
         subprocess.run(["ip", "netns", "del", self.ns], check=False)
+
+    def _emptied(self):
+        pids = subprocess.run(["ip", "netns", "pids", self.ns], capture_output=True, text=True, check=False).stdout.split()
+        for pid in pids:
+            try:
+                os.kill(int(pid), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        return not pids
 
 
 class Lab:
@@ -101,7 +121,7 @@ class Lab:
 
     def leave(self, peer):
         peer.process.terminate()
-        peer.process.wait(10)
+        peer.process.wait(patience(20))
 
     def inspect(self, network):
         return json.loads(self.ok("network", "inspect", "--format", "json", network))
@@ -117,10 +137,10 @@ class Lab:
             j.wait()
             j.stdout.close()
             j.stderr.close()
-        for p in self.peers:
-            p.close()
         for n in json.loads(self.ok("network", "list", "--format", "json")):
             self.ok("network", "delete", "--force", n["name"])
+        for p in self.peers:
+            p.close()
 
 
 SINK = """
@@ -133,41 +153,60 @@ while data := c.recv(65536):
 print(n)
 """
 SOURCE = """
-import socket, sys, time
+import socket, sys
 c = socket.create_connection((sys.argv[1], 7777))
 for part in range(2):
     c.sendall(bytes(int(sys.argv[2]) // 2))
-    time.sleep(0 if part else float(sys.argv[3]))
+    if sys.argv[3] == "halfway" and not part:
+        print("half", flush=True)
+        sys.stdin.readline()
 c.close()
 """
+
+
+def line(process, wanted, seconds=30):
+    """Its output up to and with the first line that has `wanted` in it."""
+    end, text, fd = deadline(seconds), "", process.stdout.fileno()
+    while wanted not in text or not text.endswith("\n"):
+        left = end - time.monotonic()
+        assert left > 0 and select.select([fd], [], [], left)[0], f"no {wanted!r} within {seconds} s:\n{text}"
+        data = os.read(fd, 4096)
+        assert data, f"ended without {wanted!r}:\n{text}"
+        text += data.decode(errors="replace")
+    return text
 
 
 def sink(peer):
     """A listener on port 7777 that counts what one connection brings."""
     p = peer.spawn("/usr/bin/python3", "-c", SINK)
-    assert p.stdout.readline() == b"ready\n"
+    line(p, "ready")
     return p
 
 
-def source(peer, address, size, pause=0.0):
-    return peer.spawn("/usr/bin/python3", "-c", SOURCE, address, str(size), str(pause))
+def source(peer, address, size, halfway=None):
+    """Connect to a sink, send; with `halfway`, that is called in the middle of it."""
+    p = peer.spawn("/usr/bin/python3", "-c", SOURCE, address, str(size), "halfway" if halfway else "")
+    if halfway:
+        line(p, "half")
+        halfway()
+        p.stdin.write(b"\n")
+        p.stdin.flush()
+    return p
 
 
 def sunk(process, seconds=60):
     return int(process.communicate(timeout=patience(seconds))[0])
 
 
-def iperf(client, server, address, *options, seconds=2):
-    """Bits a second, as the receiver saw them."""
+def iperf(client, server, address, *options, size=20 << 20):
+    """Bulk goes through; how fast is no matter of a test. What iperf3 itself leaves in
+    flight at the end is a few buffers."""
     s = server.spawn("iperf3", "-s")
-    end = deadline(20)
-    while time.monotonic() < end:
-        p = subprocess.run(["ip", "netns", "exec", client.ns, "iperf3", "-c", address, "-t", str(seconds), "-J",
+
+    def attempt():
+        p = subprocess.run(["ip", "netns", "exec", client.ns, "iperf3", "-c", address, "-n", str(size), "-J",
                             *options], capture_output=True, text=True, timeout=patience(60), check=False)
-        end_part = json.loads(p.stdout)["end"]      # an error has status 0, too
-        if "sum_received" in end_part:
-            s.kill()
-            return end_part["sum_received"]["bits_per_second"]
-        time.sleep(0.2)
-    pytest.fail(f"iperf3: {p.stdout[-500:]}{p.stderr}")
-    return 0
+        return json.loads(p.stdout)["end"].get("sum_received")      # an error has status 0, too
+    got = until(attempt)
+    s.kill()
+    assert got["bytes"] > size // 2, got
