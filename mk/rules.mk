@@ -19,7 +19,8 @@ LIBS_abyme-gdb := -lseccomp -lcap-ng
 LIBS_abyme-vnc := -lvncserver -lseccomp -lcap-ng
 LIBS_abyme-9p := -lseccomp -lcap-ng
 LIBS_abyme-oci := -lseccomp
-LIBS_TEST := -lcmocka -lZydis $(LIBS_abyme) -lslirp
+LIBS_abyme-image := -larchive -lcrypto -lseccomp
+LIBS_TEST := -lcmocka -lZydis $(LIBS_abyme) -lslirp $(LIBS_abyme-image)
 
 # flags of single files; the MMU's miss path must leave vector registers alone
 CFLAGS_engine_soft_walk := -mgeneral-regs-only

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-static char *state_path(struct error *err)
+char *place_state(struct error *err)
 {
 	const char *own = getenv("ABYME_STATE"), *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
 	if (own && *own)
@@ -40,7 +40,7 @@ static bool make_directories(char *path, struct error *err)
 
 int place_open(const char *name, struct error *err)
 {
-	auto_free char *state = state_path(err);
+	auto_free char *state = place_state(err);
 	if (!state)
 		return -1;
 	auto_free char *path = xasprintf("%s/%s", state, name);
@@ -75,21 +75,39 @@ char *place_read(int dir, const char *file, size_t most)
 	return NULL;
 }
 
-void place_empty(int dir)
+/* Deeper than this a directory is moved up first, so that no depth needs more descriptors. */
+enum { EMPTY_DEPTH = 32 };
+
+static void empty_below(int top, int dir, unsigned depth, unsigned *moved)
 {
 	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
 	if (!d)
 		return;
 	for (struct dirent *e; (e = readdir(d)); ) {
+		char up[48];
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || !unlinkat(dir, e->d_name, 0))
 			continue;
+		snprintf(up, sizeof(up), ".deep-%d-%u", (int)getpid(), *moved);
+		if (depth == EMPTY_DEPTH && !renameat(dir, e->d_name, top, up)) {
+			++*moved;
+			continue;
+		}
 		auto_close int below = openat(dir, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (below >= 0)         /* vsock/, with what servers left in it */
-			place_empty(below);
+		if (below >= 0)
+			empty_below(top, below, depth + 1, moved);
 		unlinkat(dir, e->d_name, AT_REMOVEDIR);
 	}
 	closedir(d);
+}
+
+void place_empty(int dir)
+{
+	unsigned before, moved = 0;
+	do {
+		before = moved;
+		empty_below(dir, dir, 0, &moved);
+	} while (moved != before);      /* what was moved up meanwhile */
 }
 
 static int visible(const struct dirent *e) { return e->d_name[0] != '.'; }

@@ -12,6 +12,8 @@
 
 #include "base/error.h"
 
+/* $STATE, to be freed. */
+char *place_state(struct error *err);
 /* The directory $STATE/NAME, made if missing; -1 on failure. */
 int place_open(const char *name, struct error *err);
 /* A file of the directory as a whole: the old text or the new, never half of it. */
