@@ -10,7 +10,7 @@ enum { DISK_SIZE = 4 << 20, HDR = 0x200000, DATA = 0x210000, STATUS = 0x20f000 }
 
 struct fixture { struct guest g; struct g_queue q; char path[64]; };
 
-static int setup_with(void **state, bool readonly, uint64_t features)
+static int setup_cpus(void **state, bool readonly, uint64_t features, unsigned cpus)
 {
 	struct fixture *f = xnew(struct fixture);
 	guest_init(&f->g);
@@ -20,7 +20,9 @@ static int setup_with(void **state, bool readonly, uint64_t features)
 	struct disk_options o = { .path = f->path, .fd = fd, .readonly = readonly };
 	struct disk *d = disk_open(&o, f->g.m.loop, NULL);
 	assert_non_null(d);
+	f->g.m.nvcpus = cpus;
 	assert_true(virtio_blk_create(&f->g.m, d, "serial-0123456789abcdef", NULL));
+	f->g.m.nvcpus = 0;
 	g_negotiate(&f->g, features ? features : g_offered(&f->g));
 	g_queue(&f->g, &f->q, 0, 16);
 	g_live(&f->g);
@@ -28,6 +30,8 @@ static int setup_with(void **state, bool readonly, uint64_t features)
 	*state = f;
 	return 0;
 }
+static int setup_with(void **state, bool readonly, uint64_t features) { return setup_cpus(state, readonly, features, 1); }
+static int setup_three(void **state) { return setup_cpus(state, false, 0, 3); }
 static int setup(void **state) { return setup_with(state, false, 0); }
 static int setup_readonly(void **state) { return setup_with(state, true, 0); }
 static int setup_plain(void **state) { return setup_with(state, false, BIT(32)); }
@@ -200,13 +204,35 @@ static void rng(void **state)
 	guest_free(&g);
 }
 
+/* A queue a CPU: answered where the request came from. */
+static void queues(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t *data = g_ptr(&f->g, DATA);
+	assert_true(g_offered(&f->g) & BIT(12));
+	assert_int_equal(g_reg(&f->g, 0x2000 + 34, 2), 3);
+	for (unsigned q = 0; q < 3; q++) {
+		if (q) {              /* queue 0 is there already */
+			g_queue(&f->g, &f->q, q, 16);
+			g_turn(&f->g);
+		}
+		memset(data, (int)q + 1, 512);
+		assert_int_equal(request(f, 1, q, 512, false), 0);
+		assert_int_equal(f->g.irqs[q + 1], 1);
+	}
+	for (unsigned q = 0; q < 3; q++) {
+		assert_int_equal(request(f, 0, q, 512, true), 0);
+		assert_int_equal(data[511], q + 1);
+	}
+}
+
 int main(void)
 {
 #define T(f, s) cmocka_unit_test_setup_teardown(f, s, teardown)
 	const struct CMUnitTest tests[] = {
 		T(write_then_read, setup), T(write_through, setup_plain), T(any_framing, setup),
 		T(ranges, setup), T(errors, setup), T(no_status, setup), T(readonly, setup_readonly),
-		T(more_than_the_ring, setup), T(config, setup), cmocka_unit_test(rng),
+		T(more_than_the_ring, setup), T(config, setup), T(queues, setup_three), cmocka_unit_test(rng),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

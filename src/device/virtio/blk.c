@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * virtio-blk (virtio 1.2 5.2) over a struct disk.  One queue, many requests in
- * flight; a kick's requests go down as one batch.  Framing is the driver's
+ * virtio-blk (virtio 1.2 5.2) over a struct disk.  A queue a vCPU, up to four, many
+ * requests in flight; a kick's requests go down as one batch.  Framing is the driver's
  * choice: the header is the first 16 bytes of what can be read, the status the
  * last byte of what can be written.
  */
@@ -15,10 +15,10 @@
 
 enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8, T_DISCARD = 11, T_WRITE_ZEROES = 13 };
 enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
-enum { F_SEG_MAX = 2, F_RO = 5, F_BLK_SIZE = 6, F_FLUSH = 9, F_TOPOLOGY = 10, F_DISCARD = 13,
+enum { F_SEG_MAX = 2, F_RO = 5, F_BLK_SIZE = 6, F_FLUSH = 9, F_TOPOLOGY = 10, F_MQ = 12, F_DISCARD = 13,
        F_WRITE_ZEROES = 14 };
 enum { SECTOR = 512, HEADER = 16, ID_LEN = 20, CONFIG_SIZE = 60, QUEUE = 128, MAX_RANGES = 16,
-       UNMAP = 1 };
+       UNMAP = 1, MAX_QUEUES = 4 };
 #define MAX_RANGE_SECTORS (1u << 22)         /* 2 GiB a discard or write-zeroes range */
 
 struct virtio_blk {
@@ -28,7 +28,7 @@ struct virtio_blk {
 	struct disk_info info;
 	char serial[ID_LEN];
 	struct blk_request *spare;
-	bool full;                        /* chains were left in the queue */
+	bool full;                        /* chains were left in the queues */
 };
 
 struct blk_range { uint64_t sector; uint32_t count, flags; };
@@ -49,12 +49,13 @@ static void finish(struct blk_request *r, uint8_t status)
 	struct virtio_blk *b = r->blk;
 	*r->status = status;
 	virtq_push(r->c.vq, &r->c, r->written + 1);
-	virtq_signal(&b->v.vq[0]);
+	virtq_signal(r->c.vq);
 	r->next = b->spare;
 	b->spare = r;
 	if (b->full && !b->v.drained) {
 		b->full = false;
-		virtio_kick(&b->v, 0);
+		for (unsigned q = 0; q < b->ops.queues; q++)
+			virtio_kick(&b->v, q);
 	}
 }
 
@@ -177,9 +178,10 @@ static void blk_notify(struct virtio_device *v, unsigned q)
 	struct blk_request *r;
 	disk_plug(b->disk);
 	for (unsigned n = 0; n < 2 * QUEUE; n++) {
-		b->full = !(r = request_get(b));
-		if (b->full)
+		if (!(r = request_get(b))) {
+			b->full = true;
 			break;
+		}
 		if (virtq_pop(&v->vq[q], &r->c) <= 0) {
 			r->next = b->spare;
 			b->spare = r;
@@ -188,7 +190,7 @@ static void blk_notify(struct virtio_device *v, unsigned q)
 		start(r);
 	}
 	disk_unplug(b->disk);
-	if (!b->full && virtq_has_work(&v->vq[q]))
+	if (r && virtq_has_work(&v->vq[q]))
 		virtio_kick(v, q);
 }
 
@@ -200,6 +202,7 @@ static void blk_config(struct virtio_device *v, unsigned off, void *buf, unsigne
 	le32_put(c + 12, VIRTIO_MAX_SEGS - 2);                /* seg_max */
 	le32_put(c + 20, SECTOR);                             /* blk_size */
 	c[24] = 3;                                            /* 4 KiB physical blocks */
+	le16_put(c + 34, (uint16_t)b->ops.queues);
 	le32_put(c + 36, MAX_RANGE_SECTORS);
 	le32_put(c + 40, MAX_RANGES);
 	le32_put(c + 44, 8);                                  /* discard alignment, sectors */
@@ -251,6 +254,8 @@ bool virtio_blk_create(struct machine *m, struct disk *disk, const char *serial,
 		b->ops.features |= BIT(F_RO);
 	else
 		b->ops.features |= BIT(F_WRITE_ZEROES) | (b->info.discard ? BIT(F_DISCARD) : 0);
+	b->ops.queues = m->nvcpus > 1 ? MIN(m->nvcpus, (unsigned)MAX_QUEUES) : 1;
+	b->ops.features |= b->ops.queues > 1 ? BIT(F_MQ) : 0;
 	strncpy(b->serial, serial ? serial : "", ID_LEN);     /* not terminated when full */
 	virtio_id(m, &b->ops, id);
 	if (virtio_init(m, &b->v, &b->ops, id, err))
