@@ -8,8 +8,14 @@
 #include "cli/run.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <sys/wait.h>
+
+#include "disk/disk.h"
+#include "instance/client.h"
+
+enum { CALL_SECONDS = 30 };
 
 static bool replace(const struct instance *i, const struct definition *d, struct error *err)
 {
@@ -19,10 +25,29 @@ static bool replace(const struct instance *i, const struct definition *d, struct
 	return ok;
 }
 
+/* Limits hold at once. */
+static bool limit_running(const struct instance *i, const struct definition *d, struct error *err)
+{
+	json_t *disks = json_array();
+	bool ok = true;
+	for (unsigned k = 0; ok && k < d->ndisks; k++) {
+		struct disk_limits l;
+		ok = definition_disk_limits(&d->disks[k], &l, err);
+		json_array_append_new(disks, json_pack("{s:I, s:I, s:I, s:I}", "iops", (json_int_t)l.iops, "iops_burst",
+						       (json_int_t)l.iops_burst, "bps", (json_int_t)l.bps, "bps_burst",
+						       (json_int_t)l.bps_burst));
+	}
+	json_t *args = json_pack("{s:o}", "disks", disks);
+	json_t *o = ok && instance_keeper(i) ? control_call_with(i, "disk-limits", args, -1, CALL_SECONDS, err) : json_object();
+	json_decref(args);
+	json_decref(o);
+	return ok && o;
+}
+
 static void note_running(const struct instance *i)
 {
 	if (instance_keeper(i))
-		fprintf(stderr, "abyme: '%s' is running; the change holds from its next start on\n", i->name);
+		fprintf(stderr, "abyme: '%s' is running; limits of disks hold at once, all else from its next start on\n", i->name);
 }
 
 /* ---- edit ---- */
@@ -97,7 +122,7 @@ int verb_set(int argc, char **argv)
 		status = cli_parse(groups, argc - 1, argv + 1, &name, 0, 0);
 	if (status < 0 && replace(i, d, &err)) {
 		note_running(i);
-		status = 0;
+		status = limit_running(i, d, &err) ? 0 : cli_fail(&err);
 	} else if (status < 0) {
 		status = cli_usage(&err);
 	}

@@ -90,6 +90,11 @@ static bool add_disk(void *target, const char *value, struct error *err)
 	return true;
 }
 
+static bool limit_disk(void *target, const char *value, struct error *err)
+{
+	return definition_limit_disk(target, value, err);
+}
+
 static bool add_cdrom(void *target, const char *value, struct error *err)
 {
 	struct definition *d = target;
@@ -135,6 +140,8 @@ const struct cli_option definition_options[] = {
 	CALL("--initrd", "FILE", set_initrd, "initial RAM disk for the kernel"),
 	TEXT("--append", "STRING", append, "kernel command line"),
 	CALL("--disk", "FILE[,readonly][,format=raw|qcow2][,bus=virtio|scsi|ahci|nvme|ide]", add_disk, "a disk (repeatable)"),
+	CALL("--disk-limit", "DISK[,iops=N][,iops-burst=N][,bps=SIZE][,bps-burst=SIZE]", limit_disk, "how much it may do a second"),
+	TEXT("--on-error", "report|pause|enospc|ignore", on_error, "what a disk error on the host does (default enospc)"),
 	CALL("--cdrom", "FILE.iso[,bus=ahci|ide]", add_cdrom, "a CD in a drive (repeatable)"),
 	CALL("--net", "NAME|user|none[,mac=MAC][,model=virtio|e1000][,ip=ADDR][,vlan=N]", add_net, "a network interface (repeatable)"),
 	CALL("--network", "NAME|user|none[,...]", add_net, "the same as --net"),

@@ -62,8 +62,10 @@ struct disk *disk_open(const struct disk_options *o, struct loop *l, struct erro
 	d->loop = l;
 	d->info.readonly = o->readonly;
 	strcpy(d->info.format, ops->format);
-	if (disk_lock(fd, o->path, o->readonly, err) && ops->open(d, fd, o, err))
+	if (disk_lock(fd, o->path, o->readonly, err) && ops->open(d, fd, o, err)) {
+		d->hold = hold_new(d);
 		return d;
+	}
 	disk_unlock(fd);
 	if (o->fd < 0)
 		close(fd);
@@ -75,7 +77,9 @@ void disk_close(struct disk *d)
 {
 	if (!d)
 		return;
+	disk_set_on_error(d, DISK_ON_ERROR_REPORT, NULL, NULL);
 	disk_drain(d);
+	hold_free(d->hold);
 	d->ops->close(d);
 	free(d);
 }
@@ -98,6 +102,8 @@ static int check(const struct disk *d, const struct disk_request *r)
 
 void disk_done(struct disk *d, struct disk_request *r, int result)
 {
+	if (hold_keeps(d->hold, r, &result))
+		return;
 	d->in_flight--;
 	r->done(r, result);
 }
@@ -105,10 +111,13 @@ void disk_done(struct disk *d, struct disk_request *r, int result)
 void disk_submit(struct disk *d, struct disk_request *r)
 {
 	int bad = check(d, r);
+	if (bad || (!r->length && r->op != DISK_FLUSH)) {
+		r->done(r, bad);
+		return;
+	}
 	d->in_flight++;
-	if (bad || (!r->length && r->op != DISK_FLUSH))
-		disk_done(d, r, bad);
-	else
+	r->again = false;
+	if (!hold_delays(d->hold, r))
 		d->ops->submit(d, r);
 }
 
@@ -117,8 +126,10 @@ void disk_unplug(struct disk *d) { d->ops->plug(d, false); }
 
 void disk_drain(struct disk *d)
 {
+	hold_nothing(d->hold, true);
 	while (d->in_flight)
 		d->ops->wait(d);
+	hold_nothing(d->hold, false);
 }
 
 unsigned disk_in_flight(const struct disk *d)

@@ -24,6 +24,10 @@ struct disk_request {
 	bool unmap;                       /* WRITE_ZEROES: may punch a hole */
 	void (*done)(struct disk_request *r, int result);   /* 0 or -errno */
 	void *opaque;
+	/* private */
+	struct disk_request *next;
+	int error;
+	bool again;
 };
 
 struct disk_info { uint64_t size; bool readonly; bool discard; char format[16]; };
@@ -58,5 +62,26 @@ bool disk_open_chain(const char *path, int fd, int *fds, unsigned max, unsigned 
 enum disk_snapshot { DISK_SNAPSHOT_FLUSH, DISK_SNAPSHOT_CREATE, DISK_SNAPSHOT_DELETE };
 bool disk_snapshot(struct disk *d, enum disk_snapshot what, const char *name, struct error *err);
 unsigned disk_in_flight(const struct disk *d);
+
+/* hold.c: what happens to a request that the host could not do. ENOSPC: one that found
+ * no space waits, others are reported to the guest. */
+#define DISK_ON_ERROR(X) X(REPORT, "report") X(PAUSE, "pause") X(ENOSPC, "enospc") X(IGNORE, "ignore")
+enum disk_on_error {
+#define X(name, word) DISK_ON_ERROR_##name,
+	DISK_ON_ERROR(X)
+#undef X
+};
+bool disk_on_error_parse(const char *word, enum disk_on_error *out, struct error *err);
+/* stuck(opaque, errno): requests wait, as the host cannot do them; (opaque, 0): all of
+ * them have been done since. They are tried again twice a second. Loop's thread, any locks. */
+void disk_set_on_error(struct disk *d, enum disk_on_error what, void (*stuck)(void *opaque, int error), void *opaque);
+/* Try what waits for the host again, now. */
+void disk_retry(struct disk *d);
+/* Like drain, but what waits for the host goes on waiting: its error, or 0. Drain reports it. */
+int disk_settle(struct disk *d);
+
+/* A second's worth; 0: no limit. Bursts are how much may come at once, 0: a tenth of a second's. */
+struct disk_limits { uint64_t iops, iops_burst, bps, bps_burst; };
+void disk_set_limits(struct disk *d, const struct disk_limits *limits);
 
 #endif

@@ -24,6 +24,7 @@ struct disk {
 	struct loop *loop;
 	struct disk_info info;
 	unsigned in_flight;
+	struct hold *hold;
 	void *format;                       /* the format's own */
 };
 
@@ -31,6 +32,16 @@ extern const struct disk_ops disk_raw, disk_qcow2;
 
 /* Finish a request; the format no longer knows it. */
 void disk_done(struct disk *d, struct disk_request *r, int result);
+
+/* hold.c: requests that wait. */
+struct hold *hold_new(struct disk *d);
+void hold_free(struct hold *h);
+/* It is over the limits: submitted later. */
+bool hold_delays(struct hold *h, struct disk_request *r);
+/* Not to be reported (now); may change the result. */
+bool hold_keeps(struct hold *h, struct disk_request *r, int *result);
+/* Nothing may wait any more, and nothing new will (until `on` is false). */
+void hold_nothing(struct hold *h, bool on);
 
 /* Size in bytes of a regular file or block device. */
 bool disk_file_size(int fd, const char *path, uint64_t *size, struct error *err);

@@ -30,7 +30,7 @@ struct table *table_peek(struct qcow2 *q, uint64_t offset, enum table_kind kind)
 
 int metadata_unwritten(struct qcow2 *q, int r)
 {
-	return r == -ENOSPC ? r : metadata_failed(q, r);
+	return r == -ENOSPC || r == -EDQUOT ? r : metadata_failed(q, r);
 }
 
 static int write_tables(struct qcow2 *q, enum table_kind kind, bool *any)
@@ -210,7 +210,7 @@ int metadata_flush(struct qcow2 *q)
 	r = copies_down(q, l2, r, &lost);
 	r = copies_down(q, l1, r, &lost);
 	pthread_mutex_lock(&q->lock);
-	if (r == -ENOSPC && !lost)
+	if ((r == -ENOSPC || r == -EDQUOT) && !lost)
 		r = take_back(q, &taken, r);
 	else if (r)
 		free(taken.at);       /* they stay counted: leaks */

@@ -3,7 +3,7 @@
  * Definitions: entries of lists from their option form, defaults, and the
  * checks that can be made without opening anything.
  */
-#include "instance/definition.h"
+#include "instance/fields.h"
 #include "instance/display.h"
 #include "instance/engines.h"
 #include "net/user.h"
@@ -14,81 +14,18 @@
 #include <stdio.h>
 #include <sys/random.h>
 
-enum { MAX_DISKS = 16, MAX_NETS = 4, MAX_PUBLISH = 64, MAX_SHARES = 8, MAX_VCPUS = 64 };
+enum { MAX_NETS = 4, MAX_PUBLISH = 64, MAX_SHARES = 8, MAX_VCPUS = 64 };
 #define MIN_MEMORY (16 * MiB)
 #define MAX_MEMORY (128 * GiB)
-
-/* Cut the next comma-separated field off *s; ",," is a comma in it. */
-static char *next_field(const char **s)
-{
-	if (!*s)
-		return NULL;
-	char *out = xmalloc(strlen(*s) + 1), *o = out;
-	const char *p = *s;
-	while (*p && (*p != ',' || p[1] == ',')) {
-		p += *p == ',';
-		*o++ = *p++;
-	}
-	*o = 0;
-	*s = *p ? p + 1 : NULL;
-	return out;
-}
-
-static const char *after(const char *field, const char *key)
-{
-	size_t n = strlen(key);
-	return strncmp(field, key, n) ? NULL : field + n;
-}
-
-#define APPEND(d, list, count, most, what) \
-	((d)->count >= (most) ? error_null(err, 0, "at most %d %s can be given", most, what) : \
-	 ((d)->list = xrealloc((d)->list, ((d)->count + 1) * sizeof(*(d)->list)), \
-	  memset(&(d)->list[(d)->count], 0, sizeof(*(d)->list)), (void *)&(d)->list[(d)->count++]))
-
-bool definition_add_disk(struct definition *d, const char *text, struct error *err)
-{
-	struct def_disk *disk = APPEND(d, disks, ndisks, MAX_DISKS, "disks");
-	if (!disk)
-		return false;
-	disk->file = next_field(&text);
-	if (!*disk->file)
-		return error_set(err, 0, "a disk needs a file: --disk FILE[,readonly][,format=raw|qcow2]");
-	for (char *f; (f = next_field(&text)); free(f)) {
-		const char *format = after(f, "format="), *bus = after(f, "bus=");
-		if (!strcmp(f, "readonly")) {
-			disk->readonly = true;
-		} else if (format) {
-			free(disk->format);
-			disk->format = xstrdup(format);
-		} else if (bus) {
-			free(disk->bus);
-			disk->bus = xstrdup(bus);
-		} else {
-			error_set(err, 0, "disk option '%s' is not known: use readonly, format=raw|qcow2 or bus=virtio|scsi|ahci|nvme|ide", f);
-			free(f);
-			return false;
-		}
-	}
-	return true;
-}
-
-bool definition_add_cdrom(struct definition *d, const char *text, struct error *err)
-{
-	if (!definition_add_disk(d, text, err))
-		return false;
-	struct def_disk *disk = &d->disks[d->ndisks - 1];
-	disk->readonly = disk->cdrom = true;
-	return true;
-}
 
 static bool net_option(struct def_net *net, const char *f, struct error *err)
 {
 	const struct { const char *key; char **field; } texts[] = {
 		{ "mac=", &net->mac }, { "model=", &net->model }, { "ip=", &net->ip }, { "trunk=", &net->trunk } };
-	const char *vlan = after(f, "vlan=");
+	const char *vlan = field_after(f, "vlan=");
 	uint64_t n;
 	for (unsigned i = 0; i < ARRAY_SIZE(texts); i++) {
-		const char *value = after(f, texts[i].key);
+		const char *value = field_after(f, texts[i].key);
 		if (!value)
 			continue;
 		free(*texts[i].field);
@@ -109,8 +46,8 @@ bool definition_add_net(struct definition *d, const char *text, struct error *er
 	struct def_net *net = APPEND(d, nets, nnets, MAX_NETS, "network interfaces");
 	if (!net)
 		return false;
-	net->name = next_field(&text);
-	for (char *f; (f = next_field(&text)); free(f))
+	net->name = field_next(&text);
+	for (char *f; (f = field_next(&text)); free(f))
 		if (!net_option(net, f, err)) {
 			free(f);
 			return false;
@@ -124,13 +61,13 @@ bool definition_add_share(struct definition *d, const char *text, struct error *
 	struct def_share *share = APPEND(d, shares, nshares, MAX_SHARES, "shares");
 	if (!share)
 		return false;
-	share->dir = next_field(&text);
+	share->dir = field_next(&text);
 	char *colon = strrchr(share->dir, ':');
 	if (!colon || colon == share->dir || !colon[1])
 		return error_set(err, 0, "share '%s' has no tag: --share HOSTDIR:TAG[,readonly]", share->dir);
 	*colon = 0;
 	share->tag = xstrdup(colon + 1);
-	for (char *f; (f = next_field(&text)); free(f)) {
+	for (char *f; (f = field_next(&text)); free(f)) {
 		if (strcmp(f, "readonly")) {
 			error_set(err, 0, "share option '%s' is not known: use readonly", f);
 			free(f);
@@ -181,25 +118,6 @@ uint64_t definition_memory(const struct definition *d)
 	return bytes;
 }
 
-static bool one_of(const char *value, const char *what, const char *const *words, struct error *err)
-{
-	char list[160] = "";
-	for (const char *const *w = words; *w; w++) {
-		if (!strcmp(value, *w))
-			return true;
-		size_t n = strlen(list);
-		snprintf(list + n, sizeof(list) - n, "%s%s", n ? ", " : "", *w);
-	}
-	return error_set(err, 0, "%s '%s' is not known: use one of %s", what, value, list);
-}
-#define ONE_OF(value, what, ...) one_of(value, what, (const char *const[]){ __VA_ARGS__, NULL }, err)
-
-static void set_default(char **field, const char *value)
-{
-	if (!*field)
-		*field = xstrdup(value);
-}
-
 static void make_uuid(char **field)
 {
 	uint8_t b[16];
@@ -237,21 +155,6 @@ static bool check_cpus(struct definition *d, struct error *err)
 	return true;
 }
 
-static bool check_disks(struct definition *d, struct error *err)
-{
-	for (unsigned i = 0; i < d->ndisks; i++) {
-		set_default(&d->disks[i].format, "raw");
-		set_default(&d->disks[i].bus, d->disks[i].cdrom ? "ahci" : "virtio");
-		d->disks[i].readonly |= d->disks[i].cdrom;
-		if (!ONE_OF(d->disks[i].format, "disk format", "raw", "qcow2") ||
-		    !ONE_OF(d->disks[i].bus, "disk bus", "virtio", "scsi", "ahci", "nvme", "ide"))
-			return false;
-		if (d->disks[i].cdrom && strcmp(d->disks[i].bus, "ahci") && strcmp(d->disks[i].bus, "ide"))
-			return error_set(err, 0, "a CD drive is at bus ahci or ide, not %s", d->disks[i].bus);
-	}
-	return true;
-}
-
 /* A missing address is made from the UUID, so that it stays with the instance;
  * 02: locally administered. */
 static void make_mac(struct def_net *net, const char *uuid, unsigned index)
@@ -268,7 +171,7 @@ static bool check_nets(struct definition *d, struct error *err)
 	for (unsigned i = 0; i < d->nnets; i++) {
 		struct def_net *net = &d->nets[i];
 		uint8_t mac[6];
-		set_default(&net->model, "virtio");
+		field_default(&net->model, "virtio");
 		if (!ONE_OF(net->model, "network card", "virtio", "e1000"))
 			return false;
 		bool own = !strcmp(net->name, "user") || !strcmp(net->name, "none");
@@ -339,7 +242,7 @@ static bool check_boot(const char *boot, struct error *err)
 {
 	const char *rest = boot;
 	unsigned seen = 0;
-	for (char *w; (w = next_field(&rest)); free(w)) {
+	for (char *w; (w = field_next(&rest)); free(w)) {
 		static const char *const words[] = { "disk", "cdrom", "net", "floppy" };
 		unsigned k = 0;
 		while (k < ARRAY_SIZE(words) && strcmp(words[k], w))
@@ -358,7 +261,7 @@ static bool check_boot(const char *boot, struct error *err)
 /* A kernel is started by the monitor; a disk by firmware. */
 static bool check_firmware(struct definition *d, struct error *err)
 {
-	set_default(&d->firmware, d->kernel ? "none" : "bios");
+	field_default(&d->firmware, d->kernel ? "none" : "bios");
 	if (d->firmware[0] != '/' && !ONE_OF(d->firmware, "firmware", "none", "bios", "uefi"))
 		return false;
 	if (strcmp(d->firmware, "none") && d->kernel)
@@ -392,16 +295,16 @@ bool definition_resolve(struct definition *d, char why[160], struct error *err)
 {
 	d->version = DEFINITION_VERSION;
 	make_uuid(&d->uuid);
-	set_default(&d->uuid, "00000000-0000-4000-8000-000000000000");
-	set_default(&d->board, "pc");
-	set_default(&d->memory, "1G");
-	set_default(&d->serial, "stdio");
-	set_default(&d->on_reboot, "restart");
-	set_default(&d->clock, "host");
-	set_default(&d->display, "none");
-	set_default(&d->jail, "auto");
-	set_default(&d->engine, "auto");
-	if (!check_memory(d, err) || !check_cpus(d, err) || !check_disks(d, err) ||
+	field_default(&d->uuid, "00000000-0000-4000-8000-000000000000");
+	field_default(&d->board, "pc");
+	field_default(&d->memory, "1G");
+	field_default(&d->serial, "stdio");
+	field_default(&d->on_reboot, "restart");
+	field_default(&d->clock, "host");
+	field_default(&d->display, "none");
+	field_default(&d->jail, "auto");
+	field_default(&d->engine, "auto");
+	if (!check_memory(d, err) || !check_cpus(d, err) || !definition_check_disks(d, err) ||
 	    !check_nets(d, err) || !check_rest(d, err) || !check_firmware(d, err) ||
 	    !check_board(d, err))
 		return false;

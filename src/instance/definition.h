@@ -12,7 +12,8 @@
 
 enum { DEFINITION_VERSION = 1 };
 
-struct def_disk { char *file; bool readonly; char *format; char *bus; /* virtio|scsi|ahci|nvme|ide */ bool cdrom; };
+struct def_disk { char *file; bool readonly; char *format; char *bus; /* virtio|scsi|ahci|nvme|ide */ bool cdrom;
+	char *on_error; /* report|pause|enospc|ignore */ unsigned iops, iops_burst; char *bps, *bps_burst; /* "10M" */ };
 struct def_net { char *name; char *mac, *model /* virtio|e1000 */, *ip, *trunk; unsigned vlan; };
 struct def_share { char *dir; char *tag; bool readonly; };
 
@@ -34,6 +35,7 @@ struct definition {
 	char *serial;             /* stdio|file:PATH|unix:PATH|none */
 	struct def_share *shares; unsigned nshares;
 	unsigned vsock;           /* CID, 0: none */
+	char *on_error;           /* of disks that do not say */
 	char *on_reboot;          /* restart|exit */
 	char *clock;              /* host|continue */
 	char *gdb;                /* [ADDR:]PORT */
@@ -49,6 +51,11 @@ struct definition *definition_copy(const struct definition *d);
 /* Append an entry of lists; strings are copied. */
 bool definition_add_disk(struct definition *d, const char *text, struct error *err);
 bool definition_add_cdrom(struct definition *d, const char *text, struct error *err);
+/* "DISK[,iops=N]...": by its file or number. */
+bool definition_limit_disk(struct definition *d, const char *text, struct error *err);
+struct disk_limits;
+bool definition_disk_limits(const struct def_disk *disk, struct disk_limits *out, struct error *err);
+bool definition_check_disks(struct definition *d, struct error *err);
 bool definition_add_net(struct definition *d, const char *text, struct error *err);
 bool definition_add_share(struct definition *d, const char *text, struct error *err);
 bool definition_add_publish(struct definition *d, const char *text, struct error *err);

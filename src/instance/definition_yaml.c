@@ -26,6 +26,11 @@ static const cyaml_schema_field_t disk_fields[] = {
 	STRING("format", struct def_disk, format),
 	STRING("bus", struct def_disk, bus),
 	CYAML_FIELD_BOOL("cdrom", OPT, struct def_disk, cdrom),
+	STRING("on-error", struct def_disk, on_error),
+	CYAML_FIELD_UINT("iops", OPT, struct def_disk, iops),
+	CYAML_FIELD_UINT("iops-burst", OPT, struct def_disk, iops_burst),
+	STRING("bps", struct def_disk, bps),
+	STRING("bps-burst", struct def_disk, bps_burst),
 	CYAML_FIELD_END
 };
 static const cyaml_schema_value_t disk_schema = {
@@ -82,6 +87,7 @@ static const cyaml_schema_field_t definition_fields[] = {
 	FIELD("serial", serial),
 	LIST("shares", shares, nshares, &share_schema, 8),
 	CYAML_FIELD_UINT("vsock", OPT, struct definition, vsock),
+	FIELD("on-error", on_error),
 	FIELD("on-reboot", on_reboot),
 	FIELD("clock", clock),
 	FIELD("gdb", gdb),

@@ -146,6 +146,9 @@ static bool open_disks(struct machine_config *c, const struct definition *d, str
 		to->readonly = from->readonly;
 		to->bus = xstrdup(from->bus);
 		to->cdrom = from->cdrom;
+		if (!disk_on_error_parse(from->on_error, &to->on_error, err) ||
+		    !definition_disk_limits(from, &to->limits, err))
+			return false;
 		if (!strcmp(to->format, "qcow2") &&
 		    !disk_open_chain(to->path, to->fd, to->backing_fd, CONFIG_MAX_BACKING, &to->nbacking, err))
 			return false;

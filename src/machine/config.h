@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "disk/disk.h"
 #include "net/ring.h"
 
 enum { CONFIG_MAX_DISKS = 16, CONFIG_MAX_SHARES = 8, CONFIG_MAX_NETS = 4 };
@@ -16,7 +17,8 @@ enum { CONFIG_MAX_DISKS = 16, CONFIG_MAX_SHARES = 8, CONFIG_MAX_NETS = 4 };
 enum { CONFIG_MAX_BACKING = 6 };     /* files below a qcow2 disk */
 struct disk_config { char *path; int fd; bool readonly; char *format;
 	int backing_fd[CONFIG_MAX_BACKING]; unsigned nbacking;
-	char *bus; /* virtio, scsi, ahci, nvme, ide */ bool cdrom; };
+	char *bus; /* virtio, scsi, ahci, nvme, ide */ bool cdrom;
+	enum disk_on_error on_error; struct disk_limits limits; };
 /* fd: SOCK_SEQPACKET to the helper, or -1 and the rings of a network's port. */
 struct net_config { int fd; uint8_t mac[6]; char *model; /* virtio, e1000 */ struct ring_fds ring;
 	int rom_fd; /* for booting from it, -1: none */ };

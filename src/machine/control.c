@@ -11,6 +11,7 @@
 #include "device/vga/screen.h"
 #include "machine/control_disks.h"
 #include "machine/machine.h"
+#include "machine/trouble.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -109,7 +110,7 @@ static json_t *run_pause(struct control *c, struct request *r, struct error *err
 
 static json_t *run_unpause(struct control *c, struct request *r, struct error *err)
 {
-	machine_unpause(c->machine);
+	trouble_unpause(c->machine);
 	return json_object();
 }
 
@@ -130,11 +131,15 @@ static json_t *run_kill(struct control *c, struct request *r, struct error *err)
 static json_t *run_status(struct control *c, struct request *r, struct error *err)
 {
 	struct machine *m = c->machine;
-	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}",
+	char why[400];
+	json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}",
 			 "name", m->config->name, "state", m->paused ? "paused" : "running",
 			 "engine", m->engine->name, "cpu", m->model->name,
 			 "vcpus", (json_int_t)m->nvcpus, "memory", (json_int_t)m->config->memory,
 			 "uptime_ns", (json_int_t)clock_now(m->clock));
+	if (trouble_describe(m, why, sizeof(why)))
+		json_object_set_new(o, "reason", json_string(why));
+	return o;
 }
 
 static void put_counter(void *object, const char *name, uint64_t value)
@@ -270,6 +275,11 @@ static json_t *run_snapshot_delete(struct control *c, struct request *r, struct 
 	return defer(c, r, control_snapshot_delete, err);
 }
 
+static json_t *run_disk_limits(struct control *c, struct request *r, struct error *err)
+{
+	return control_disk_limits(c->machine, r->args, err);
+}
+
 static json_t *screen_as_text(struct control *c, int fd, struct error *err)
 {
 	board_lock(c->machine);
@@ -354,6 +364,7 @@ static const struct command commands[] = {
 	{ "suspend", run_suspend }, { "screenshot", run_screenshot },
 	{ "key", run_key }, { "type", run_type }, { "mouse", run_mouse },
 	{ "snapshot-create", run_snapshot_create }, { "snapshot-delete", run_snapshot_delete },
+	{ "disk-limits", run_disk_limits },
 };
 
 static const struct command *find_command(const char *name)

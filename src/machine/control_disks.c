@@ -59,3 +59,30 @@ json_t *control_snapshot_delete(struct machine *m, json_t *args, struct error *e
 			any |= disk_snapshot(m->disks[i], DISK_SNAPSHOT_DELETE, name, err);
 	return any ? json_object() : NULL;
 }
+
+static bool limit(json_t *args, const char *name, uint64_t *out, struct error *err)
+{
+	json_t *v = json_object_get(args, name);
+	*out = (uint64_t)json_integer_value(v);
+	return !v || (json_is_integer(v) && json_integer_value(v) >= 0) ||
+	       error_set(err, 0, "the argument '%s' must be a whole number, 0 for none", name);
+}
+
+static bool limits_of(json_t *o, struct disk_limits *l, struct error *err)
+{
+	return limit(o, "iops", &l->iops, err) && limit(o, "iops_burst", &l->iops_burst, err) &&
+	       limit(o, "bps", &l->bps, err) && limit(o, "bps_burst", &l->bps_burst, err);
+}
+
+json_t *control_disk_limits(struct machine *m, json_t *args, struct error *err)
+{
+	struct disk_limits l[CONFIG_MAX_DISKS];
+	json_t *disks = json_object_get(args, "disks"), *o;
+	size_t i;
+	json_array_foreach(disks, i, o)
+		if (i < m->config->ndisks && !limits_of(o, &l[i], err))
+			return NULL;
+	for (i = 0; i < json_array_size(disks) && i < m->config->ndisks; i++)
+		disk_set_limits(m->disks[i], &l[i]);
+	return json_object();
+}

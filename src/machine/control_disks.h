@@ -14,5 +14,8 @@ typedef json_t *control_work(struct machine *m, json_t *args, struct error *err)
 control_work control_snapshot_create;
 /* {"name"}: from all disks that have it. */
 control_work control_snapshot_delete;
+/* {"disks": [{"iops", "iops_burst", "bps", "bps_burst"}]}, in the machine's order; on the
+ * loop's thread. */
+control_work control_disk_limits;
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "device/board.h"
 #include "machine/debug.h"
+#include "machine/trouble.h"
 #include "engine/lapic.h"
 
 static const struct engine_ops *const engines[] = { &engine_interp, &engine_jit, &engine_kvm };
@@ -95,8 +96,10 @@ static bool build(struct machine *m, struct error *err)
 	m->vcpus = xcalloc(c->vcpus, sizeof(*m->vcpus));
 	for (unsigned i = 0; i < c->vcpus; i++)
 		add_vcpu(m, i);
-	return m->engine->vm_create(m, err) && board_create(m, err) &&
-	       (c->gdb_fd < 0 || debug_serve(m, c->gdb_fd, err));
+	if (!m->engine->vm_create(m, err) || !board_create(m, err))
+		return false;
+	trouble_watch(m);
+	return c->gdb_fd < 0 || debug_serve(m, c->gdb_fd, err);
 }
 
 struct machine *machine_build(const struct machine_config *c, struct error *err)

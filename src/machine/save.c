@@ -15,6 +15,7 @@
 #include "device/board.h"
 #include "machine/machine.h"
 #include "machine/state_file.h"
+#include "machine/trouble.h"
 #include "engine/lapic.h"
 
 enum { DEFINITION_MAX = 1 << 20, RECORD_VERSION = 1 };
@@ -157,14 +158,15 @@ static bool write_file(struct machine *m, struct state *s, int fd, struct error 
 	       state_header_write(fd, &h, err);
 }
 
-struct drain { struct machine *m; bool on; sem_t done; };
+struct drain { struct machine *m; bool on, ok; struct error *err; sem_t done; };
 
 static void drain_on_loop(void *opaque)
 {
 	struct drain *w = opaque;
 	if (w->on)
 		clock_settle(w->m->clock);
-	for (struct device *d = w->m->devices; d; d = d->next) {
+	w->ok = !w->on || trouble_settle(w->m, w->err);
+	for (struct device *d = w->m->devices; d && w->ok; d = d->next) {
 		if (w->on && d->ops->drain)
 			d->ops->drain(d);
 		if (!w->on && d->ops->undrain)
@@ -174,20 +176,22 @@ static void drain_on_loop(void *opaque)
 }
 
 /* Devices do their work on the loop's thread: there they stop it, too. */
-static void drain(struct machine *m, bool on)
+static bool drain(struct machine *m, bool on, struct error *err)
 {
-	struct drain w = { .m = m, .on = on };
+	struct drain w = { .m = m, .on = on, .err = err };
 	sem_init(&w.done, 0, 0);
 	loop_post(m->loop, drain_on_loop, &w);
 	while (sem_wait(&w.done) && errno == EINTR)
 		;
 	sem_destroy(&w.done);
+	return w.ok;
 }
 
 bool machine_save(struct machine *m, int fd, struct error *err)
 {
 	machine_pause(m);
-	drain(m, true);
+	if (!drain(m, true, err))
+		return false;
 	/* Interrupts that came with it may be in the engine's own local APICs. */
 	for (unsigned i = 0; i < m->nvcpus; i++)
 		m->engine->state_get(m->vcpus[i]);
@@ -200,7 +204,7 @@ bool machine_save(struct machine *m, int fd, struct error *err)
 	ok = ok && write_file(m, s, fd, err);
 	board_unlock(m);
 	state_free(s);
-	drain(m, false);
+	drain(m, false, NULL);
 	return ok;
 }
 
