@@ -26,11 +26,11 @@ def needs_namespaces():
     return None
 
 
-def until(fn, seconds=30, pause=0.05):
-    """What fn returns, once it is true."""
+def until(fn, seconds=30, pause=0.05, why=()):
+    """What fn returns, once it is true; the last of `why` is said if that never comes."""
     end = deadline(seconds)
     while not (got := fn()):
-        assert time.monotonic() < end, f"not within {seconds} s: {fn}"
+        assert time.monotonic() < end, f"not within {seconds} s: {fn} {why[-1:]}"
         time.sleep(pause)
     return got
 
@@ -201,12 +201,14 @@ def sunk(process, seconds=60):
 def iperf(client, server, address, *options, size=20 << 20):
     """Bulk goes through; how fast is no matter of a test. What iperf3 itself leaves in
     flight at the end is a few buffers."""
-    s = server.spawn("iperf3", "-s")
+    s, said = server.spawn("iperf3", "-s"), []
 
     def attempt():
         p = subprocess.run(["ip", "netns", "exec", client.ns, "iperf3", "-c", address, "-n", str(size), "-J",
                             *options], capture_output=True, text=True, timeout=patience(60), check=False)
+        said.append(p.stdout[-400:])
         return json.loads(p.stdout)["end"].get("sum_received")      # an error has status 0, too
-    got = until(attempt)
+    got = until(attempt, why=said)
     s.kill()
+    s.wait()        # the next one wants its port
     assert got["bytes"] > size // 2, got
