@@ -12,6 +12,7 @@ import sys
 import time
 import xml.etree.ElementTree as xml
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FUZZ_SECONDS = "3"
@@ -111,7 +112,8 @@ def run_e2e(build, tally):
         os.unlink(report)
     env = dict(os.environ, ABYME=f"{build}/abyme")
     start = time.monotonic()
-    p = subprocess.run(["/usr/bin/python3", "-m", "pytest", "-v", "--tb=short", "-p", "no:cacheprovider",
+    workers = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile"] if find_spec("xdist") else []
+    p = subprocess.run(["/usr/bin/python3", "-m", "pytest", "-v", "--tb=short", "-p", "no:cacheprovider", *workers,
                         f"--junitxml={report}", "tests/e2e"], cwd=TOP, env=env, check=False)
     try:
         suite = xml.parse(report).getroot().find("testsuite")
