@@ -16,21 +16,33 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 ABYME = os.path.abspath(os.environ.get("ABYME", f"{TOP}/build/abyme"))
 
 
+# SeaBIOS's serial console sets the cursor again at ticks of its timer, also within a word.
+CURSOR = re.compile(r"\x1b\[\d+;\d+H")
+PART_OF_ONE = re.compile(r"\x1b(\[[\d;]*)?\Z")
+
+
 class Machine:
-    """A running `abyme run` (or console) with its output collected."""
+    """A running `abyme run` (or console) with its output collected, without where it put the cursor."""
 
     def __init__(self, argv, env):
         self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT, env=env)
         self.text = ""
+        self.held = ""           # an escape sequence that has not come whole
         self.seen = 0
+
+    def _take(self, text):
+        text = CURSOR.sub("", self.held + text)
+        part = PART_OF_ONE.search(text)
+        self.held = part.group(0) if part else ""
+        self.text += text[:len(text) - len(self.held)]
 
     def _read(self, seconds):
         fd = self.process.stdout.fileno()
         if not select.select([fd], [], [], seconds)[0]:
             return True
         data = os.read(fd, 65536)
-        self.text += data.decode(errors="replace")
+        self._take(data.decode(errors="replace"))
         return bool(data)
 
     def expect(self, pattern, seconds):
