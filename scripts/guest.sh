@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Make a Debian guest out of Debian's own packages, once, in the cache; print
-# its directory: disk.img (ext4, whole disk), vmlinuz, initrd.img.
+# its directory: disk.img (ext4, whole disk), vmlinuz, initrd.img; with grub-pc-bin
+# also GRUB's boot.img, core.img and grub.cfg, with shim-signed what UEFI starts.
 #   guest.sh [--fresh] [PACKAGE...]      more packages make a guest of their own
 # As root or not: an ordinary user needs the package uidmap and user namespaces.
 set -eu
@@ -41,18 +42,19 @@ chmod 755 "$work"
 # In a user namespace the hooks run under another id: a place that it can write.
 chmod 1777 "$work/out"
 
-# Before the kernel's own scripts run: a small initrd that finds a virtio disk.
+# Before the kernel's own scripts run: a small initrd that finds the disk on any controller.
 cat >"$work/early" <<'EARLY'
 set -e
 mkdir -p "$1/etc/initramfs-tools/conf.d"
 printf 'MODULES=list\nCOMPRESS=gzip\n' >"$1/etc/initramfs-tools/conf.d/abyme"
-printf 'virtio_pci\nvirtio_blk\nvirtio_net\next4\ncrc32c_generic\n' >"$1/etc/initramfs-tools/modules"
+printf '%s\n' virtio_pci virtio_blk virtio_net virtio_scsi ahci nvme ata_piix sd_mod ext4 crc32c_generic \
+	>"$1/etc/initramfs-tools/modules"
 EARLY
 cat >"$work/late" <<'LATE'
 set -e
 echo abyme >"$1/etc/hostname"
 printf '127.0.0.1 localhost\n127.0.1.1 abyme\n' >"$1/etc/hosts"
-echo '/dev/vda / ext4 errors=remount-ro 0 1' >"$1/etc/fstab"
+echo 'LABEL=abyme / ext4 errors=remount-ro 0 1' >"$1/etc/fstab"
 rm -f "$1/etc/resolv.conf"
 echo 'nameserver 10.0.2.3' >"$1/etc/resolv.conf"
 mkdir -p "$1/etc/systemd/network"
@@ -64,6 +66,37 @@ echo 'root:abyme' | chroot "$1" chpasswd
 rm -rf "$1/var/cache/apt/archives/"*.deb
 cp "$1"/boot/vmlinuz-* "$2/vmlinuz"
 cp "$1"/boot/initrd.img-* "$2/initrd.img"
+# What firmware starts, where GRUB is among the packages: boot sector, core, and what goes to an ESP.
+if [ -d "$1/usr/lib/grub/i386-pc" ]; then
+	mkdir -p "$1/boot/grub"
+	cat >"$1/boot/grub/grub.cfg" <<'GRUB'
+serial --unit=0 --speed=115200
+terminal_input serial console
+terminal_output serial console
+set timeout=3
+search --set=root --label abyme
+menuentry Debian --hotkey=d {
+	linux /vmlinuz root=LABEL=abyme ro console=tty0 console=ttyS0
+	initrd /initrd.img
+}
+if [ -e /boot/xen-4.17-amd64.gz ]; then
+	menuentry Xen --hotkey=x {
+		multiboot2 /boot/xen-4.17-amd64.gz dom0_mem=768M console=com1 com1=115200,8n1 $xen
+		module2 /vmlinuz root=LABEL=abyme ro console=hvc0 $dom0
+		module2 /initrd.img
+	}
+fi
+GRUB
+	echo 'search --set=root --label abyme
+set prefix=($root)/boot/grub
+configfile $prefix/grub.cfg' >"$2/grub.cfg"
+	chroot "$1" grub-mkimage -O i386-pc -p /boot/grub -c /dev/stdin -o /boot/grub/core.img biosdisk part_msdos ext2 \
+		search search_label normal configfile serial terminal linux test multiboot2 gzio echo halt reboot <"$2/grub.cfg"
+	cp "$1/usr/lib/grub/i386-pc/boot.img" "$1/boot/grub/core.img" "$2/"
+	for f in usr/lib/shim/shimx64.efi.signed usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed; do
+		[ ! -e "$1/$f" ] || cp "$1/$f" "$2/"
+	done
+fi
 echo "Writing the disk image ..." >&2
 # The tree without what is mounted on it (proc, sys).
 mkdir "$2/tree"
@@ -86,6 +119,7 @@ build() {
 build || { echo "guest.sh: once more, as a package server may have been busy ..." >&2; build; }
 mkdir -p "$out"
 cp --sparse=always "$work/out/disk.img" "$out/disk.img"
-cp "$work/out/vmlinuz" "$work/out/initrd.img" "$out/"
+rm "$work/out/disk.img"
+cp "$work/out/"* "$out/"
 touch "$out/.complete"
 echo "$out"

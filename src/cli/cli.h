@@ -75,6 +75,8 @@ int verb_logs(int argc, char **argv);
 int verb_suspend(int argc, char **argv);
 int verb_screenshot(int argc, char **argv);
 int verb_type(int argc, char **argv);
+int verb_eject(int argc, char **argv);
+int verb_change(int argc, char **argv);
 int verb_mouse(int argc, char **argv);
 int verb_key(int argc, char **argv);
 int verb_resume(int argc, char **argv);

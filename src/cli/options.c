@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 /* Paths in a definition are absolute: it outlives the working directory. */
-static char *absolute(const char *path)
+char *absolute_path(const char *path)
 {
 	char cwd[PATH_MAX];
 	if (path[0] == '/' || !getcwd(cwd, sizeof(cwd)))
@@ -19,7 +19,7 @@ static char *absolute(const char *path)
 
 static void make_absolute(char **path)
 {
-	char *full = absolute(*path);
+	char *full = absolute_path(*path);
 	free(*path);
 	*path = full;
 }
@@ -41,7 +41,7 @@ static bool set_kernel(void *target, const char *value, struct error *err)
 {
 	struct definition *d = target;
 	free(d->kernel);
-	d->kernel = absolute(value);
+	d->kernel = absolute_path(value);
 	return true;
 }
 
@@ -49,7 +49,7 @@ static bool set_initrd(void *target, const char *value, struct error *err)
 {
 	struct definition *d = target;
 	free(d->initrd);
-	d->initrd = absolute(value);
+	d->initrd = absolute_path(value);
 	return true;
 }
 
@@ -57,7 +57,7 @@ static bool set_firmware(void *target, const char *value, struct error *err)
 {
 	struct definition *d = target;
 	free(d->firmware);
-	d->firmware = strchr(value, '/') ? absolute(value) : xstrdup(value);
+	d->firmware = strchr(value, '/') ? absolute_path(value) : xstrdup(value);
 	return true;
 }
 
@@ -66,7 +66,7 @@ static bool set_serial(void *target, const char *value, struct error *err)
 	struct definition *d = target;
 	free(d->serial);
 	if (!strncmp(value, "file:", 5) || !strncmp(value, "unix:", 5)) {
-		auto_free char *path = absolute(value + 5);
+		auto_free char *path = absolute_path(value + 5);
 		d->serial = xasprintf("%.5s%s", value, value[5] ? path : "");
 	} else {
 		d->serial = xstrdup(value);
@@ -95,13 +95,22 @@ static bool limit_disk(void *target, const char *value, struct error *err)
 	return definition_limit_disk(target, value, err);
 }
 
+static bool absolute_medium(struct definition *d)
+{
+	char **file = &d->disks[d->ndisks - 1].file;
+	if (strcmp(*file, "none"))
+		make_absolute(file);
+	return true;
+}
+
 static bool add_cdrom(void *target, const char *value, struct error *err)
 {
-	struct definition *d = target;
-	if (!definition_add_cdrom(d, value, err))
-		return false;
-	make_absolute(&d->disks[d->ndisks - 1].file);
-	return true;
+	return definition_add_cdrom(target, value, err) && absolute_medium(target);
+}
+
+static bool add_floppy(void *target, const char *value, struct error *err)
+{
+	return definition_add_floppy(target, value, err) && absolute_medium(target);
 }
 
 static bool add_share(void *target, const char *value, struct error *err)
@@ -133,7 +142,7 @@ const struct cli_option definition_options[] = {
 	TEXT("--memory", "SIZE", memory, "512M, 2G (default 1G)"),
 	TEXT("--board", "pc|microvm", board, "microvm: a kernel and virtio devices, nothing else"),
 	CALL("--firmware", "none|bios|uefi|FILE", set_firmware, "what starts the disk (SeaBIOS, OVMF)"),
-	TEXT("--boot", "disk,cdrom,net", boot, "what firmware tries, in this order"),
+	TEXT("--boot", "disk,cdrom,net,floppy", boot, "what firmware tries, in this order"),
 	TEXT("--display", "none|headless|vnc[:[ADDR:]PORT][,password-file=FILE]", display,
 	     "a screen, for abyme screenshot or for a VNC viewer too"),
 	CALL("--kernel", "FILE", set_kernel, "bzImage, PVH ELF or multiboot kernel"),
@@ -142,7 +151,8 @@ const struct cli_option definition_options[] = {
 	CALL("--disk", "FILE[,readonly][,format=raw|qcow2][,bus=virtio|scsi|ahci|nvme|ide]", add_disk, "a disk (repeatable)"),
 	CALL("--disk-limit", "DISK[,iops=N][,iops-burst=N][,bps=SIZE][,bps-burst=SIZE]", limit_disk, "how much it may do a second"),
 	TEXT("--on-error", "report|pause|enospc|ignore", on_error, "what a disk error on the host does (default enospc)"),
-	CALL("--cdrom", "FILE.iso[,bus=ahci|ide]", add_cdrom, "a CD in a drive (repeatable)"),
+	CALL("--cdrom", "FILE.iso|none[,bus=ahci|ide]", add_cdrom, "a CD drive, with a CD or empty (repeatable)"),
+	CALL("--floppy", "FILE|none[,readonly]", add_floppy, "a floppy drive (two at most)"),
 	CALL("--net", "NAME|user|none[,mac=MAC][,model=virtio|e1000][,ip=ADDR][,vlan=N]", add_net, "a network interface (repeatable)"),
 	CALL("--network", "NAME|user|none[,...]", add_net, "the same as --net"),
 	CALL("--publish", "[ADDR:]HOSTPORT:GUESTPORT[/udp]", add_publish, "reach a guest's port from the host"),

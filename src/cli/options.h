@@ -11,6 +11,9 @@ extern const struct cli_option definition_options[];   /* target: struct definit
 /* A positional argument of run: a disk file (it becomes the first disk). */
 bool definition_take_word(struct definition *d, const char *word, struct error *err);
 
+/* From the working directory; to be freed. */
+char *absolute_path(const char *path);
+
 /* Print it resolved: --dry-run and inspect. */
 bool definition_print(const struct definition *d, const char *why, bool json, struct error *err);
 

@@ -22,6 +22,8 @@ const struct verb verbs[] = {
 	{ "resume", "[OPTIONS] FILE", "go on from such a file", verb_resume },
 	{ "screenshot", "NAME FILE.png|FILE.txt", "a picture of what the screen shows", verb_screenshot },
 	{ "mouse", "NAME DX DY [left|right|middle]", "move the mouse, and click", verb_mouse },
+	{ "change", "[--force] NAME cdrom|floppy[N] FILE", "put another medium into a drive", verb_change },
+	{ "eject", "[--force] NAME cdrom|floppy[N]", "take the medium out of a drive", verb_eject },
 	{ "engine", "NAME [kvm|jit|interp]", "show or change what runs a running machine", verb_engine },
 	{ "type", "NAME TEXT", "type text on the keyboard", verb_type },
 	{ "key", "NAME CHORD", "press keys: ctrl-alt-delete, f2, enter", verb_key },

@@ -15,6 +15,7 @@
 #include "device/chipset.h"
 #include "device/drives.h"
 #include "device/firmware.h"
+#include "device/i8237.h"
 #include "device/keyboard.h"
 #include "device/mouse.h"
 #include "device/net.h"
@@ -215,13 +216,22 @@ static bool create_scsi(struct machine *m, struct disk *const *disks, unsigned n
 	return true;
 }
 
+static bool create_floppies(struct machine *m, const struct floppy_config *drives, unsigned n, struct error *err)
+{
+	if (!i8237_create(m, err) || !i82077_create(m, drives, n, err))
+		return false;
+	boot_order_add(m, BOOT_FLOPPY, LPC_DEVFN, "isa", "/fdc@03f0/floppy@0");
+	return true;
+}
+
 /* Disks in their order; drives of a shared controller are collected for it. */
 static bool create_disks(struct machine *m, struct error *err)
 {
 	struct ahci_drive sata[CONFIG_MAX_DISKS];
 	struct ide_drive ide[CONFIG_MAX_DISKS];
 	struct disk *scsi[CONFIG_MAX_DISKS];
-	unsigned nsata = 0, nide = 0, nscsi = 0;
+	struct floppy_config floppy[CONFIG_MAX_DISKS];
+	unsigned nsata = 0, nide = 0, nscsi = 0, nfloppy = 0;
 	for (unsigned i = 0; i < m->config->ndisks; i++) {
 		const struct disk_config *d = &m->config->disk[i];
 		char serial[20];
@@ -229,13 +239,15 @@ static bool create_disks(struct machine *m, struct error *err)
 		snprintf(serial, sizeof(serial), "abyme-%u", i);
 		if (!board_has_pci(m) && d->bus && !is_bus(d, "virtio"))
 			return error_set(err, 0, "board microvm has virtio disks only: '%s' must be one", d->path);
-		struct disk *disk = m->disks[i] = open_disk(m, d, err);
-		if (!disk)
+		struct disk *disk = m->disks[i] = d->fd >= 0 ? open_disk(m, d, err) : NULL;
+		if (!disk && d->fd >= 0)
 			return false;
 		if (is_bus(d, "ahci"))
-			sata[nsata++] = (struct ahci_drive){ disk, d->cdrom };
+			sata[nsata++] = (struct ahci_drive){ disk, d->cdrom, i };
 		else if (is_bus(d, "ide"))
-			ide[nide++] = (struct ide_drive){ disk, d->cdrom };
+			ide[nide++] = (struct ide_drive){ disk, d->cdrom, i };
+		else if (is_bus(d, "floppy"))
+			floppy[nfloppy++] = (struct floppy_config){ disk, i };
 		else if (is_bus(d, "scsi"))
 			scsi[nscsi++] = disk;
 		else if (is_bus(d, "nvme"))
@@ -244,10 +256,10 @@ static bool create_disks(struct machine *m, struct error *err)
 			ok = virtio_blk_create(m, disk, serial, err);
 		if (!ok)
 			return false;
-		if (!is_bus(d, "scsi"))
+		if (!is_bus(d, "scsi") && !is_bus(d, "floppy"))
 			describe_disk(m, d, nsata - 1, nide - 1);
 	}
-	return (!nscsi || create_scsi(m, scsi, nscsi, err)) &&
+	return (!nscsi || create_scsi(m, scsi, nscsi, err)) && (!nfloppy || create_floppies(m, floppy, nfloppy, err)) &&
 	       (!nsata || ahci_create(m, sata, nsata, err)) && (!nide || ide_create(m, ide, nide, err));
 }
 

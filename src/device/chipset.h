@@ -8,7 +8,9 @@
 #define DEVICE_CHIPSET_H
 
 #include "device/board.h"
+#include "device/media.h"
 #include "device/pci.h"
+#include "machine/config.h"
 
 struct acpi_tables;
 
@@ -39,6 +41,9 @@ struct board {
 	struct keyboard *keyboard;
 	struct mouse *mouse;
 	struct boot_order *boot_order;
+	struct i8237 *dma;        /* where there are floppy drives */
+	unsigned floppies;
+	struct { media_change_fn *change; void *opaque; } media[CONFIG_MAX_DISKS];
 };
 
 /* Wait, a second at most, until the host has taken what the UARTs hold; board
@@ -75,6 +80,7 @@ void pci_config_write(struct machine *m, unsigned devfn, unsigned offset, uint32
 /* Give every BAR an address and enable decoding, as firmware would have. */
 void pci_assign(struct machine *m);
 /* INTx of bus 0 (lpc.c): 0..7 = PIRQA..H; any thread. */
+enum { LPC_DEVFN = 31 << 3 };
 bool lpc_create(struct machine *m, struct error *err);
 void lpc_pirq(struct machine *m, unsigned pirq, bool level);
 void lpc_route_default(struct machine *m);

@@ -228,10 +228,11 @@ static void describe_cmos(struct machine *m)
 	set_cmos16(m, 0x34, above16);
 	set_cmos16(m, 0x5b, high / (64 * KiB));
 	mc146818_set_cmos(m, 0x5d, (uint8_t)(high / (64 * KiB) >> 16));
-	mc146818_set_cmos(m, 0x14, 0x06);    /* coprocessor, mouse */
+	unsigned floppies = m->board_data->floppies;
+	mc146818_set_cmos(m, 0x14, (uint8_t)(6 | (floppies ? 1 | (floppies - 1) << 6 : 0)));  /* coprocessor, mouse */
 	mc146818_set_cmos(m, 0x5f, (uint8_t)(m->config->vcpus - 1));
-	mc146818_set_cmos(m, 0x3d, 0x32);    /* disk, then CD, then network */
-	mc146818_set_cmos(m, 0x38, 0x40);
+	mc146818_set_cmos(m, 0x3d, 0x32);    /* disk, then CD, then floppy or network */
+	mc146818_set_cmos(m, 0x38, floppies ? 0x10 : 0x40);
 }
 
 static void describe_smbios(struct machine *m)

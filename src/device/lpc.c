@@ -111,7 +111,7 @@ bool lpc_create(struct machine *m, struct error *err)
 	struct lpc *l = xnew(struct lpc);
 	pthread_mutex_init(&l->lock, NULL);
 	m->board_data->lpc = l;
-	if (!pci_function_init_at(m, &l->fn, 31 << 3, &ids, &lpc_ops, "lpc", err))
+	if (!pci_function_init_at(m, &l->fn, LPC_DEVFN, &ids, &lpc_ops, "lpc", err))
 		return false;
 	l->fn.config[PCI_HEADER] = PCI_MULTIFUNCTION;
 	l->fn.config_written = config_written;

@@ -12,7 +12,8 @@
 
 enum { DEFINITION_VERSION = 1 };
 
-struct def_disk { char *file; bool readonly; char *format; char *bus; /* virtio|scsi|ahci|nvme|ide */ bool cdrom;
+/* A CD or floppy drive with file "none" is empty. */
+struct def_disk { char *file; bool readonly; char *format; char *bus; /* virtio|scsi|ahci|nvme|ide|floppy */ bool cdrom;
 	char *on_error; /* report|pause|enospc|ignore */ unsigned iops, iops_burst; char *bps, *bps_burst; /* "10M" */ };
 struct def_net { char *name; char *mac, *model /* virtio|e1000 */, *ip, *trunk; unsigned vlan; };
 struct def_share { char *dir; char *tag; bool readonly; };
@@ -56,6 +57,7 @@ bool definition_limit_disk(struct definition *d, const char *text, struct error 
 struct disk_limits;
 bool definition_disk_limits(const struct def_disk *disk, struct disk_limits *out, struct error *err);
 bool definition_check_disks(struct definition *d, struct error *err);
+bool definition_add_floppy(struct definition *d, const char *text, struct error *err);
 bool definition_add_net(struct definition *d, const char *text, struct error *err);
 bool definition_add_share(struct definition *d, const char *text, struct error *err);
 bool definition_add_publish(struct definition *d, const char *text, struct error *err);
@@ -63,6 +65,9 @@ bool definition_add_publish(struct definition *d, const char *text, struct error
 /* Fill what was not said (name excepted) and check every value: afterwards a
  * machine_config can be made of it.  `why` says how the engine was chosen. */
 bool definition_resolve(struct definition *d, char why[160], struct error *err);
+/* The drive that goes by "cdrom", "cdrom2", "floppy" ..., counted from 1. */
+struct def_disk *definition_drive(struct definition *d, const char *word, struct error *err);
+bool def_disk_removable(const struct def_disk *disk);
 bool instance_name_ok(const char *name, struct error *err);
 uint64_t definition_memory(const struct definition *d);   /* bytes; resolved */
 bool mac_parse(const char *text, uint8_t mac[6]);

@@ -4,7 +4,7 @@
 
 #include "disk/disk.h"
 
-enum { MAX_DISKS = 16 };
+enum { MAX_DISKS = 16, MAX_FLOPPIES = 2 };
 
 static bool set_number(unsigned *field, const char *what, const char *text, struct error *err)
 {
@@ -69,6 +69,33 @@ bool definition_add_cdrom(struct definition *d, const char *text, struct error *
 	return true;
 }
 
+bool definition_add_floppy(struct definition *d, const char *text, struct error *err)
+{
+	if (!definition_add_disk(d, text, err))
+		return false;
+	struct def_disk *disk = &d->disks[d->ndisks - 1];
+	free(disk->bus);
+	disk->bus = xstrdup("floppy");
+	return true;
+}
+
+static bool is_floppy(const struct def_disk *disk) { return disk->bus && !strcmp(disk->bus, "floppy"); }
+
+bool def_disk_removable(const struct def_disk *disk) { return disk->cdrom || is_floppy(disk); }
+
+struct def_disk *definition_drive(struct definition *d, const char *word, struct error *err)
+{
+	bool cdrom = field_after(word, "cdrom");
+	const char *kind = cdrom ? "cdrom" : "floppy", *number = field_after(word, kind);
+	uint64_t n = 1;
+	if (!number || (*number && !parse_u64(number, 1, MAX_DISKS, &n)))
+		return error_null(err, 0, "'%s' is not a drive: use cdrom, cdrom2, floppy or floppy2", word);
+	for (unsigned i = 0; i < d->ndisks; i++)
+		if (d->disks[i].cdrom == cdrom && def_disk_removable(&d->disks[i]) && !--n)
+			return &d->disks[i];
+	return error_null(err, 0, "the machine has no drive '%s': give it one with --%s FILE or --%s none", word, kind, kind);
+}
+
 static struct def_disk *find(const struct definition *d, const char *which)
 {
 	uint64_t n;
@@ -111,6 +138,7 @@ bool definition_disk_limits(const struct def_disk *disk, struct disk_limits *out
 
 bool definition_check_disks(struct definition *d, struct error *err)
 {
+	unsigned floppies = 0;
 	for (unsigned i = 0; i < d->ndisks; i++) {
 		struct def_disk *disk = &d->disks[i];
 		struct disk_limits limits;
@@ -120,9 +148,14 @@ bool definition_check_disks(struct definition *d, struct error *err)
 		field_default(&disk->on_error, d->on_error ? d->on_error : "enospc");
 		disk->readonly |= disk->cdrom;
 		if (!ONE_OF(disk->format, "disk format", "raw", "qcow2") ||
-		    !ONE_OF(disk->bus, "disk bus", "virtio", "scsi", "ahci", "nvme", "ide") ||
+		    !ONE_OF(disk->bus, "disk bus", "virtio", "scsi", "ahci", "nvme", "ide", "floppy") ||
 		    !disk_on_error_parse(disk->on_error, &what, err) || !definition_disk_limits(disk, &limits, err))
 			return false;
+		floppies += is_floppy(disk);
+		if (floppies > MAX_FLOPPIES)
+			return error_set(err, 0, "a machine has at most %d floppy drives", MAX_FLOPPIES);
+		if (def_disk_removable(disk) && strcmp(disk->format, "raw"))
+			return error_set(err, 0, "a CD or floppy is a raw image: '%s' cannot be %s", disk->file, disk->format);
 		if (disk->cdrom && strcmp(disk->bus, "ahci") && strcmp(disk->bus, "ide"))
 			return error_set(err, 0, "a CD drive is at bus ahci or ide, not %s", disk->bus);
 	}

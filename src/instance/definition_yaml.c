@@ -165,7 +165,8 @@ static void make_absolute(struct definition *d, const char *file)
 	from_directory(&d->kernel, real, n);
 	from_directory(&d->initrd, real, n);
 	for (unsigned i = 0; i < d->ndisks; i++)
-		from_directory(&d->disks[i].file, real, n);
+		if (!def_disk_removable(&d->disks[i]) || strcmp(d->disks[i].file, "none"))
+			from_directory(&d->disks[i].file, real, n);
 	for (unsigned i = 0; i < d->nshares; i++)
 		from_directory(&d->shares[i].dir, real, n);
 }

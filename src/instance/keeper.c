@@ -194,7 +194,7 @@ static bool change_engine(struct keeper *k)
 		close(c->state_fd);
 	c->state_fd = openat(k->instance->dir, ENGINE_STATE, O_RDONLY | O_CLOEXEC);
 	auto_free char *old = xstrdup(c->engine);
-	bool ok = c->state_fd >= 0 && start_again(k, k->last.text, &err);
+	bool ok = c->state_fd >= 0 && opened_media(&k->opened, k->instance, &err) && start_again(k, k->last.text, &err);
 	if (!ok && c->state_fd >= 0) {
 		dprintf(k->log, "abyme: error: engine %s: %s; going on under %s\n", k->last.text, err.text, old);
 		ok = start_again(k, old, &err);

@@ -128,32 +128,54 @@ static bool open_screen(struct opened *o, const struct definition *d, struct err
 	return c->video_rom_fd >= 0;
 }
 
+static bool open_disk(struct disk_config *to, const struct def_disk *from, struct error *err)
+{
+	struct stat st;
+	if (def_disk_removable(from) && !strcmp(from->file, "none"))
+		return true;
+	to->fd = open(from->file, (from->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+	if (to->fd < 0 && (errno == EACCES || errno == EROFS) && !from->readonly)
+		return error_set(err, errno, "cannot write disk '%s' (,readonly opens it for reading)", from->file);
+	if (to->fd < 0 || fstat(to->fd, &st))
+		return error_set(err, errno, "cannot open disk '%s'", from->file);
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return error_set(err, 0, "disk '%s' is neither a file nor a block device", from->file);
+	return strcmp(from->format, "qcow2") ||
+	       disk_open_chain(from->file, to->fd, to->backing_fd, CONFIG_MAX_BACKING, &to->nbacking, err);
+}
+
 static bool open_disks(struct machine_config *c, const struct definition *d, struct error *err)
 {
 	for (; c->ndisks < d->ndisks; c->ndisks++) {
 		const struct def_disk *from = &d->disks[c->ndisks];
-		struct disk_config *to = &c->disk[c->ndisks];
-		struct stat st;
-		to->fd = open(from->file, (from->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-		if (to->fd < 0 && (errno == EACCES || errno == EROFS) && !from->readonly)
-			return error_set(err, errno, "cannot write disk '%s' (,readonly opens it for reading)", from->file);
-		if (to->fd < 0 || fstat(to->fd, &st))
-			return error_set(err, errno, "cannot open disk '%s'", from->file);
-		if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-			return error_set(err, 0, "disk '%s' is neither a file nor a block device", from->file);
-		to->path = xstrdup(from->file);
-		to->format = xstrdup(from->format);
-		to->readonly = from->readonly;
-		to->bus = xstrdup(from->bus);
-		to->cdrom = from->cdrom;
-		if (!disk_on_error_parse(from->on_error, &to->on_error, err) ||
-		    !definition_disk_limits(from, &to->limits, err))
+		c->disk[c->ndisks] = (struct disk_config){
+			.fd = -1, .path = xstrdup(from->file), .format = xstrdup(from->format),
+			.readonly = from->readonly, .bus = xstrdup(from->bus), .cdrom = from->cdrom,
+		};
+		if (!disk_on_error_parse(from->on_error, &c->disk[c->ndisks].on_error, err) ||
+		    !definition_disk_limits(from, &c->disk[c->ndisks].limits, err))
 			return false;
-		if (!strcmp(to->format, "qcow2") &&
-		    !disk_open_chain(to->path, to->fd, to->backing_fd, CONFIG_MAX_BACKING, &to->nbacking, err))
+		if (!open_disk(&c->disk[c->ndisks], from, err))
 			return false;
 	}
 	return true;
+}
+
+bool opened_media(struct opened *o, const struct instance *i, struct error *err)
+{
+	struct machine_config *c = &o->config;
+	struct definition *d = instance_definition(i, err);
+	bool ok = d;
+	for (unsigned k = 0; ok && k < c->ndisks && k < d->ndisks; k++) {
+		if (!def_disk_removable(&d->disks[k]))
+			continue;
+		if (c->disk[k].fd >= 0)
+			close(c->disk[k].fd);
+		c->disk[k].fd = -1;
+		ok = open_disk(&c->disk[k], &d->disks[k], err);
+	}
+	definition_free(d);
+	return ok;
 }
 
 /* ---- serial ---- */

@@ -26,6 +26,8 @@ bool opened_make(struct opened *o, const struct instance *i, const struct defini
 		 int state_fd, struct error *err);
 /* /dev/kvm, where config.engine wants it and it is not open. */
 bool opened_kvm(struct machine_config *c, struct error *err);
+/* Again, what CD and floppy drives hold: it may have been changed since. */
+bool opened_media(struct opened *o, const struct instance *i, struct error *err);
 /* Close what belongs to the machine process; before the end, no other can be started. */
 void opened_close_machine(struct opened *o);
 /* The machine's descriptors, for jail_close_fds; returns their number. */

@@ -15,6 +15,7 @@
 enum { CONFIG_MAX_DISKS = 16, CONFIG_MAX_SHARES = 8, CONFIG_MAX_NETS = 4 };
 
 enum { CONFIG_MAX_BACKING = 6 };     /* files below a qcow2 disk */
+/* fd -1: a drive without a medium. */
 struct disk_config { char *path; int fd; bool readonly; char *format;
 	int backing_fd[CONFIG_MAX_BACKING]; unsigned nbacking;
 	char *bus; /* virtio, scsi, ahci, nvme, ide */ bool cdrom;

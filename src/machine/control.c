@@ -260,7 +260,8 @@ void control_finish(struct machine *m)
 	if (!m->server || !m->server->deferred)
 		return;
 	for (unsigned i = 0; i < m->config->ndisks; i++)
-		disk_drain(m->disks[i]);      /* it may wait for transfers to end */
+		if (m->disks[i])
+			disk_drain(m->disks[i]);   /* it may wait for transfers to end */
 	pthread_join(m->server->deferred->thread, NULL);
 	m->server->deferred = NULL;
 }
@@ -358,13 +359,18 @@ static json_t *run_mouse(struct control *c, struct request *r, struct error *err
 	return ok ? json_object() : NULL;
 }
 
+static json_t *run_change(struct control *c, struct request *r, struct error *err)
+{
+	return control_change(c->machine, r->args, move_fd(&r->fd), err);
+}
+
 static const struct command commands[] = {
 	{ "status", run_status }, { "stats", run_stats }, { "pause", run_pause },
 	{ "unpause", run_unpause }, { "stop", run_stop }, { "kill", run_kill },
 	{ "suspend", run_suspend }, { "screenshot", run_screenshot },
 	{ "key", run_key }, { "type", run_type }, { "mouse", run_mouse },
 	{ "snapshot-create", run_snapshot_create }, { "snapshot-delete", run_snapshot_delete },
-	{ "disk-limits", run_disk_limits },
+	{ "change", run_change }, { "disk-limits", run_disk_limits },
 };
 
 static const struct command *find_command(const char *name)

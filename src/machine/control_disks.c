@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Snapshots of a running machine's disks.  What can be flushed is flushed while the
+ * Other media, and snapshots of a running machine's disks.  What can be flushed is flushed while the
  * guest runs; then its vCPUs stand still for as long as the snapshots of all its
  * disks take.
  */
@@ -8,12 +8,15 @@
 
 #include <time.h>
 
+#include "device/media.h"
 #include "disk/disk.h"
 #include "machine/machine.h"
+#include "machine/trouble.h"
 
 static bool is_written(const struct machine *m, unsigned i)
 {
-	return !m->config->disk[i].readonly && !m->config->disk[i].cdrom;
+	const struct disk_config *d = &m->config->disk[i];
+	return !d->readonly && !d->cdrom && (!d->bus || strcmp(d->bus, "floppy"));
 }
 
 static const char *name_of(json_t *args, struct error *err)
@@ -83,6 +86,43 @@ json_t *control_disk_limits(struct machine *m, json_t *args, struct error *err)
 		if (i < m->config->ndisks && !limits_of(o, &l[i], err))
 			return NULL;
 	for (i = 0; i < json_array_size(disks) && i < m->config->ndisks; i++)
-		disk_set_limits(m->disks[i], &l[i]);
+		if (m->disks[i])
+			disk_set_limits(m->disks[i], &l[i]);
+	return json_object();
+}
+
+static struct disk *open_medium(struct machine *m, unsigned index, int fd, struct error *err)
+{
+	/* an io_uring cannot be made within the jail */
+	struct disk_options o = { .path = "the medium", .fd = fd, .format = "raw", .no_uring = true,
+				  .readonly = m->config->disk[index].readonly };
+	struct disk *d = disk_open(&o, m->loop, err);
+	if (!d)
+		close(fd);
+	return d;
+}
+
+json_t *control_change(struct machine *m, json_t *args, int fd, struct error *err)
+{
+	json_int_t index = json_integer_value(json_object_get(args, "disk"));
+	const char *text = json_string_value(json_object_get(args, "definition"));
+	if (index < 0 || index >= m->config->ndisks) {
+		if (fd >= 0)
+			close(fd);
+		return error_null(err, 0, "the machine has no disk %d", (int)index);
+	}
+	struct disk *d = fd >= 0 ? open_medium(m, (unsigned)index, fd, err) : NULL;
+	if (fd >= 0 && !d)
+		return NULL;
+	if (!media_change(m, (unsigned)index, d, json_is_true(json_object_get(args, "force")), err)) {
+		if (d)
+			disk_close(d);
+		return NULL;
+	}
+	trouble_watch_disk(m, (unsigned)index);
+	if (text) {
+		free(m->definition);
+		m->definition = xstrdup(text);
+	}
 	return json_object();
 }

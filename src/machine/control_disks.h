@@ -18,4 +18,8 @@ control_work control_snapshot_delete;
  * loop's thread. */
 control_work control_disk_limits;
 
+/* At once, on the I/O loop: {"disk", "force"?, "definition"?}: the drive of that disk
+ * takes the file of `fd` (-1: nothing) for its medium. Owns fd. */
+json_t *control_change(struct machine *m, json_t *args, int fd, struct error *err);
+
 #endif

@@ -139,6 +139,7 @@ void machine_free(struct machine *m)
 	loop_free(m->loop);
 	memory_free(m->ports);
 	memory_free(m->memory);
+	free(m->definition);
 	free(m);
 }
 

@@ -58,9 +58,10 @@ struct machine {
 	unsigned quiesce_depth, inside, ready;
 	bool paused, threads_started;
 	struct control *server;           /* machine/control.c */
-	struct disk *disks[CONFIG_MAX_DISKS];   /* as in config; their devices own them */
+	struct disk *disks[CONFIG_MAX_DISKS];   /* as in config; their devices own them; NULL: no medium */
 	struct disk_trouble { struct machine *machine; int error; } trouble[CONFIG_MAX_DISKS];
 	bool waits_for_disk;              /* paused for its sake (trouble.c) */
+	char *definition;                 /* if it has changed since config */
 	struct error error;               /* why END_ERROR */
 	char next_engine[16];             /* END_ENGINE */
 };

@@ -75,11 +75,12 @@ static void xfer_clock(struct machine *m, struct state *s)
 
 static void save_definition(struct machine *m, struct state *s)
 {
-	if (!m->config->definition)
+	const char *text = m->definition ? m->definition : m->config->definition;
+	if (!text)
 		return;
-	uint32_t n = (uint32_t)MIN(strlen(m->config->definition), (size_t)DEFINITION_MAX);
+	uint32_t n = (uint32_t)MIN(strlen(text), (size_t)DEFINITION_MAX);
 	state_begin(s, "definition", RECORD_VERSION, STATE_SKIPPABLE);
-	xfer_blob(s, m->config->definition, &n, DEFINITION_MAX);
+	xfer_blob(s, (char *)text, &n, DEFINITION_MAX);
 	state_end(s);
 }
 

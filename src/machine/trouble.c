@@ -45,12 +45,19 @@ static void stuck(void *opaque, int error)
 	loop_post(t->machine->loop, look, t->machine);
 }
 
+void trouble_watch_disk(struct machine *m, unsigned i)
+{
+	if (!m->disks[i])
+		return;
+	disk_set_on_error(m->disks[i], m->config->disk[i].on_error, stuck, &m->trouble[i]);
+	disk_set_limits(m->disks[i], &m->config->disk[i].limits);
+}
+
 void trouble_watch(struct machine *m)
 {
 	for (unsigned i = 0; i < m->config->ndisks; i++) {
 		m->trouble[i].machine = m;
-		disk_set_on_error(m->disks[i], m->config->disk[i].on_error, stuck, &m->trouble[i]);
-		disk_set_limits(m->disks[i], &m->config->disk[i].limits);
+		trouble_watch_disk(m, i);
 	}
 }
 
@@ -59,7 +66,8 @@ void trouble_unpause(struct machine *m)
 	m->waits_for_disk = false;
 	machine_unpause(m);
 	for (unsigned i = 0; i < m->config->ndisks; i++)
-		disk_retry(m->disks[i]);
+		if (m->disks[i])
+			disk_retry(m->disks[i]);
 }
 
 bool trouble_settle(struct machine *m, struct error *err)

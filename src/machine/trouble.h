@@ -9,6 +9,8 @@
 struct machine;
 /* What config says holds from now on: answers to errors, limits. */
 void trouble_watch(struct machine *m);
+/* The same for one whose medium has been changed. */
+void trouble_watch_disk(struct machine *m, unsigned i);
 /* What is the matter, if anything is. */
 bool trouble_describe(const struct machine *m, char *text, size_t size);
 /* The user says so: try again. */

@@ -213,3 +213,17 @@ def test_memtest(abyme, tmp_path):
     text = screen(abyme, "mt", tmp_path, r"(?s)Test #[3-9].*Errors: +\d", 120)
     assert re.search(r"Errors: +0\b", text), text
     assert abyme("key", "mt", "esc")[0] == 0
+
+
+@seabios
+def test_floppy(abyme, tmp_path):
+    """GRUB's rescue floppy: its core loads its modules from the diskette by DMA."""
+    image = grub_image(tmp_path, "grub-rescue-floppy.img")
+    m = abyme.start("run", "--rm", "--engine", "jit", "--memory", "128M", "--boot", "floppy", "--floppy", image)
+    m.expect("GNU GRUB", 300)
+    m.send("c")
+    m.expect("grub> ", 60)
+    m.send("ls (fd0)\r")
+    m.expect("Device fd0: Filesystem type iso9660", 60)
+    m.send("halt\r")
+    assert m.wait(60) == 0

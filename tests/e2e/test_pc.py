@@ -46,6 +46,36 @@ def test_disk(abyme, guest, tmp_path, bus):
         assert f.read(1 << 20) == data[:1 << 20]
 
 
+@pytest.mark.parametrize("bus", ["ahci", "ide"])
+def test_change_medium(abyme, guest, tmp_path, bus):
+    """A CD is taken out and another put in, under the guest's eyes, also when it has locked the drive."""
+    first, second = tmp_path / "first.iso", tmp_path / "second.iso"
+    first.write_bytes(b"one\n".ljust(4096, b"\0"))
+    second.write_bytes(b"two\n".ljust(8192, b"\0"))
+    m = abyme.start("run", "--name", "c", *guest, "--cdrom", f"{first},bus={bus}")
+    shell(m)
+    run(m, "head -c 4 /dev/sr0; echo clo''sed", r"^one\s+closed")
+    assert abyme("change", "c", "cdrom2", str(second))[0] == 1
+    status, _, text = abyme("eject", "c", "cdrom")
+    assert status == 0, text
+    run(m, "head -c 4 /dev/sr0 || echo em''pty", "^empty")
+    status, _, text = abyme("change", "c", "cdrom", str(second))
+    assert status == 0, text
+    run(m, "until head -c 4 /dev/sr0; do sleep 1; done 2>/dev/null; cat /sys/block/sr0/size", r"^two\s+16\s")
+    m.expect("# ", 60)
+    m.send("exec 3</dev/sr0; echo locked-$?\n")          # an open drive is a locked one
+    m.expect("^locked-0", 60)
+    status, _, text = abyme("change", "c", "cdrom", str(first))
+    assert status == 1 and "--force" in text, text
+    status, _, text = abyme("engine", "c", "interp", seconds=120)
+    assert status == 0, text
+    status, _, text = abyme("eject", "--force", "c", "cdrom")
+    assert status == 0, text
+    run(m, "exec 3<&-; head -c 4 /dev/sr0 || echo go''ne", "^gone", 120)
+    assert "none" in abyme("inspect", "c")[1]
+    off(m)
+
+
 def md5(data):
     import hashlib
     return hashlib.md5(data).hexdigest()

@@ -10,7 +10,8 @@ struct disk;
 
 enum { AHCI_DEVFN = 31 << 3 | 2 };
 
-struct ahci_drive { struct disk *disk; bool cdrom; };
+/* index: which of the machine's disks; a CD drive may be empty (NULL). */
+struct ahci_drive { struct disk *disk; bool cdrom; unsigned index; };
 
 /* One controller with up to six drives, whose disks it owns from then on. */
 bool ahci_create(struct machine *m, const struct ahci_drive *drives, unsigned n, struct error *err);

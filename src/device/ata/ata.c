@@ -6,6 +6,8 @@
  */
 #include "device/ata/ata.h"
 
+#include <stdio.h>
+
 enum { MULTIPLE_MAX = 16 };
 #define LBA28_MAX 0x0fffffffull
 
@@ -114,6 +116,10 @@ static void write_queued(struct ata_drive *d, struct ata_command *c) { queued(d,
 
 static void flush(struct ata_drive *d, struct ata_command *c)
 {
+	if (d->cdrom) {
+		done(c);                  /* nothing is ever written */
+		return;
+	}
 	c->transfer = ATA_DISK;
 	c->op = DISK_FLUSH;
 }
@@ -205,7 +211,7 @@ void ata_reset(struct ata_drive *d)
 	d->asc = d->cdrom ? 0x29 : 0;
 }
 
-bool ata_xfer(struct ata_drive *d, struct state *s)
+bool ata_xfer(struct ata_drive *d, struct state *s, uint32_t version)
 {
 	xfer_check_u64(s, d->info.size, "the size of the disk");
 	xfer_check_u64(s, d->cdrom, "the kind of drive");
@@ -213,7 +219,35 @@ bool ata_xfer(struct ata_drive *d, struct state *s)
 	xfer_bool(s, &d->locked);
 	xfer_u8(s, &d->sense_key);
 	xfer_u8(s, &d->asc);
+	if (version >= 2) {
+		xfer_bool(s, &d->open);
+		xfer_u8_max(s, &d->event, CD_EVENTS - 1);
+	}
 	return state_ok(s);
+}
+
+struct ata_drive *ata_plug(struct disk *disk, bool cdrom, const char *id, unsigned index)
+{
+	struct ata_drive *d = xnew(struct ata_drive);
+	d->disk = disk;
+	d->cdrom = cdrom;
+	if (disk)
+		disk_get_info(disk, &d->info);
+	snprintf(d->serial, sizeof(d->serial), "abyme-%s-%u", id, index);
+	return d;
+}
+
+void ata_unplug(struct ata_drive *d)
+{
+	if (d && d->disk)
+		disk_close(d->disk);
+	free(d);
+}
+
+void ata_drain(struct ata_drive *d)
+{
+	if (d && d->disk)
+		disk_drain(d->disk);
 }
 
 uint32_t ata_signature(const struct ata_drive *d)

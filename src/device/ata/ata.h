@@ -15,14 +15,19 @@ enum { ATA_ST_ERR = 1, ATA_ST_DRQ = 8, ATA_ST_SEEK = 0x10, ATA_ST_READY = 0x40, 
 enum { ATA_ERR_ABORT = 4, ATA_ERR_ID = 0x10, ATA_ERR_UNC = 0x40 };
 
 struct ata_drive {
-	struct disk *disk;        /* owned */
+	struct disk *disk;        /* owned; NULL: a CD drive without a medium */
 	struct disk_info info;
 	bool cdrom;
 	char serial[21];
 	uint8_t multiple;         /* sectors a READ MULTIPLE block */
 	bool locked;              /* CD: PREVENT MEDIUM REMOVAL */
+	bool open;                /* CD: the tray is out */
+	uint8_t event;            /* CD: enum cd_event that the host has not been told */
 	uint8_t sense_key, asc;
 };
+
+/* MMC-5 6.6.2.3, media class */
+enum cd_event { CD_NO_EVENT, CD_EJECT_REQUEST, CD_NEW_MEDIUM, CD_REMOVAL, CD_EVENTS };
 
 /* What remains to be done for a command. */
 enum ata_transfer { ATA_NO_DATA, ATA_BUFFER_IN, ATA_DISK };
@@ -48,7 +53,15 @@ void ata_execute(struct ata_drive *d, struct ata_command *c);
 /* The disk has finished ATA_DISK: result 0 or -errno, to status and error. */
 void ata_finish(struct ata_drive *d, struct ata_command *c, int result);
 void ata_reset(struct ata_drive *d);
-bool ata_xfer(struct ata_drive *d, struct state *s);
+/* version: of the controller's record; trays since 2. */
+bool ata_xfer(struct ata_drive *d, struct state *s, uint32_t version);
+/* A drive for the machine's disk `index`, which it owns from then on; `id`: for its serial. */
+struct ata_drive *ata_plug(struct disk *disk, bool cdrom, const char *id, unsigned index);
+void ata_unplug(struct ata_drive *d);
+/* Wait for what is in flight; on the I/O loop. */
+void ata_drain(struct ata_drive *d);
+/* Another medium or none; requires the controller's lock, and nothing in flight. */
+bool atapi_change(struct ata_drive *d, struct disk *disk, bool force, struct error *err);
 /* LBA low/mid/high and count after a reset: how drives are told apart. */
 uint32_t ata_signature(const struct ata_drive *d);
 

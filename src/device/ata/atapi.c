@@ -6,8 +6,9 @@
  */
 #include "device/ata/ata.h"
 
-enum { SENSE_ILLEGAL = 5, SENSE_ATTENTION = 6 };
-enum { ASC_BAD_COMMAND = 0x20, ASC_OUT_OF_RANGE = 0x21, ASC_BAD_FIELD = 0x24 };
+enum { SENSE_NOT_READY = 2, SENSE_ILLEGAL = 5, SENSE_ATTENTION = 6 };
+enum { ASC_BAD_COMMAND = 0x20, ASC_OUT_OF_RANGE = 0x21, ASC_BAD_FIELD = 0x24,
+       ASC_MEDIUM_CHANGED = 0x28, ASC_NO_MEDIUM = 0x3a, ASC_LOCKED = 0x53 };
 enum { LEAD_OUT = 0xaa };
 
 static uint32_t be24(const uint8_t *p) { return (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2]; }
@@ -15,6 +16,8 @@ static uint32_t be32(const uint8_t *p) { return be32toh(le32_get(p)); }
 static uint16_t be16(const uint8_t *p) { return be16toh(le16_get(p)); }
 static void put_be32(uint8_t *p, uint32_t v) { le32_put(p, htobe32(v)); }
 static void put_be16(uint8_t *p, uint16_t v) { le16_put(p, htobe16(v)); }
+
+static bool present(const struct ata_drive *d) { return d->disk && !d->open; }
 
 static uint32_t blocks(const struct ata_drive *d)
 {
@@ -182,7 +185,7 @@ static void mode_sense(struct ata_drive *d, struct ata_command *c)
 /* Profiles: CD-ROM (8) up to its size, DVD-ROM (0x10) above. */
 static void get_configuration(struct ata_drive *d, struct ata_command *c)
 {
-	uint16_t current = blocks(d) > 450000 ? 0x10 : 0x08;
+	uint16_t current = !present(d) ? 0 : blocks(d) > 450000 ? 0x10 : 0x08;
 	memset(c->data, 0, 40);
 	put_be16(c->data + 6, current);
 	c->data[10] = 0x03;               /* feature 0: profile list */
@@ -210,7 +213,11 @@ static void event_status(struct ata_drive *d, struct ata_command *c)
 	put_be16(c->data, media ? 6 : 2);
 	c->data[2] = media ? 4 : 0x80;    /* media class, or none */
 	c->data[3] = 0x10;
-	c->data[5] = 2;                   /* media present */
+	if (media) {
+		c->data[4] = d->event;
+		c->data[5] = (uint8_t)(present(d) << 1 | d->open);
+		d->event = CD_NO_EVENT;
+	}
 	answer(c, media ? 8 : 4, be16(c->packet + 7));
 }
 
@@ -218,6 +225,49 @@ static void prevent_removal(struct ata_drive *d, struct ata_command *c)
 {
 	d->locked = c->packet[4] & 1;
 	good(c);
+}
+
+static void new_medium(struct ata_drive *d)
+{
+	d->event = present(d) ? CD_NEW_MEDIUM : CD_REMOVAL;
+	d->sense_key = SENSE_ATTENTION;
+	d->asc = ASC_MEDIUM_CHANGED;
+}
+
+/* START STOP UNIT: only the tray moves. */
+static void start_stop(struct ata_drive *d, struct ata_command *c)
+{
+	bool load = c->packet[4] & 1, eject = (c->packet[4] & 3) == 2;
+	if (eject && d->locked) {
+		check_condition(d, c, SENSE_ILLEGAL, ASC_LOCKED);
+		return;
+	}
+	if (eject) {
+		d->open = true;
+	} else if (load && d->open) {
+		d->open = false;
+		new_medium(d);
+	}
+	good(c);
+}
+
+bool atapi_change(struct ata_drive *d, struct disk *disk, bool force, struct error *err)
+{
+	if (d->locked && present(d) && !force) {
+		d->event = CD_EJECT_REQUEST;
+		return error_set(err, 0, "the guest has locked the drive: it is asked to let go of the medium; "
+				 "--force takes it all the same");
+	}
+	if (d->disk)
+		disk_close(d->disk);
+	d->disk = disk;
+	d->info = (struct disk_info){ 0 };
+	if (disk)
+		disk_get_info(disk, &d->info);
+	d->open = !disk;
+	d->locked = false;
+	new_medium(d);
+	return true;
 }
 
 static void disc_information(struct ata_drive *d, struct ata_command *c)
@@ -233,14 +283,16 @@ static void disc_information(struct ata_drive *d, struct ata_command *c)
 static const struct {
 	uint8_t opcode;
 	bool in_attention;                /* allowed while unit attention is pending */
+	bool medium;                      /* needs one */
 	void (*run)(struct ata_drive *d, struct ata_command *c);
 } packets[] = {
-	{ 0x00, false, test_ready }, { 0x03, true, request_sense }, { 0x12, true, inquiry },
-	{ 0x1b, false, test_ready }, { 0x1e, false, prevent_removal },
-	{ 0x25, false, read_capacity }, { 0x28, false, read_10 }, { 0xa8, false, read_12 },
-	{ 0xbe, false, read_cd }, { 0x2b, false, test_ready }, { 0x43, false, read_toc },
-	{ 0x46, true, get_configuration }, { 0x4a, true, event_status },
-	{ 0x51, false, disc_information }, { 0x5a, false, mode_sense }, { 0xbb, false, test_ready },
+	{ 0x00, false, true, test_ready }, { 0x03, true, false, request_sense }, { 0x12, true, false, inquiry },
+	{ 0x1b, false, false, start_stop }, { 0x1e, false, false, prevent_removal },
+	{ 0x25, false, true, read_capacity }, { 0x28, false, true, read_10 }, { 0xa8, false, true, read_12 },
+	{ 0xbe, false, true, read_cd }, { 0x2b, false, true, test_ready }, { 0x43, false, true, read_toc },
+	{ 0x46, true, false, get_configuration }, { 0x4a, true, false, event_status },
+	{ 0x51, false, true, disc_information }, { 0x5a, false, false, mode_sense },
+	{ 0xbb, false, false, test_ready },
 };
 
 void atapi_packet(struct ata_drive *d, struct ata_command *c)
@@ -250,6 +302,8 @@ void atapi_packet(struct ata_drive *d, struct ata_command *c)
 			continue;
 		if (d->sense_key == SENSE_ATTENTION && !packets[i].in_attention)
 			check_condition(d, c, SENSE_ATTENTION, d->asc);
+		else if (packets[i].medium && !present(d))
+			check_condition(d, c, SENSE_NOT_READY, ASC_NO_MEDIUM);
 		else
 			packets[i].run(d, c);
 		return;

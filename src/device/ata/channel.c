@@ -10,6 +10,8 @@
  */
 #include "device/ata/ide.h"
 
+#include <errno.h>
+
 #include "machine/machine.h"
 
 enum { R_DATA, R_FEATURE, R_COUNT, R_LBA0, R_LBA1, R_LBA2, R_DEVICE, R_COMMAND };
@@ -157,6 +159,10 @@ static void submit(void *opaque)
 	board_lock(m);
 	const struct ata_drive *d = selected(c);
 	bool go = c->wanted && !c->running && !c->ide->drained && d;
+	if (go && !d->disk) {             /* the CD has been taken away */
+		c->wanted = go = false;
+		chunk_done(c, -ENODEV);
+	}
 	if (go) {
 		c->wanted = false;
 		c->running = true;

@@ -6,8 +6,7 @@
  */
 #include "device/ata/ide.h"
 
-#include <stdio.h>
-
+#include "device/media.h"
 #include "device/pci_regs.h"
 #include "machine/machine.h"
 
@@ -101,8 +100,7 @@ static void ide_drain(struct device *d)
 	a->drained = true;
 	board_unlock(d->machine);
 	for (unsigned i = 0; i < IDE_DRIVES; i++)
-		if (a->channel[i / 2].drive[i & 1])
-			disk_drain(a->channel[i / 2].drive[i & 1]->disk);
+		ata_drain(a->channel[i / 2].drive[i & 1]);
 }
 
 static void ide_undrain(struct device *d)
@@ -141,13 +139,13 @@ static void xfer_master(struct ide_channel *c, struct state *s)
 
 /* Every position is held to the buffer; a request that waits is held to its disk
  * by the disk itself. */
-static void xfer_channel(struct ide_channel *c, struct state *s)
+static void xfer_channel(struct ide_channel *c, struct state *s, uint32_t version)
 {
 	uint8_t phase = (uint8_t)c->phase;
 	for (unsigned i = 0; i < 2; i++) {
 		xfer_check_u64(s, c->drive[i] != NULL, "a drive at an IDE channel");
 		if (c->drive[i])
-			ata_xfer(c->drive[i], s);
+			ata_xfer(c->drive[i], s, version);
 	}
 	xfer_bytes(s, c->reg, sizeof(c->reg));
 	xfer_bytes(s, c->old, sizeof(c->old));
@@ -181,7 +179,7 @@ static bool ide_xfer(struct device *d, struct state *s, uint32_t version)
 	struct ide *a = from_device(d);
 	pci_xfer(&a->fn, s);
 	for (unsigned i = 0; i < 2 && state_ok(s); i++)
-		xfer_channel(&a->channel[i], s);
+		xfer_channel(&a->channel[i], s, version);
 	return state_ok(s);
 }
 
@@ -196,12 +194,8 @@ static void ide_loaded(struct device *d)
 static void ide_destroy(struct device *d)
 {
 	struct ide *a = from_device(d);
-	for (unsigned i = 0; i < IDE_DRIVES; i++) {
-		struct ata_drive *drive = a->channel[i / 2].drive[i & 1];
-		if (drive)
-			disk_close(drive->disk);
-		free(drive);
-	}
+	for (unsigned i = 0; i < IDE_DRIVES; i++)
+		ata_unplug(a->channel[i / 2].drive[i & 1]);
 	free(a);
 }
 
@@ -209,18 +203,21 @@ static const struct io_ops block_io = { block_read, block_write, 1, 4 };
 static const struct io_ops control_io = { control_read, control_write, 1, 1 };
 static const struct io_ops master_io = { master_read, master_write, 1, 1 };
 static const struct device_ops ide_ops = {
-	.name = "ide", .version = 1, .reset = ide_reset, .xfer = ide_xfer, .loaded = ide_loaded,
+	.name = "ide", .version = 2, .reset = ide_reset, .xfer = ide_xfer, .loaded = ide_loaded,
 	.drain = ide_drain, .undrain = ide_undrain, .destroy = ide_destroy,
 };
 
+static bool change(void *opaque, struct disk *disk, bool force, struct error *err)
+{
+	return atapi_change(opaque, disk, force, err);
+}
+
 static void plug(struct ide *a, unsigned index, const struct ide_drive *from)
 {
-	struct ata_drive *d = xnew(struct ata_drive);
-	d->disk = from->disk;
-	d->cdrom = from->cdrom;
-	disk_get_info(from->disk, &d->info);
-	snprintf(d->serial, sizeof(d->serial), "abyme-ide-%u", index);
+	struct ata_drive *d = ata_plug(from->disk, from->cdrom, "ide", index);
 	a->channel[index / 2].drive[index & 1] = d;
+	if (from->cdrom)
+		media_register(a->fn.dev.machine, from->index, change, d);
 }
 
 bool ide_create(struct machine *m, const struct ide_drive *drives, unsigned n, struct error *err)

@@ -55,7 +55,8 @@ void ide_update_irq(struct ide_channel *c);
 /* Hand a wanted request to the disk soon. */
 void ide_post(struct ide_channel *c);
 
-struct ide_drive { struct disk *disk; bool cdrom; };
+/* index: which of the machine's disks; a CD drive may be empty (NULL). */
+struct ide_drive { struct disk *disk; bool cdrom; unsigned index; };
 /* The controller with up to four drives, whose disks it owns from then on:
  * master and slave of the first channel, then of the second. */
 enum { IDE_DEVFN = 31 << 3 | 1, IDE_DRIVES = 4 };
