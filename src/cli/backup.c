@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <time.h>
 
-struct backup_options { bool incremental; unsigned number; char *output; };
+struct backup_options { bool incremental, boot; unsigned number, seconds; char *output, *expect; };
 #define ROW(name, arg, kind, field, text) { name, arg, text, kind, offsetof(struct backup_options, field), NULL }
 
 static void copying(uint64_t done, uint64_t total) { disk_tool_progress("copying", done, total); }
@@ -92,16 +92,21 @@ static int restore(int argc, char **argv)
 static int verify(int argc, char **argv)
 {
 	static const struct cli_option options[] = {
-		ROW("--number", "N", OPTION_UINT, number, "which (default: the last)"), { NULL } };
-	struct backup_options o = { 0 };
+		ROW("--number", "N", OPTION_UINT, number, "which (default: the last)"),
+		ROW("--boot", NULL, OPTION_FLAG, boot, "and start a machine made of it"),
+		ROW("--expect", "TEXT", OPTION_STRING, expect, "what it must print (default 'login:')"),
+		ROW("--seconds", "N", OPTION_UINT, seconds, "how long it may take (default 600)"), { NULL } };
+	struct backup_options o = { .seconds = 600 };
 	const char *words[1];
 	struct error err;
 	int status = cli_parse((struct cli_group[]){ { options, &o }, { NULL } }, argc, argv, words, 1, 1);
 	if (status >= 0)
 		return status;
-	if (!backup_verify(words[0], o.number, &(struct backup_progress){ reading }, &err))
+	struct backup_boot b = { o.expect ? o.expect : "login:", o.seconds };
+	if (!backup_verify(words[0], o.number, &(struct backup_progress){ reading }, &err) ||
+	    (o.boot && !backup_boot(words[0], o.number, &b, &(struct backup_progress){ copying }, &err)))
 		return cli_fail(&err);
-	printf("complete and readable\n");
+	printf(o.boot ? "complete, readable, and it starts\n" : "complete and readable\n");
 	return 0;
 }
 
@@ -109,7 +114,7 @@ static const struct verb backup_verbs[] = {
 	{ "create", "[--incremental] NAME DIRECTORY", "of a running or a stopped instance", create },
 	{ "list", "[--format json] DIRECTORY", "what is in there", list },
 	{ "restore", "[--number N] DIRECTORY NEW-NAME", "an instance with the disks of a backup", restore },
-	{ "verify", "[--number N] DIRECTORY", "read all of a backup", verify },
+	{ "verify", "[--number N] [--boot] DIRECTORY", "read all of a backup, start it", verify },
 	{ NULL }
 };
 

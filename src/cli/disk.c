@@ -120,8 +120,7 @@ static int disk_create(int argc, char **argv)
 
 /* ---- info ---- */
 
-/* FILE [--format json]: -1 to go on with the image open, else the status to end with. */
-static int open_for_listing(int argc, char **argv, struct image **i, bool *json)
+int disk_tool_listing(int argc, char **argv, struct image **i, bool *json)
 {
 	struct format_option f = { 0 };
 	struct error err;
@@ -152,7 +151,7 @@ static int disk_info(int argc, char **argv)
 {
 	struct image *top;
 	bool json;
-	int status = open_for_listing(argc, argv, &top, &json);
+	int status = disk_tool_listing(argc, argv, &top, &json);
 	if (status >= 0)
 		return status;
 	json_t *chain = json_array();
@@ -245,7 +244,7 @@ static int disk_map(int argc, char **argv)
 {
 	struct image *i;
 	bool json;
-	int status = open_for_listing(argc, argv, &i, &json);
+	int status = disk_tool_listing(argc, argv, &i, &json);
 	if (status >= 0)
 		return status;
 	int r = 0;
@@ -283,6 +282,7 @@ static const struct verb disk_verbs[] = {
 	{ "resize", "FILE SIZE|+SIZE", "make a disk larger", disk_resize },
 	{ "map", "[--format json] FILE", "where there is data", disk_map },
 	{ "compare", "FILE FILE", "are two disks equal", disk_compare },
+	{ "bitmap", "add|remove|clear|list|show ...", "what has been written since (qcow2)", disk_bitmap },
 	{ "bench", "[--write] [--depth N] FILE", "how fast requests go through", disk_bench },
 	{ NULL }
 };

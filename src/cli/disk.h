@@ -12,8 +12,12 @@ bool disk_tool_format(const char **format, const char *path, struct error *err);
 /* A line on stderr that counts up, if that is a terminal. */
 void disk_tool_progress(const char *what, uint64_t done, uint64_t total);
 
+/* FILE [--format json]: -1 to go on with the image open, else the status to end with. */
+int disk_tool_listing(int argc, char **argv, struct image **i, bool *json);
+
 int disk_convert(int argc, char **argv);
 int disk_compare(int argc, char **argv);
+int disk_bitmap(int argc, char **argv);
 int disk_bench(int argc, char **argv);
 
 #endif

@@ -123,6 +123,17 @@ void image_snapshots_free(struct image_snapshot *list, unsigned n);
 /* A read-only image that shows the snapshot from now on. */
 bool qcow2_snapshot_show(struct image *i, const char *name, struct error *err);
 
+/* qcow2_bitmap.c: persistent dirty bitmaps. A new one records from then on; what is changed
+ * is in the file when the image has been closed. */
+struct image_bitmap { char *name; uint64_t granularity, dirty; bool sound /* else not to be trusted */, recording; };
+bool qcow2_bitmap_add(struct image *i, const char *name, unsigned granularity_bits, struct error *err);
+bool qcow2_bitmap_remove(struct image *i, const char *name, struct error *err);
+bool qcow2_bitmap_clear(struct image *i, const char *name, struct error *err);
+unsigned qcow2_bitmap_list(struct image *i, struct image_bitmap **list);
+void image_bitmaps_free(struct image_bitmap *list, unsigned n);
+/* Is it dirty at `offset`, and for how many bytes (at most *len)? False: there is no such sound bitmap. */
+bool qcow2_bitmap_run(struct image *i, const char *name, uint64_t offset, uint64_t *len, bool *dirty);
+
 /* What a check found; repaired ones are counted too. */
 struct image_check { uint64_t corruptions, leaks, unmarked /* sole owners not marked as such */, fixed, clusters, allocated; };
 bool qcow2_check(struct image *i, bool repair, struct image_check *result, struct error *err);

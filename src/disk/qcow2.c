@@ -29,7 +29,6 @@ enum { HEADER_V2 = 72, HEADER_V3 = 104, BACKING_MAX = 1023, TABLES_BYTES = 4 << 
 enum { EXT_END = 0 };
 #define EXT_BACKING_FORMAT 0xe2792acau
 #define EXT_FEATURE_NAMES 0x6803f857u
-#define EXT_BITMAPS 0x23852875u
 
 struct opening { struct qcow2 *q; uint8_t *head; uint64_t head_len; struct error *err; };
 
@@ -67,8 +66,10 @@ static bool check_features(const struct opening *o, uint64_t names, uint64_t nam
 	return !unknown || refuse_feature(o, (unsigned)__builtin_ctzll(unknown), names, names_len);
 }
 
-static void take_bitmaps(struct qcow2 *q, const uint8_t *p, uint32_t len)
+static void take_bitmaps(struct qcow2 *q, const uint8_t *p, uint32_t len, uint64_t at)
 {
+	if (len == 24)
+		q->bitmaps_at = at;
 	if (len < 24 || !(q->autoclear & 1))
 		return;
 	q->nb_bitmaps = be32_get(p);
@@ -80,6 +81,7 @@ static bool read_extensions(struct opening *o)
 {
 	uint64_t at = o->q->header_length, names = 0, names_len = 0;
 	while (at + 8 <= o->head_len) {
+		o->q->extensions_end = at;
 		uint32_t type = be32_get(o->head + at), len = be32_get(o->head + at + 4);
 		at += 8;
 		if (type == EXT_END)
@@ -93,7 +95,7 @@ static bool read_extensions(struct opening *o)
 			names_len = len;
 		}
 		if (type == EXT_BITMAPS)
-			take_bitmaps(o->q, o->head + at, len);
+			take_bitmaps(o->q, o->head + at, len, at);
 		at += ALIGN_UP((uint64_t)len, 8);
 	}
 	return check_features(o, names, names_len);
@@ -207,6 +209,7 @@ static bool load(struct opening *o)
 static void release(struct qcow2 *q)
 {
 	tables_free(q);
+	bitmaps_free(q);
 	free(q->l1);
 	free(q->l1_dirty);
 	free(q->reftable);
@@ -240,6 +243,8 @@ static bool qcow2_open(struct image *i, struct error *err)
 	q->virgin = q->file->ops->size(q->file);
 	if (ok)
 		q->tables_max = (unsigned)MIN(TABLES_BYTES / q->cluster_size + 8, 512ull);
+	if (ok)
+		bitmaps_load(q);
 	if (ok && recover(i, err))
 		return true;
 	release(q);
@@ -253,6 +258,10 @@ static void qcow2_close(struct image *i)
 	uint8_t features[8];
 	int r = i->readonly || !q->marked_dirty ? -EROFS : qcow2_flush(i);
 	pthread_mutex_lock(&q->lock);
+	if (!r)
+		r = bitmaps_store(q);
+	if (!r)
+		r = metadata_flush(q);
 	if (!r)
 		r = metadata_sync(q);
 	if (!r && q->incompatible & INCOMPAT_DIRTY) {
@@ -426,9 +435,12 @@ static bool qcow2_resize(struct image *i, uint64_t size, struct error *err)
 		be64_put(field, size);
 		r = file_write(q->file, field, 8, 24);
 	}
-	pthread_mutex_unlock(&q->lock);
 	if (!r) {
 		i->size = size;
+		bitmaps_resize(q, false);
+	}
+	pthread_mutex_unlock(&q->lock);
+	if (!r) {
 		r = qcow2_flush(i);
 	}
 	return !r || error_set(err, -r, "cannot resize disk '%s'", i->path);

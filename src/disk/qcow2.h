@@ -18,6 +18,8 @@
 enum { INCOMPAT_DIRTY = 1, INCOMPAT_CORRUPT = 2, INCOMPAT_EXTERNAL = 4, INCOMPAT_COMPRESSION = 8,
        INCOMPAT_EXTENDED_L2 = 16 };
 
+#define EXT_BITMAPS 0x23852875u
+
 enum table_kind { TABLE_REFCOUNT, TABLE_L2 };
 
 /* One cluster of metadata in memory. */
@@ -43,6 +45,8 @@ struct qcow2 {
 	uint32_t version, cluster_bits, refcount_bits_log, header_length, l1_size, nb_snapshots;
 	uint64_t l1_offset, reftable_offset, snapshots_offset, incompatible, autoclear;
 	uint64_t bitmaps_offset, bitmaps_size; uint32_t nb_bitmaps;
+	uint64_t bitmaps_at, extensions_end;   /* in the header: the body of their extension (0: none), the end mark */
+	struct bitmaps *bitmaps;          /* qcow2_bitmap.c; NULL: none */
 	uint64_t cluster_size, l2_entries, refs_per_block;
 	uint64_t reftable_entries;
 	bool zstd;                        /* what compressed clusters are */
@@ -113,6 +117,21 @@ void clusters_put(struct cluster_list *l, uint64_t cluster);
 int apply_gone(struct qcow2 *q);
 uint64_t ref_load(const struct qcow2 *q, const uint8_t *block, uint64_t i);
 void ref_store(const struct qcow2 *q, uint8_t *block, uint64_t i, uint64_t v);
+
+/* qcow2_bitmap.c; requires: q->lock */
+void bitmaps_load(struct qcow2 *q);
+void bitmaps_free(struct qcow2 *q);
+/* Before the first change of a session, the extension being void: they are in use. */
+int bitmaps_begin(struct qcow2 *q);
+/* Something in that range changes. */
+void bitmaps_mark_slow(struct qcow2 *q, uint64_t offset, uint64_t len);
+static inline void bitmaps_mark(struct qcow2 *q, uint64_t offset, uint64_t len)
+{
+	if (unlikely(q->bitmaps))
+		bitmaps_mark_slow(q, offset, len);
+}
+void bitmaps_resize(struct qcow2 *q, bool all);
+int bitmaps_store(struct qcow2 *q);
 
 /* qcow2_map.c */
 enum cluster_kind { CLUSTER_ABSENT, CLUSTER_ZERO, CLUSTER_DATA, CLUSTER_COMPRESSED };

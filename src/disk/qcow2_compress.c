@@ -115,6 +115,7 @@ int qcow2_write_compressed(struct image *i, const uint8_t *data, uint64_t offset
 		r = file_write(q->file, out, n, at);
 	if (!r)
 		r = entry_set(q, offset, entry_for(q, at, n));
+	bitmaps_mark(q, offset, q->cluster_size);
 	pthread_mutex_unlock(&q->lock);
 	return r;
 }

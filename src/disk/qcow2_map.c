@@ -219,6 +219,8 @@ enum image_direct qcow2_direct(struct image *i, uint64_t offset, uint64_t len, b
 		found = DIRECT_ZERO;
 	if (found == DIRECT_HERE) {
 		*host = run.host;
+		if (writes)
+			bitmaps_mark(q, offset, len);
 		*token = q->generation & 1;
 		q->active[*token]++;
 	}
@@ -402,6 +404,7 @@ static int do_write(struct qcow2 *q, const struct iovec *iov, unsigned n, uint64
 		pthread_mutex_lock(&q->lock);
 		pending_wait(q, offset + done, now);
 		int r = mark_dirty(q);
+		bitmaps_mark(q, offset + done, now);
 		if (!r)
 			r = find_run(q, offset + done, now, true, &run);
 		bool ours = !r && run.kind == CLUSTER_DATA && run.entry & L2_COPIED;
@@ -464,6 +467,7 @@ static int zero_cluster(struct qcow2 *q, uint64_t offset, bool *done)
 	*done = true;
 	if ((r = mark_dirty(q)) || (r = l2_for_write(q, offset, &t)))
 		return r;
+	bitmaps_mark(q, offset, q->cluster_size);
 	free_entry_later(q, e);
 	be64_put(t->data + 8 * l2_index(q, offset), q->version >= 3 ? L2_ZERO : 0);
 	t->dirty = true;

@@ -452,6 +452,7 @@ static int apply(struct qcow2 *q, const uint8_t *entry)
 	q->l1_size = size;
 	q->l1_offset = offset;
 	q->image->size = bytes;
+	bitmaps_resize(q, true);
 	free(q->l1_dirty);
 	q->l1_dirty = xcalloc(size / 64 + 1, sizeof(bool));
 	q->any_l1_dirty = false;

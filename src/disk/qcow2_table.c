@@ -304,6 +304,8 @@ int mark_dirty(struct qcow2 *q)
 		return metadata_unwritten(q, r);
 	if ((r = q->file->ops->sync(q->file)))
 		return metadata_failed(q, r);
+	if ((r = bitmaps_begin(q)))
+		return metadata_unwritten(q, r);
 	q->incompatible |= INCOMPAT_DIRTY;
 	q->marked_dirty = true;
 	return 0;

@@ -31,4 +31,9 @@ bool backup_restore(const char *dir, unsigned number, const char *name, const ch
 /* All files that it needs: their structure, and every cluster read. */
 bool backup_verify(const char *dir, unsigned number, const struct backup_progress *p, struct error *err);
 
+/* Starts a machine made of the backup, and waits until it has printed `expect`. */
+struct backup_boot { const char *expect; unsigned seconds; };
+bool backup_boot(const char *dir, unsigned number, const struct backup_boot *b, const struct backup_progress *p,
+		 struct error *err);
+
 #endif

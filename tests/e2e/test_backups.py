@@ -125,7 +125,11 @@ def test_of_a_running_machine(abyme, guest, tmp_path):  # noqa: F811
     m.wait(60)
     assert words(abyme, tmp_path, dest / "0001" / "disk-0.qcow2", 1, 300000) == ["alpha", ""]
     assert words(abyme, tmp_path, dest / "0002" / "disk-0.qcow2", 1, 300000) == ["beta", "gamma"]
-    ok(abyme, "backup", "verify", str(dest))
+    code, out, err = abyme("backup", "verify", "--boot", "--expect", "USERSPACE-REACHED", str(dest), seconds=300)
+    assert code == 0 and "it starts" in out, err
+    code, _, err = abyme("backup", "verify", "--boot", "--expect", "NO-SUCH-WORD", "--seconds", "1", str(dest), seconds=300)
+    assert code == 1 and "NO-SUCH-WORD" in err
+    assert ok(abyme, "ls", "--quiet").split() == ["live"]     # nothing is left of them
     ok(abyme, "backup", "create", "--incremental", "live", str(dest))
     assert words(abyme, tmp_path, dest / "0003" / "disk-0.qcow2", 1, 300000) == ["beta", "delta"]
     ok(abyme, "disk", "check", "--repair", str(disk))

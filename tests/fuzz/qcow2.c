@@ -15,7 +15,8 @@ static size_t read_back(int fd, uint8_t *buf)
 /* Small images with data, in 512-byte clusters so that every table is within reach. */
 size_t fuzz_sample(unsigned n, uint8_t *buf)
 {
-	static const struct { unsigned version; bool fill; } kinds[] = { { 3, false }, { 3, true }, { 2, true } };
+	static const struct { unsigned version; bool fill, bitmap; } kinds[] = {
+		{ 3, false }, { 3, true }, { 2, true }, { 3, true, true } };
 	if (n >= ARRAY_SIZE(kinds))
 		return 0;
 	int fd = memfd_create("sample", 0), copy = dup(fd);
@@ -24,6 +25,8 @@ size_t fuzz_sample(unsigned n, uint8_t *buf)
 	if (!qcow2_create(f, &c, NULL))
 		abort();
 	struct image *i = image_on(f, "qcow2", "sample", false, NULL);
+	if (kinds[n].bitmap)
+		qcow2_bitmap_add(i, "b", 9, NULL);
 	for (unsigned k = 0; k < 20 && kinds[n].fill; k++)
 		image_write(i, "0123456789abcdef", 16, k * 12800ull);
 	image_close(i);
@@ -49,6 +52,9 @@ void fuzz_one(const uint8_t *data, size_t size)
 	qcow2_check(i, false, &found, &err);
 	for (uint64_t at = 0; at < (256 << 10) && at + sizeof(buf) <= i->size; at += sizeof(buf))
 		image_read(i, buf, sizeof(buf), at);
+	struct image_bitmap *bitmaps;
+	unsigned nbitmaps = qcow2_bitmap_list(i, &bitmaps);
+	image_bitmaps_free(bitmaps, nbitmaps);
 	for (unsigned k = 0; k < 8; k++) {
 		uint64_t at = k * 30001ull / 512 * 512, n = 512 * (1 + k * 3);
 		if (at + n > i->size)
