@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Disks over NBD: served to other programs, and served by them."""
+import json
+import random
+import shutil
+import socket
+import struct
+import subprocess
+
+import pytest
+
+from test_disks import ok, qemu_img
+
+
+def tool(*args, status=0):
+    if not shutil.which(args[0]):
+        pytest.skip(f"{args[0]} is needed (packages libnbd-bin, qemu-utils)")
+    p = subprocess.run([str(a) for a in args], capture_output=True, text=True, check=False, timeout=120)
+    assert p.returncode == status, (args, p.stdout, p.stderr)
+    return p.stdout
+
+
+@pytest.fixture
+def serve(abyme, tmp_path):
+    """serve(options...): the URI of a server that has begun."""
+    servers = []
+
+    def start(*args, name=""):
+        path = tmp_path / f"nbd{len(servers)}.sock"
+        m = abyme.start("disk", "serve", "--socket", str(path), *map(str, args))
+        m.expect("^serving", 60)
+        servers.append(m)
+        return f"nbd+unix:///{name}?socket={path}"
+    yield start
+    for m in servers:
+        m.kill()
+        assert m.process.returncode == 0
+
+
+def image(abyme, tmp_path, kind="qcow2"):
+    disk, raw = tmp_path / f"disk.{kind}", tmp_path / "model.img"
+    data = random.Random(7).randbytes(300000)
+    with open(raw, "wb") as f:
+        f.write(data)
+        f.truncate(32 << 20)
+        f.seek(9 << 20)
+        f.write(data)
+    ok(abyme, "disk", "convert", "--format", kind, str(raw), str(disk))
+    return disk, raw
+
+
+@pytest.mark.parametrize("kind", ["qcow2", "raw"])
+def test_read_and_write(abyme, tmp_path, serve, kind):
+    """What nbdcopy and qemu-img read is the disk, and what they write is too."""
+    disk, raw = image(abyme, tmp_path, kind)
+    uri = serve(disk)
+    out = tmp_path / "out.img"
+    tool("nbdcopy", uri, out)
+    assert out.read_bytes() == raw.read_bytes()
+    qemu_img("compare", "-f", "raw", "-F", "raw", raw, uri)
+    tool("qemu-io", "-f", "raw", "-c", "write -P 9 1000k 70k", "-c", "write -z 9M 64k", "-c", "discard 10M 1M",
+         "-c", "write -f -P 3 123k 1k", "-c", "read -P 9 1000k 70k", "-c", "flush", uri)
+    with open(raw, "r+b") as f:
+        for at, byte, n in ((1000 << 10, 9, 70 << 10), (9 << 20, 0, 64 << 10), (10 << 20, 0, 1 << 20), (123 << 10, 3, 1024)):
+            f.seek(at)
+            f.write(bytes([byte]) * n)
+    qemu_img("compare", "-f", "raw", "-F", "raw", raw, uri)
+    model = tmp_path / "b.img"
+    model.write_bytes(random.Random(8).randbytes(32 << 20))
+    tool("nbdcopy", model, uri)
+    qemu_img("compare", "-f", "raw", "-F", "raw", model, uri)
+
+
+def test_contexts(abyme, tmp_path, serve):
+    disk, _ = image(abyme, tmp_path)
+    ok(abyme, "disk", "bitmap", "add", str(disk), "b0")
+    tool("qemu-io", "-f", "qcow2", "-c", "write -P 1 20M 64k", disk)
+    uri = serve("--bitmap", "b0", "--name", "web", disk, name="web")
+    info = json.loads(tool("nbdinfo", "--json", uri))["exports"][0]
+    assert info["export-size"] == 32 << 20 and info["is_read_only"]
+    assert sorted(info["contexts"]) == ["base:allocation", "qemu:dirty-bitmap:b0"]
+    assert "web" in tool("nbdinfo", "--list", uri)
+    runs = json.loads(tool("nbdinfo", "--map=qemu:dirty-bitmap:b0", "--json", uri))
+    assert [(r["offset"], r["length"]) for r in runs if r["type"]] == [(20 << 20, 65536)]
+    runs = json.loads(tool("nbdinfo", "--map", "--json", uri))
+    data = [(r["offset"], r["length"]) for r in runs if not r["type"] & 2]
+    assert data == [(0, 327680), (9 << 20, 327680), (20 << 20, 65536)], data
+    tool("qemu-io", "-f", "raw", "-c", "write 0 512", uri, status=1)
+    tool("nbdinfo", uri.replace("/web?", "/nothing?"), status=1)
+
+
+def test_snapshot(abyme, tmp_path, serve):
+    disk, raw = image(abyme, tmp_path)
+    tool("qemu-img", "snapshot", "-c", "then", disk)
+    tool("qemu-io", "-f", "qcow2", "-c", "write -P 1 0 64k", disk)
+    qemu_img("compare", "-f", "raw", "-F", "raw", raw, serve("--snapshot", "then", disk))
+
+
+def test_hostile_clients(abyme, tmp_path, serve):
+    """Whatever they send, the server goes on for the others."""
+    disk, _ = image(abyme, tmp_path)
+    uri = serve(disk)
+    path = uri.split("socket=")[1]
+    option = b"IHAVEOPT"
+    hello = struct.pack(">I", 3)
+    go = option + struct.pack(">IIIH", 7, 6, 0, 0)
+    meta = option + struct.pack(">II", 8, 0) + option + struct.pack(">III", 10, 16, 0)
+    cases = [b"", b"GET / HTTP/1.0\r\n\r\n", struct.pack(">I", 0xffff), hello + option + struct.pack(">II", 7, 0xffffffff),
+             hello + option + struct.pack(">III", 7, 4, 0xfffffff0), hello + meta + struct.pack(">III", 9, 0xffffffff, 5),
+             hello + go + b"\0" * 28, hello + go + struct.pack(">IHHQQI", 0x25609513, 0, 0, 1, 2 ** 64 - 1, 2 ** 32 - 1),
+             hello + go + struct.pack(">IHHQQI", 0x25609513, 0, 1, 1, 0, 2 ** 32 - 1),
+             hello + go + struct.pack(">IHHQQI", 0x25609513, 0, 7, 1, 0, 4096),
+             hello + go + struct.pack(">IHHQQI", 0x25609513, 0, 99, 1, 0, 4096)]
+    rng = random.Random(1)
+    cases += [hello + go + rng.randbytes(rng.randrange(200)) for _ in range(20)]
+    cases += [hello + option + rng.randbytes(rng.randrange(60)) for _ in range(20)]
+    for case in cases:
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(60)
+            s.connect(path)
+            try:
+                s.sendall(case)
+                s.shutdown(socket.SHUT_WR)
+                while s.recv(65536):
+                    pass
+            except ConnectionError:      # it was thrown out with bytes unread
+                pass
+    assert tool("nbdinfo", "--size", uri).strip() == str(32 << 20)
+
+
+def test_refuses(abyme, tmp_path):
+    disk, _ = image(abyme, tmp_path)
+    for args, word in (((disk,), "--socket"), (("--listen", "x", disk), "PORT"), (("--socket", "a", "--bitmap", "b", disk), "no bitmap"),
+                       (("--socket", "a", "--snapshot", "s", disk), "no snapshot"), (("--socket", "a", "/nothing"), "cannot open"),
+                       (("--socket", "x" * 200, disk), "too long")):
+        code, _, err = abyme("disk", "serve", *map(str, args))
+        assert code in (1, 2) and word in err and err.count("\n") == 1, err
