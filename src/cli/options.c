@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The options of definitions: see options.h. */
 #include "cli/options.h"
+#include "disk/nbd.h"
 #include "cli/table.h"
 
 #include <fcntl.h>
@@ -12,7 +13,7 @@
 char *absolute_path(const char *path)
 {
 	char cwd[PATH_MAX];
-	if (path[0] == '/' || !getcwd(cwd, sizeof(cwd)))
+	if (path[0] == '/' || nbd_is_uri(path) || !getcwd(cwd, sizeof(cwd)))
 		return xstrdup(path);
 	return xasprintf("%s/%s", cwd, strncmp(path, "./", 2) ? path : path + 2);
 }

@@ -12,7 +12,7 @@
 
 enum { SECTOR = 512 };
 
-static const struct disk_ops *const formats[] = { &disk_raw, &disk_qcow2 };
+static const struct disk_ops *const formats[] = { &disk_raw, &disk_qcow2, &disk_nbd };
 
 static const struct disk_ops *find_format(const char *name)
 {
@@ -62,7 +62,7 @@ struct disk *disk_open(const struct disk_options *o, struct loop *l, struct erro
 	d->loop = l;
 	d->info.readonly = o->readonly;
 	strcpy(d->info.format, ops->format);
-	if (disk_lock(fd, o->path, o->readonly, err) && ops->open(d, fd, o, err)) {
+	if ((ops == &disk_nbd || disk_lock(fd, o->path, o->readonly, err)) && ops->open(d, fd, o, err)) {
 		d->hold = hold_new(d);
 		return d;
 	}

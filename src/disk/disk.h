@@ -39,6 +39,7 @@ struct disk_options {
 	bool readonly;
 	const int *backing_fds;           /* qcow2: the chain below, opened by the keeper; owned */
 	unsigned nbacking_fds;
+	uint64_t nbd_size; uint16_t nbd_flags;   /* format nbd: fd is a connection (disk/nbd.h) */
 	bool no_uring;                    /* use the thread pool even where io_uring works */
 };
 /* Opens and locks (OFD locks at QEMU's byte ranges: 100 + permission bits). */

@@ -28,7 +28,7 @@ struct disk {
 	void *format;                       /* the format's own */
 };
 
-extern const struct disk_ops disk_raw, disk_qcow2;
+extern const struct disk_ops disk_raw, disk_qcow2, disk_nbd;
 
 /* Finish a request; the format no longer knows it. */
 void disk_done(struct disk *d, struct disk_request *r, int result);

@@ -3,6 +3,7 @@
 #include "instance/fields.h"
 
 #include "disk/disk.h"
+#include "disk/nbd.h"
 
 enum { MAX_DISKS = 16, MAX_FLOPPIES = 2 };
 
@@ -156,6 +157,8 @@ bool definition_check_disks(struct definition *d, struct error *err)
 			return error_set(err, 0, "a machine has at most %d floppy drives", MAX_FLOPPIES);
 		if (def_disk_removable(disk) && strcmp(disk->format, "raw"))
 			return error_set(err, 0, "a CD or floppy is a raw image: '%s' cannot be %s", disk->file, disk->format);
+		if (nbd_is_uri(disk->file) && strcmp(disk->format, "raw"))
+			return error_set(err, 0, "what an NBD server gives out is raw, not %s: '%s'", disk->format, disk->file);
 		if (disk->cdrom && strcmp(disk->bus, "ahci") && strcmp(disk->bus, "ide"))
 			return error_set(err, 0, "a CD drive is at bus ahci or ide, not %s", disk->bus);
 	}

@@ -5,6 +5,7 @@
  * oversized lists are refused with their line.
  */
 #include "instance/definition.h"
+#include "disk/nbd.h"
 
 #include <cyaml/cyaml.h>
 #include <errno.h>
@@ -148,7 +149,7 @@ struct definition *definition_parse(const char *text, size_t size, const char *w
 
 static void from_directory(char **path, const char *dir, size_t n)
 {
-	if (!*path || **path == '/' || !**path)
+	if (!*path || **path == '/' || !**path || nbd_is_uri(*path))
 		return;
 	char *full = xasprintf("%.*s/%s", (int)n, dir, *path);
 	free(*path);

@@ -4,6 +4,7 @@
 #include "instance/display.h"
 #include "base/log.h"
 #include "disk/disk.h"
+#include "disk/nbd.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -128,11 +129,24 @@ static bool open_screen(struct opened *o, const struct definition *d, struct err
 	return c->video_rom_fd >= 0;
 }
 
+static bool open_nbd(struct disk_config *to, const char *uri, struct error *err)
+{
+	struct nbd_connection c;
+	if (!nbd_connect(uri, &c, err))
+		return false;
+	to->fd = c.fd;
+	to->nbd_size = c.size;
+	to->nbd_flags = c.flags;
+	return true;
+}
+
 static bool open_disk(struct disk_config *to, const struct def_disk *from, struct error *err)
 {
 	struct stat st;
 	if (def_disk_removable(from) && !strcmp(from->file, "none"))
 		return true;
+	if (nbd_is_uri(from->file))
+		return open_nbd(to, from->file, err);
 	to->fd = open(from->file, (from->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
 	if (to->fd < 0 && (errno == EACCES || errno == EROFS) && !from->readonly)
 		return error_set(err, errno, "cannot write disk '%s' (,readonly opens it for reading)", from->file);
@@ -149,7 +163,7 @@ static bool open_disks(struct machine_config *c, const struct definition *d, str
 	for (; c->ndisks < d->ndisks; c->ndisks++) {
 		const struct def_disk *from = &d->disks[c->ndisks];
 		c->disk[c->ndisks] = (struct disk_config){
-			.fd = -1, .path = xstrdup(from->file), .format = xstrdup(from->format),
+			.fd = -1, .path = xstrdup(from->file), .format = xstrdup(nbd_is_uri(from->file) ? "nbd" : from->format),
 			.readonly = from->readonly, .bus = xstrdup(from->bus), .cdrom = from->cdrom,
 		};
 		if (!disk_on_error_parse(from->on_error, &c->disk[c->ndisks].on_error, err) ||

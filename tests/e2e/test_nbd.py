@@ -6,10 +6,12 @@ import shutil
 import socket
 import struct
 import subprocess
+import time
 
 import pytest
 
-from test_disks import ok, qemu_img
+from conftest import off, run, shell
+from test_disks import guest, ok, qemu_img  # noqa: F401, pylint: disable=unused-import
 
 
 def tool(*args, status=0):
@@ -135,3 +137,43 @@ def test_refuses(abyme, tmp_path):
                        (("--socket", "x" * 200, disk), "too long")):
         code, _, err = abyme("disk", "serve", *map(str, args))
         assert code in (1, 2) and word in err and err.count("\n") == 1, err
+
+
+def test_disk_of_a_machine(abyme, guest, tmp_path, serve):  # noqa: F811
+    """--disk nbd://: from our server and from QEMU's, and one that goes away."""
+    disk, raw = image(abyme, tmp_path)
+    other = tmp_path / "other.sock"
+    if not shutil.which("qemu-nbd"):
+        pytest.skip("qemu-nbd is needed (package qemu-utils)")
+    theirs = tmp_path / "theirs.img"
+    shutil.copy(raw, theirs)
+    code, _, err = abyme("run", "--rm", *guest, "--disk", f"nbd+unix:///?socket={other}")
+    assert code and "cannot connect" in err, err
+    q = subprocess.Popen(["qemu-nbd", "--persistent", "--shared=4", "-f", "raw", "-k", str(other), str(theirs)])
+    try:
+        end = time.monotonic() + 60
+        while not other.exists():
+            assert time.monotonic() < end and q.poll() is None
+            time.sleep(0.05)
+        code, _, err = abyme("run", "--rm", *guest, "--disk", f"nbd+unix:///none?socket={other}")
+        assert code and "does not give out" in err, err
+        uri = serve(disk)
+        m = abyme.start("run", "--rm", *guest, "--disk", uri, "--disk", f"nbd+unix:///?socket={other}",
+                        "--disk", serve("--readonly", raw) + ",readonly")
+        shell(m)
+        for dev in "ab":
+            run(m, f"yes abyme | head -c 4194304 | dd of=/dev/vd{dev} bs=64k seek=16 conv=fsync 2>/dev/null; echo dd=$?", "^dd=0", 120)
+            run(m, f"cmp -n 1000000 /dev/vd{dev} /dev/vdc && echo same=$?", "^same=0", 120)
+        q.terminate()
+        q.wait(30)
+        run(m, "dd if=/dev/vdb of=/dev/null bs=64k iflag=direct 2>/dev/null; echo dd=$?", "^dd=1", 120)
+        run(m, "cmp -n 1000000 /dev/vda /dev/vdc && echo same=$?", "^same=0", 120)
+        off(m)
+    finally:
+        q.kill()
+        q.wait()
+    with open(raw, "r+b") as f:
+        f.seek(1 << 20)
+        f.write((b"abyme\n" * 699051)[:4 << 20])
+    qemu_img("compare", "-f", "raw", "-F", "raw", raw, theirs)
+    qemu_img("compare", "-f", "raw", "-F", "raw", raw, uri)
