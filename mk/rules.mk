@@ -15,6 +15,7 @@ LIBS_abyme := -luv -ljansson -lcyaml -luring -lz -lzstd -lseccomp -lcap-ng
 LIBS_abyme-net-user := -lslirp -lseccomp -lcap-ng -luv
 LIBS_abyme-nat := -lslirp -ljansson -lseccomp -lcap-ng
 LIBS_abyme-switch := -ljansson -lseccomp -lcap-ng
+LIBS_abyme-vhost-user := -ljansson -lseccomp -lcap-ng
 LIBS_abyme-gdb := -lseccomp -lcap-ng
 LIBS_abyme-vnc := -lvncserver -lseccomp -lcap-ng
 LIBS_abyme-9p := -lseccomp -lcap-ng
