@@ -134,6 +134,7 @@ static bool check_helper(const char *name, struct error *say)
 static bool check_net(struct error *say) { return check_helper("abyme-net-user", say); }
 static bool check_nat(struct error *say) { return check_helper("abyme-nat", say); }
 static bool check_switch(struct error *say) { return check_helper("abyme-switch", say); }
+static bool check_vhost(struct error *say) { return check_helper("abyme-vhost-user", say); }
 static bool check_9p(struct error *say) { return check_helper("abyme-9p", say); }
 static bool check_gdb(struct error *say) { return check_helper("abyme-gdb", say); }
 
@@ -165,6 +166,7 @@ static const struct check checks[] = {
 	{ "jail: namespaces", check_namespaces, false }, { "jail: seccomp", check_seccomp, false },
 	{ "io_uring", check_uring, false }, { "user network", check_net, false },
 	{ "switch", check_switch, false }, { "nat", check_nat, false },
+	{ "vhost-user", check_vhost, false },
 	{ "shares (9p)", check_9p, false }, { "gdb server", check_gdb, false },
 	{ "limits", check_limits, true }, { "state directory", check_state, true },
 };

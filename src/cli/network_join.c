@@ -11,14 +11,16 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <net/if_arp.h>
-#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <time.h>
 
-enum { MAX_PUBLISH = 16 };
-struct join_options { char *as, *netns, *ifname, *mac, *ip, *trunk; unsigned vlan; bool address;
+#include "net/message.h"
+
+enum { MAX_PUBLISH = 16, AGAIN_TRIES = 600 };
+struct join_options { char *as, *netns, *ifname, *mac, *ip, *trunk; unsigned vlan; bool address; struct network_limits limits;
 	const char *publish[MAX_PUBLISH]; unsigned npublish; };
 #define TARGET struct join_options
 static bool add_publish(void *target, const char *value, struct error *err)
@@ -38,6 +40,12 @@ static const struct cli_option join_table[] = {
 	TEXT("--ip", "ADDRESS", ip, "its IPv4 address"),
 	TEXT("--trunk", "N:N-N", trunk, "a trunk port of these VLANs"),
 	NUMBER("--vlan", "N", vlan, "an access port of this VLAN"),
+	TEXT("--rate", "SIZE", limits.rate, "bytes a second at most, each way"),
+	TEXT("--rate-up", "SIZE", limits.rate_up, "the same of what it sends"),
+	TEXT("--rate-down", "SIZE", limits.rate_down, "the same of what it gets"),
+	TEXT("--burst", "SIZE", limits.burst, "so much may come at once"),
+	TEXT("--group", "NAME", limits.group, "a name for rules, shared by many"),
+	FLAG("--isolated", limits.isolated, "apart from other isolated members"),
 	CALL("--publish", "[ADDR:]HOSTPORT:PORT[/udp]", add_publish, "reach its port from the host (repeatable)"),
 	FLAG("--address", address, "give the interface its address and bring it up"),
 	{ NULL }
@@ -103,47 +111,86 @@ static bool parse_mac(const char *text, uint8_t mac[6])
 	return true;
 }
 
-static bool join(const char *network, const struct join_options *o, struct network_joined *out, struct error *err)
+static bool leave(int home, const struct join_options *o, struct error *err)
+{
+	return !o->netns || (home >= 0 && !setns(home, CLONE_NEWNET)) ||
+		error_set(err, errno, "cannot leave the network namespace '%s'", o->netns);
+}
+
+/* What of this program stays while the port lives. */
+struct member { struct network_join join; char mac[24]; int tap; };
+
+static bool join(const char *network, const struct join_options *o, struct member *m, struct network_joined *out,
+		 struct error *err)
 {
 	const char *ifname = o->ifname ? o->ifname : "eth0";
-	char mac_text[24];
 	uint8_t mac[6];
 	if (!o->as)
 		return error_set(err, 0, "network join needs --as INSTANCE");
 	make_mac(network, o->as, mac);
 	if (o->mac && !parse_mac(o->mac, mac))
 		return error_set(err, 0, "MAC address '%s' is not valid", o->mac);
-	snprintf(mac_text, sizeof(mac_text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+	if (!network_limits_ok(&o->limits, err))
+		return false;
+	snprintf(m->mac, sizeof(m->mac), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
 	auto_close int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (o->netns && !enter(o->netns, err))
 		return false;
-	auto_close int tap = network_make_tap(ifname, false, err);
-	struct network_join j = { .network = network, .instance = o->as, .mac = mac_text, .ip = o->ip, .vlan = o->vlan,
-				  .trunk = o->trunk, .publish = o->publish, .npublish = o->npublish };
-	/* a keeper that has to be started belongs outside */
-	if (tap < 0 || (o->netns && (home < 0 || setns(home, CLONE_NEWNET))))
+	m->tap = network_make_tap(ifname, false, err);
+	m->join = (struct network_join){ .network = network, .instance = o->as, .mac = m->mac, .ip = o->ip, .vlan = o->vlan,
+					 .trunk = o->trunk, .limits = o->limits, .publish = o->publish, .npublish = o->npublish };
+	/* a keeper that has to be started, now or later, belongs outside */
+	if (m->tap < 0 || !leave(home, o, err) || !network_join_tap(&m->join, m->tap, out, err))
 		return false;
-	if (!network_join_tap(&j, tap, out, err) || (o->netns && !enter(o->netns, err)))
-		return false;
-	return configure(ifname, out, mac, o->address, err);
+	return (!o->netns || enter(o->netns, err)) && configure(ifname, out, mac, o->address, err) && leave(home, o, err);
+}
+
+/* Until the network ends, or its keeper dies. */
+static bool stay(int lease)
+{
+	struct message m;
+	while (message_receive(lease, &m, NULL) && m.body) {
+		bool ended = !strcmp(message_text(m.body, "event", ""), "ended");
+		message_free(&m);
+		if (ended)
+			return false;
+	}
+	return true;
+}
+
+/* With the keeper died what the interface was plugged into; the interface stays. */
+static bool join_again(const struct member *m, struct network_joined *joined, struct error *err)
+{
+	const struct timespec pause = { .tv_nsec = 200000000 };
+	for (unsigned i = 0; i < AGAIN_TRIES; i++) {
+		nanosleep(&pause, NULL);      /* the old switch may still be dying */
+		if (network_join_tap(&m->join, m->tap, joined, err))
+			return true;
+	}
+	return false;
 }
 
 int network_tool_join(int argc, char **argv)
 {
 	struct join_options o = { 0 };
 	struct network_joined joined;
+	struct member m;
 	struct error err = { 0 };
 	int status;
 	struct network *n = network_tool_open(join_table, &o, argc, argv, &status);
 	if (!n)
 		return status;
-	if (!join(n->name, &o, &joined, &err))
+	if (!join(n->name, &o, &m, &joined, &err))
 		return cli_fail(&err);
 	printf("joined %s %s\n", joined.ip[0] ? joined.ip : "-", joined.ip6[0] ? joined.ip6 : "-");
 	fflush(stdout);
-	struct pollfd p = { .fd = joined.lease, .events = POLLIN };
-	while (poll(&p, 1, -1) < 0 && errno == EINTR)
-		;
+	while (stay(joined.lease)) {
+		close(joined.lease);
+		if (!join_again(&m, &joined, &err))
+			return cli_fail(&err);
+		printf("joined again\n");
+		fflush(stdout);
+	}
 	error_set(&err, 0, "network '%s' has ended", n->name);
 	return cli_fail(&err);
 }

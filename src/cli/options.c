@@ -125,7 +125,16 @@ static bool add_share(void *target, const char *value, struct error *err)
 
 static bool add_net(void *target, const char *value, struct error *err)
 {
-	return definition_add_net(target, value, err);
+	struct definition *d = target;
+	if (!definition_add_net(d, value, err))
+		return false;
+	struct def_net *net = &d->nets[d->nnets - 1];
+	if (net_is_vhost(net->name)) {
+		auto_free char *path = absolute_path(net->name + strlen(NET_VHOST));
+		free(net->name);
+		net->name = xasprintf(NET_VHOST "%s", path);
+	}
+	return true;
 }
 
 static bool add_publish(void *target, const char *value, struct error *err)
@@ -154,7 +163,7 @@ const struct cli_option definition_options[] = {
 	TEXT("--on-error", "report|pause|enospc|ignore", on_error, "what a disk error on the host does (default enospc)"),
 	CALL("--cdrom", "FILE.iso|none[,bus=ahci|ide]", add_cdrom, "a CD drive, with a CD or empty (repeatable)"),
 	CALL("--floppy", "FILE|none[,readonly]", add_floppy, "a floppy drive (two at most)"),
-	CALL("--net", "NAME|user|none[,mac=MAC][,model=virtio|e1000][,ip=ADDR][,vlan=N]", add_net, "a network interface (repeatable)"),
+	CALL("--net", "NAME|user|none|vhost-user:SOCKET[,mac=MAC][,model=virtio|e1000][,ip=ADDR][,vlan=N]", add_net, "a network interface (repeatable)"),
 	CALL("--network", "NAME|user|none[,...]", add_net, "the same as --net"),
 	CALL("--publish", "[ADDR:]HOSTPORT:GUESTPORT[/udp]", add_publish, "reach a guest's port from the host"),
 	CALL("--serial", "stdio|file:PATH|unix:PATH|none", set_serial, "where the serial console goes"),

@@ -21,7 +21,9 @@ enum { MAX_NETS = 4, MAX_PUBLISH = 64, MAX_SHARES = 8, MAX_VCPUS = 64 };
 static bool net_option(struct def_net *net, const char *f, struct error *err)
 {
 	const struct { const char *key; char **field; } texts[] = {
-		{ "mac=", &net->mac }, { "model=", &net->model }, { "ip=", &net->ip }, { "trunk=", &net->trunk } };
+		{ "mac=", &net->mac }, { "model=", &net->model }, { "ip=", &net->ip }, { "trunk=", &net->trunk },
+		{ "rate=", &net->limits.rate }, { "rate-up=", &net->limits.rate_up }, { "rate-down=", &net->limits.rate_down },
+		{ "burst=", &net->limits.burst }, { "group=", &net->limits.group } };
 	const char *vlan = field_after(f, "vlan=");
 	uint64_t n;
 	for (unsigned i = 0; i < ARRAY_SIZE(texts); i++) {
@@ -32,9 +34,13 @@ static bool net_option(struct def_net *net, const char *f, struct error *err)
 		*texts[i].field = xstrdup(value);
 		return true;
 	}
+	if (!strcmp(f, "isolated")) {
+		net->limits.isolated = true;
+		return true;
+	}
 	if (!vlan)
 		return error_set(err, 0, "network option '%s' is not known: use mac=MAC, model=virtio|e1000, ip=ADDRESS, "
-				 "vlan=N or trunk=N:N-N", f);
+				 "vlan=N, trunk=N:N-N, rate=, rate-up=, rate-down= or burst=SIZE, group=NAME or isolated", f);
 	if (!parse_u64(vlan, 1, 4094, &n))
 		return error_set(err, 0, "VLAN '%s' is out of range: from 1 to 4094", vlan);
 	net->vlan = (unsigned)n;
@@ -165,6 +171,22 @@ static void make_mac(struct def_net *net, const char *uuid, unsigned index)
 	net->mac = xasprintf("02:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], index);
 }
 
+/* What a network is asked for means nothing elsewhere. */
+static bool check_net_place(const struct def_net *net, struct error *err)
+{
+	static const struct network_limits none;
+	bool vhost = net_is_vhost(net->name), own = vhost || !strcmp(net->name, "user") || !strcmp(net->name, "none");
+	if (vhost && !net->name[strlen(NET_VHOST)])
+		return error_set(err, 0, "--net vhost-user: needs the path of a socket behind it");
+	if (!own && !network_exists(net->name))
+		return error_set(err, 0, "there is no network '%s': use user, none, vhost-user:SOCKET, or one of abyme network "
+				 "list (abyme network create %s makes it)", net->name, net->name);
+	if (own && (net->ip || net->vlan || net->trunk || memcmp(&net->limits, &none, sizeof(none))))
+		return error_set(err, 0, "ip=, vlan=, trunk=, rates, group= and isolated are for networks of abyme network, "
+				 "not for '%s'", net->name);
+	return network_limits_ok(&net->limits, err);
+}
+
 static bool check_nets(struct definition *d, struct error *err)
 {
 	unsigned user = 0;
@@ -172,20 +194,13 @@ static bool check_nets(struct definition *d, struct error *err)
 		struct def_net *net = &d->nets[i];
 		uint8_t mac[6];
 		field_default(&net->model, "virtio");
-		if (!ONE_OF(net->model, "network card", "virtio", "e1000"))
+		if (!ONE_OF(net->model, "network card", "virtio", "e1000") || !check_net_place(net, err))
 			return false;
-		bool own = !strcmp(net->name, "user") || !strcmp(net->name, "none");
-		if (!own && !network_exists(net->name))
-			return error_set(err, 0, "there is no network '%s': use user, none, or one of abyme network list "
-					 "(abyme network create %s makes it)", net->name, net->name);
-		if (own && (net->ip || net->vlan || net->trunk))
-			return error_set(err, 0, "ip=, vlan= and trunk= are for networks of abyme network, not for '%s'",
-					 net->name);
 		make_mac(net, d->uuid, i);
 		if (!mac_parse(net->mac, mac))
 			return error_set(err, 0, "MAC address '%s' is not valid: write six hexadecimal "
 					 "bytes, the first even, as in 02:00:00:00:00:01", net->mac);
-		user += strcmp(net->name, "none") != 0;
+		user += strcmp(net->name, "none") && !net_is_vhost(net->name);
 	}
 	for (unsigned i = 0; i < d->npublish; i++) {
 		struct publish p;

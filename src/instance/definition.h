@@ -9,13 +9,16 @@
 
 #include "base/error.h"
 #include "base/util.h"
+#include "network/network.h"
 
 enum { DEFINITION_VERSION = 1 };
 
 /* A CD or floppy drive with file "none" is empty. */
 struct def_disk { char *file; bool readonly; char *format; char *bus; /* virtio|scsi|ahci|nvme|ide|floppy */ bool cdrom;
 	char *on_error; /* report|pause|enospc|ignore */ unsigned iops, iops_burst; char *bps, *bps_burst; /* "10M" */ };
-struct def_net { char *name; char *mac, *model /* virtio|e1000 */, *ip, *trunk; unsigned vlan; };
+struct def_net { char *name; char *mac, *model /* virtio|e1000 */, *ip, *trunk; unsigned vlan; struct network_limits limits; };
+#define NET_VHOST "vhost-user:"
+static inline bool net_is_vhost(const char *name) { return !strncmp(name, NET_VHOST, strlen(NET_VHOST)); }
 struct def_share { char *dir; char *tag; bool readonly; };
 
 struct definition {

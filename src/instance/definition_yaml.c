@@ -44,6 +44,12 @@ static const cyaml_schema_field_t net_fields[] = {
 	STRING("ip", struct def_net, ip),
 	STRING("trunk", struct def_net, trunk),
 	CYAML_FIELD_UINT("vlan", OPT, struct def_net, vlan),
+	STRING("rate", struct def_net, limits.rate),
+	STRING("rate-up", struct def_net, limits.rate_up),
+	STRING("rate-down", struct def_net, limits.rate_down),
+	STRING("burst", struct def_net, limits.burst),
+	STRING("group", struct def_net, limits.group),
+	CYAML_FIELD_BOOL("isolated", OPT, struct def_net, limits.isolated),
 	CYAML_FIELD_END
 };
 static const cyaml_schema_value_t net_schema = {

@@ -2,7 +2,6 @@
 /* Starting helpers: see helpers.h. */
 #include "instance/helpers.h"
 #include "instance/display.h"
-#include "network/client.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -91,35 +90,35 @@ static bool start_vnc(struct helpers *h, struct opened *o, enum jail_mode mode, 
 	return ok;
 }
 
-/* A port on a network; the lease is held as long as the keeper lives. */
-static bool join_net(struct helpers *h, struct net_config *net, const struct definition *d, const struct def_net *from,
-		     const char *name, bool first, struct error *err)
+/* A foreign back end, spoken to by a process that sees no guest RAM. */
+static bool start_vhost(struct helpers *h, struct net_config *net, const char *name, enum jail_mode mode, struct error *err)
 {
-	unsigned index = 0;      /* among those on the same network */
-	for (const struct def_net *n = d->nets; n < from; n++)
-		index += !strcmp(n->name, from->name);
-	struct network_join j = { .network = from->name, .instance = name, .index = index, .mac = from->mac,
-				  .ip = from->ip, .vlan = from->vlan, .trunk = from->trunk,
-				  .publish = (const char *const *)d->publish, .npublish = first ? d->npublish : 0 };
-	struct network_joined joined;
-	if (!network_join_ring(&j, NULL, &joined, err))
-		return false;
-	net->ring = joined.ring;
-	h->lease[h->nleases++] = joined.lease;
-	return true;
+	char *argv[] = { "abyme-vhost-user", "--jail", (char *)mode_words[mode], NULL };
+	struct jail jail = { .mode = mode, .role = JAIL_SWITCH };
+	int pair[2];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		return error_set(err, errno, "cannot create the channel of '%s'", name);
+	bool ok = start(h, argv[0], argv, &jail, pair[1], -1, err);
+	close(pair[1]);
+	if (!ok)
+		close(pair[0]);
+	return ok && net_tie_vhost(&h->ties, net, name, pair[0], err);
 }
 
 static bool start_nets(struct helpers *h, struct machine_config *c, const struct definition *d, const char *name,
 		       enum jail_mode jail, struct error *err)
 {
+	bool publish = true;      /* on the first interface that can */
 	for (unsigned i = 0, n = 0; i < d->nnets && n < c->nnets; i++) {
-		const struct def_net *from = &d->nets[i];
-		if (!strcmp(from->name, "none"))
+		const char *on = d->nets[i].name;
+		if (!strcmp(on, "none"))
 			continue;
-		bool ok = !strcmp(from->name, "user") ? start_net(h, &c->net[n], d, n == 0, jail, err) :
-			join_net(h, &c->net[n], d, from, name, n == 0, err);
+		bool ok = !strcmp(on, "user") ? start_net(h, &c->net[n], d, publish, jail, err) :
+			net_is_vhost(on) ? start_vhost(h, &c->net[n], on, jail, err) :
+			net_tie_join(&h->ties, &c->net[n], d, i, name, publish, err);
 		if (!ok)
 			return false;
+		publish &= net_is_vhost(on);
 		n++;
 	}
 	return true;
@@ -129,7 +128,7 @@ bool helpers_start(struct helpers *h, struct opened *o, const struct definition 
 		   enum jail_mode jail, struct error *err)
 {
 	struct machine_config *c = &o->config;
-	h->count = h->nleases = 0;
+	h->count = h->ties.n = 0;
 	if (!start_nets(h, c, d, name, jail, err))
 		return false;
 	for (unsigned i = 0; i < c->nshares; i++) {

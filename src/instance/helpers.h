@@ -7,12 +7,13 @@
 #ifndef INSTANCE_HELPERS_H
 #define INSTANCE_HELPERS_H
 
+#include "instance/nets.h"
 #include "instance/open.h"
 #include "jail/spawn.h"
 
 enum { MAX_HELPERS = CONFIG_MAX_NETS + CONFIG_MAX_SHARES + 2 };
 struct helper { pid_t pid; const char *program; };
-struct helpers { struct helper list[MAX_HELPERS]; unsigned count; int lease[CONFIG_MAX_NETS]; unsigned nleases; };
+struct helpers { struct helper list[MAX_HELPERS]; unsigned count; struct net_ties ties; };
 
 /* Fills in the net and share descriptors of o->config; joins networks as
  * `name`. Published ports are bound when this returns. */

@@ -225,6 +225,7 @@ static bool start_loop(struct keeper *k, struct error *err)
 		console_attach(k->console, k->primary, true);
 	if (o->vsock_line >= 0)
 		dialer_start(&k->dialer, k->loop, k->instance, o->vsock_line);
+	net_ties_watch(&k->helpers.ties, k->loop);
 	loop_fd_add(k->loop, k->signals, LOOP_READ, signal_ready, k);
 	k->report_watch = loop_fd_add(k->loop, k->machine.report, LOOP_READ, machine_reported, k);
 	return true;

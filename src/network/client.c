@@ -87,6 +87,41 @@ json_t *network_parse_trunk(const char *text, struct error *err)
 	return list;
 }
 
+static bool rate_of(const char *text, const char *what, uint64_t otherwise, uint64_t *value, struct error *err)
+{
+	*value = otherwise;
+	return !text || (parse_size(text, value) && *value) ||
+		error_set(err, 0, "%s '%s' is not a number of bytes%s: write 10M", what, text, *what == 'r' ? " a second" : "");
+}
+
+/* A bucket holds two of the largest segments at least, or those would never pass. */
+static bool put_limits(json_t *o, const struct network_limits *l, struct error *err)
+{
+	uint64_t both, up, down, burst;
+	if (!rate_of(l->rate, "rate", 0, &both, err) || !rate_of(l->rate_up, "rate", both, &up, err) ||
+	    !rate_of(l->rate_down, "rate", both, &down, err) || !rate_of(l->burst, "burst", 0, &burst, err))
+		return false;
+	const struct { const char *rate, *burst; uint64_t value; } ways[] = { { "rate-in", "burst-in", up }, { "rate-out", "burst-out", down } };
+	for (unsigned i = 0; i < ARRAY_SIZE(ways); i++) {
+		uint64_t room = MAX(burst ? burst : ways[i].value / 10, 2ull * NET_FRAME_MAX);
+		json_object_set_new(o, ways[i].rate, json_integer((json_int_t)ways[i].value));
+		json_object_set_new(o, ways[i].burst, json_integer((json_int_t)room));
+	}
+	if (l->group)
+		json_object_set_new(o, "group", json_string(l->group));
+	if (l->isolated)
+		json_object_set_new(o, "isolated", json_true());
+	return true;
+}
+
+bool network_limits_ok(const struct network_limits *l, struct error *err)
+{
+	json_t *o = json_object();
+	bool ok = put_limits(o, l, err) && (!l->group || network_name_ok(l->group, err));
+	json_decref(o);
+	return ok;
+}
+
 static json_t *request_of(const struct network_join *j, const char *type, struct error *err)
 {
 	json_t *o = json_pack("{s:s, s:s, s:s, s:i}", "op", "attach", "type", type, "instance", j->instance, "index", (int)j->index);
@@ -105,7 +140,7 @@ static json_t *request_of(const struct network_join *j, const char *type, struct
 	json_t *vlans = j->trunk ? network_parse_trunk(j->trunk, err) : NULL;
 	if (vlans)
 		json_object_set_new(o, "vlans", vlans);
-	if (!j->trunk || vlans)
+	if ((!j->trunk || vlans) && put_limits(o, &j->limits, err))
 		return o;
 	json_decref(o);
 	return NULL;

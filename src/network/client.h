@@ -16,6 +16,7 @@ struct network_join {
 	const char *mac, *ip;             /* ip NULL: the network chooses, and keeps to it */
 	unsigned vlan;                    /* access VLAN, 0: the default one */
 	const char *trunk;                /* "10:20-30" or "all"; NULL: an access port */
+	struct network_limits limits;
 	const char *const *publish;       /* net/user.h's form; nat only */
 	unsigned npublish;
 };

@@ -282,6 +282,8 @@ static bool start(struct network_keeper *k, struct error *err)
 static void end(struct network_keeper *k)
 {
 	unlinkat(k->network->dir, "keeper.sock", 0);
+	for (struct keeper_client *c = k->clients; k->ending && c; c = c->next)      /* else they come again */
+		message_send(c->fd, json_pack("{s:s}", "event", "ended"), NULL, 0, NULL);
 	const pid_t children[] = { k->switch_pid, k->nat_pid };
 	for (unsigned i = 0; i < ARRAY_SIZE(children); i++)
 		if (children[i] > 0) {

@@ -52,6 +52,14 @@ bool network_definition_resolve(struct network_definition *d, const char *name, 
 bool network_kind_parse(const char *text, enum network_kind *kind, struct error *err);
 enum network_kind network_kind(const struct network_definition *d);
 
+/* "rate=10M,burst=1M,group=db,isolated", as a member of a network may be limited. */
+struct network_limits {
+	char *rate, *rate_up, *rate_down, *burst;   /* bytes a second, bytes; up: what it sends */
+	char *group;                      /* a name for rules: @db */
+	bool isolated;                    /* from members that are isolated, too */
+};
+bool network_limits_ok(const struct network_limits *l, struct error *err);
+
 struct network { char *name; int dir; };
 bool network_name_ok(const char *name, struct error *err);
 struct network *network_create(const char *name, const struct network_definition *d, struct error *err);

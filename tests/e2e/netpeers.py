@@ -106,11 +106,12 @@ class Lab:
         self.peers.append(p)
         return p
 
-    def join(self, network, label, *options, address=True, peer=None):
-        """A namespace on the network; waits until it is."""
+    def join(self, network, label, *options, address=True, peer=None, home=None):
+        """A namespace on the network; waits until it is. home: where the joining program lives."""
         p = peer or self.peer(label)
         more = ["--address"] if address else []
-        j = subprocess.Popen([ABYME, "network", "join", network, "--as", label, "--netns", p.ns, *more, *options],
+        at = ["ip", "netns", "exec", home.ns] if home else []
+        j = subprocess.Popen([*at, ABYME, "network", "join", network, "--as", label, "--netns", p.ns, *more, *options],
                              env=self.abyme.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.joins.append(j)
         p.process = j

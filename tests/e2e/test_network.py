@@ -134,6 +134,46 @@ def test_a_killed_switch_comes_back(lab):
     assert sunk(server) == 2000000, "the connection did not live on"
 
 
+def test_a_killed_keeper_is_replaced(lab):
+    lab.network("lan", "--kind", "internal")
+    a, b = lab.join("lan", "a"), lab.join("lan", "b")
+    assert a.pings(b.ip)
+    server = sink(b)
+    old = lab.inspect("lan")["run"]["keeper"]
+    source(a, b.ip, 2000000, lambda: os.kill(old, signal.SIGKILL))
+    assert sunk(server) == 2000000, "the connection did not live on"
+    for p in (a, b):
+        assert p.process.stdout.readline() == "joined again\n"
+    now = lab.inspect("lan")["run"]
+    assert now["keeper"] != old and {p["name"]: p["ip"] for p in now["ports"]} == {"a": a.ip, "b": b.ip}
+    lab.ok("network", "stop", "--force", "lan")
+    assert a.process.wait(patience(20)) == 1, "a network that was stopped has ended"
+
+
+def test_limits_of_members(lab):
+    """Rates, groups in rules, isolation of some; each is told by a counter."""
+    status, _, err = lab.abyme("network", "join", "lan", "--as", "x", "--rate", "fast")
+    assert status == 1 and "no network 'lan'" in err
+    lab.network("lan", "--kind", "internal", "--rule", "deny in udp to @db port 9")
+    status, _, err = lab.abyme("network", "join", "lan", "--as", "x", "--rate", "fast")
+    assert status == 1 and "rate 'fast'" in err
+    a = lab.join("lan", "a", "--rate-up", "200k", "--burst", "150k")
+    b, c = (lab.join("lan", n, "--group", "db", "--isolated") for n in "bc")
+    assert a.pings(b.ip) and a.pings(c.ip)
+    assert not b.pings(c.ip, seconds=2)
+    for to in (b, c):
+        a("/usr/bin/python3", "-c", f"import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('{to.ip}', 9))")
+    until(lambda: lab.stats("lan")["a"]["drops"].get("rule") == 2)
+    # half a megabyte at once: a burst passes, then 200 KiB a second
+    a("/usr/bin/python3", "-c", f"""
+import socket
+s = socket.socket(type=socket.SOCK_DGRAM)
+for i in range(500):
+    s.sendto(bytes(1000), ('{b.ip}', 7))
+""")
+    until(lambda: lab.stats("lan")["a"]["drops"].get("rate"))
+
+
 def test_a_stopped_member_harms_nobody(lab):
     """A port whose other side takes nothing fills its own queue, no more."""
     lab.network("lan", "--kind", "internal")
@@ -239,6 +279,11 @@ def test_machines_and_a_namespace(lab, guest):
     # the switch dies: links flap, nothing else
     os.kill(lab.inspect("lan")["run"]["switch"], signal.SIGKILL)
     run(machines[0], f"{reaches(ports['two']['ip'])}; echo again-$?", "again-0")
+    # and its keeper
+    os.kill(lab.inspect("lan")["run"]["keeper"], signal.SIGKILL)
+    until(lambda: len(lab.inspect("lan").get("run", {}).get("ports", [])) == 3)
+    run(machines[0], f"{reaches(ports['two']['ip'])}; echo third-$?", "third-0")
+    assert peer.pings(ports["one"]["ip"])
     for m in machines:
         off(m)
 

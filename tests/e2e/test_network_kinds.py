@@ -72,17 +72,28 @@ def test_nat_reaches_the_outside(lab, tmp_path):
     assert sunk(server) == 100000
 
 
-def test_nat_outlives_the_switch(lab):
+def test_nat_outlives_its_processes(lab):
     lab.network("n", "--kind", "nat")
     host, far = lab.peer("host"), lab.peer("far")
     wire(host, far, "up0", "down0", "198.51.100.1/24", "198.51.100.2/24")
     start_in(lab, host, "n")
-    a = lab.join("n", "a")
+    a = lab.join("n", "a", "--publish", "198.51.100.1:7777:7777", home=host)
     net = lab.inspect("n")["subnet"].rsplit(".", 1)[0]
     a("ip", "route", "add", "default", "via", f"{net}.1")
+
+    def pid(name):
+        return lab.inspect("n").get("run", {}).get(name)
     server = sink(far)
-    source(a, "198.51.100.2", 2000000, lambda: os.kill(lab.inspect("n")["run"]["switch"], signal.SIGKILL))
-    assert sunk(server) == 2000000
+    source(a, "198.51.100.2", 2000000, lambda: os.kill(pid("switch"), signal.SIGKILL))
+    assert sunk(server) == 2000000, "the connection did not live on"
+    for name in ("nat", "keeper"):
+        old = pid(name)
+        os.kill(old, signal.SIGKILL)
+        until(lambda: pid(name) not in (None, 0, old) and [p for p in lab.inspect("n")["run"]["ports"] if p["name"] == "a"])
+        for one, other in ((a, far), (far, a)):
+            server = sink(other)
+            source(one, "198.51.100.2" if one is a else "198.51.100.1", 100000)
+            assert sunk(server) == 100000, f"{name}: {one.ns} to {other.ns}"
 
 
 WHO = """
