@@ -155,6 +155,8 @@ const struct cli_option definition_options[] = {
 	TEXT("--boot", "disk,cdrom,net,floppy", boot, "what firmware tries, in this order"),
 	TEXT("--display", "none|headless|vnc[:[ADDR:]PORT][,password-file=FILE]", display,
 	     "a screen, for abyme screenshot or for a VNC viewer too"),
+	TEXT("--gpu", "std|virtio", gpu, "the screen's graphics card"),
+	TEXT("--input", "ps2|virtio|usb", input, "virtio, usb: a keyboard and a tablet more"),
 	CALL("--kernel", "FILE", set_kernel, "bzImage, PVH ELF or multiboot kernel"),
 	CALL("--initrd", "FILE", set_initrd, "initial RAM disk for the kernel"),
 	TEXT("--append", "STRING", append, "kernel command line"),

@@ -21,7 +21,7 @@ const struct verb verbs[] = {
 	{ "suspend", "NAME FILE", "save a running machine to a file and end it", verb_suspend },
 	{ "resume", "[OPTIONS] FILE", "go on from such a file", verb_resume },
 	{ "screenshot", "NAME FILE.png|FILE.txt", "a picture of what the screen shows", verb_screenshot },
-	{ "mouse", "NAME DX DY [left|right|middle]", "move the mouse, and click", verb_mouse },
+	{ "mouse", "[--at] NAME X Y [left|right|middle]", "move the mouse, and click", verb_mouse },
 	{ "change", "[--force] NAME cdrom|floppy[N] FILE", "put another medium into a drive", verb_change },
 	{ "eject", "[--force] NAME cdrom|floppy[N]", "take the medium out of a drive", verb_eject },
 	{ "engine", "NAME [kvm|jit|interp]", "show or change what runs a running machine", verb_engine },

@@ -102,7 +102,7 @@ static bool pc_chips(struct machine *m, struct error *err)
 	       acpi_pm_create(m, err) && vmgenid_create(m, err) && fw_cfg_create(m, err) &&
 	       ns16550_create(m, 0, c->serial_fd[0], err) &&
 	       ns16550_create(m, 1, c->serial_fd[1], err) &&
-	       (!c->screen || (vga_create(m, err) && keyboard_create(m, err) && mouse_create(m, err))) &&
+	       (!c->screen || ((c->gpu_virtio || vga_create(m, err)) && ps2_keyboard_create(m, err) && mouse_create(m, err))) &&
 	       (!c->debug_exit || debug_exit_create(m, err)) &&
 	       (!c->test_device || testdev_create(m, err));
 }
@@ -296,6 +296,10 @@ static bool create_virtio(struct machine *m, struct error *err)
 		if (!virtio_9p_create(m, c->share[i].tag, c->share[i].fd, err))
 			return false;
 	if (c->vsock_cid && !virtio_vsock_create(m, c->vsock_cid, c->vsock_fd, c->vsock_dial_fd, err))
+		return false;
+	if (c->gpu_virtio && !virtio_gpu_create(m, err))
+		return false;
+	if (c->input_virtio && !(virtio_input_create(m, false, err) && virtio_input_create(m, true, err)))
 		return false;
 	return virtio_rng_create(m, err) && virtio_balloon_create(m, err);
 }

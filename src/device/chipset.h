@@ -37,8 +37,10 @@ struct board {
 	struct device *com[2];
 	struct pci_host *host;
 	struct vmgenid *vmgenid;
-	struct vga *vga;          /* NULL: no screen */
-	struct keyboard *keyboard;
+	const struct screen_ops *screen;  /* NULL: none */
+	void *screen_card;
+	struct { const struct keyboard_sink *ops; void *opaque; } keyboard[3];
+	struct { const struct tablet_sink *ops; void *opaque; } tablet;
 	struct mouse *mouse;
 	struct boot_order *boot_order;
 	struct i8237 *dma;        /* where there are floppy drives */

@@ -2,18 +2,14 @@
 /*
  * A PS/2 keyboard of 102 keys (IBM PS/2 Hardware Interface Technical Reference):
  * scan code set 2, which the controller turns into set 1 where it is told to.
- * Keys are pressed by name ("ctrl-alt-delete") or as text of a US layout.
  * Under the board lock.
  */
-#include <stdio.h>
-
 #include "device/chipset.h"
 #include "device/keyboard.h"
 #include "device/ps2.h"
 #include "machine/machine.h"
 
 enum { QUEUE = 4096, ACK = 0xfa, SELF_TEST_OK = 0xaa, RELEASE = 0xf0, EXTENDED = 0xe0 };
-enum { E = 0x100, CHORD_MAX = 4 };
 
 struct keyboard {
 	struct device dev;
@@ -22,26 +18,6 @@ struct keyboard {
 	uint8_t command;          /* waits for its argument, or 0 */
 	uint8_t scan_set;
 	bool scanning;
-};
-
-/* --- keys ------------------------------------------------------------------------------ */
-static const struct { const char *name; uint16_t code; } keys[] = {
-	{ "a", 0x1c }, { "b", 0x32 }, { "c", 0x21 }, { "d", 0x23 }, { "e", 0x24 }, { "f", 0x2b },
-	{ "g", 0x34 }, { "h", 0x33 }, { "i", 0x43 }, { "j", 0x3b }, { "k", 0x42 }, { "l", 0x4b },
-	{ "m", 0x3a }, { "n", 0x31 }, { "o", 0x44 }, { "p", 0x4d }, { "q", 0x15 }, { "r", 0x2d },
-	{ "s", 0x1b }, { "t", 0x2c }, { "u", 0x3c }, { "v", 0x2a }, { "w", 0x1d }, { "x", 0x22 },
-	{ "y", 0x35 }, { "z", 0x1a }, { "0", 0x45 }, { "1", 0x16 }, { "2", 0x1e }, { "3", 0x26 },
-	{ "4", 0x25 }, { "5", 0x2e }, { "6", 0x36 }, { "7", 0x3d }, { "8", 0x3e }, { "9", 0x46 },
-	{ "`", 0x0e }, { "minus", 0x4e }, { "=", 0x55 }, { "\\", 0x5d }, { "[", 0x54 }, { "]", 0x5b },
-	{ ";", 0x4c }, { "'", 0x52 }, { ",", 0x41 }, { ".", 0x49 }, { "/", 0x4a }, { "space", 0x29 },
-	{ "backspace", 0x66 }, { "tab", 0x0d }, { "enter", 0x5a }, { "esc", 0x76 }, { "caps", 0x58 },
-	{ "shift", 0x12 }, { "ctrl", 0x14 }, { "alt", 0x11 }, { "altgr", E | 0x11 },
-	{ "win", E | 0x1f }, { "menu", E | 0x2f },
-	{ "f1", 0x05 }, { "f2", 0x06 }, { "f3", 0x04 }, { "f4", 0x0c }, { "f5", 0x03 }, { "f6", 0x0b },
-	{ "f7", 0x83 }, { "f8", 0x0a }, { "f9", 0x01 }, { "f10", 0x09 }, { "f11", 0x78 },
-	{ "f12", 0x07 }, { "insert", E | 0x70 }, { "home", E | 0x6c }, { "pageup", E | 0x7d },
-	{ "delete", E | 0x71 }, { "del", E | 0x71 }, { "end", E | 0x69 }, { "pagedown", E | 0x7a },
-	{ "up", E | 0x75 }, { "left", E | 0x6b }, { "down", E | 0x72 }, { "right", E | 0x74 },
 };
 
 /* What set 2 becomes in the controller (its translation table). */
@@ -149,96 +125,21 @@ static void from_guest(void *opaque, uint8_t v)
 }
 
 /* --- pressing ------------------------------------------------------------------------------ */
-static void send_key(struct keyboard *k, uint16_t code, bool press)
+static bool wanted(void *opaque) { return true; }
+
+static bool full(void *opaque) { return QUEUE - ((struct keyboard *)opaque)->count < 64; }
+
+static void press(void *opaque, const struct key *key, bool down)
 {
-	if (code & E)
+	struct keyboard *k = opaque;
+	if (!k->scanning)
+		return;
+	if (key->set2 & KEY_EXTENDED)
 		push(k, EXTENDED);
-	if (!press)
+	if (!down)
 		push(k, RELEASE);
-	push(k, (uint8_t)code);
-}
-
-static int find_key(const char *name, size_t n)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(keys); i++)
-		if (strlen(keys[i].name) == n && !memcmp(keys[i].name, name, n))
-			return keys[i].code;
-	return -1;
-}
-
-static struct keyboard *ready(struct machine *m, struct error *err)
-{
-	struct keyboard *k = m->board_data->keyboard;
-	if (!k)
-		return error_null(err, 0, "the machine has no keyboard: give it a screen with "
-				  "--display headless");
-	if (QUEUE - k->count < 64)
-		return error_null(err, 0, "the machine does not read its keyboard");
-	return k;
-}
-
-bool keyboard_key(struct machine *m, const char *name, bool down, struct error *err)
-{
-	struct keyboard *k = ready(m, err);
-	int code = k ? find_key(name, strlen(name)) : -1;
-	if (!k)
-		return false;
-	if (code < 0)
-		return error_set(err, 0, "'%.40s' is not a key", name);
-	if (k->scanning)
-		send_key(k, (uint16_t)code, down);
-	i8042_poll(m);
-	return true;
-}
-
-bool keyboard_chord(struct machine *m, const char *chord, struct error *err)
-{
-	struct keyboard *k = ready(m, err);
-	uint16_t code[CHORD_MAX];
-	unsigned n = 0;
-	if (!k)
-		return false;
-	for (const char *p = chord; *p; ) {
-		size_t len = strcspn(p, "-");
-		int c = find_key(p, len);
-		if (c < 0 || n == CHORD_MAX)
-			return error_set(err, 0, "'%.40s' is not a key: write names joined by '-', as in "
-					 "ctrl-alt-delete, f2, enter", chord);
-		code[n++] = (uint16_t)c;
-		p += len + (p[len] == '-');
-	}
-	for (unsigned i = 0; i < n && k->scanning; i++)
-		send_key(k, code[i], true);
-	while (n-- && k->scanning)
-		send_key(k, code[n], false);
-	i8042_poll(m);
-	return true;
-}
-
-/* A character of a US layout as a chord; false if no key gives it. */
-static bool chord_of(char c, char chord[16])
-{
-	static const char shifted[] = "~!@#$%^&*()_+{}|:\"<>?", plain[] = "`1234567890-=[]\\;',./";
-	const char *s = strchr(shifted, c);
-	bool shift = (c >= 'A' && c <= 'Z') || s;
-	char key = s ? plain[s - shifted] : c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
-	const char one[2] = { key, 0 };
-	const char *name = key == ' ' ? "space" : key == '\n' ? "enter" : key == '\t' ? "tab" :
-			   key == '-' ? "minus" : one;
-	snprintf(chord, 16, "%s%s", shift ? "shift-" : "", name);
-	return c && find_key(name, strlen(name)) >= 0;
-}
-
-bool keyboard_type(struct machine *m, const char *text, struct error *err)
-{
-	for (char chord[16]; *text; text++) {
-		if (!chord_of(*text, chord))
-			return error_set(err, 0, "the US keyboard has no key for the character 0x%02x",
-					 (uint8_t)*text);
-		if (!keyboard_chord(m, chord, err))
-			return false;
-	}
-	return true;
+	push(k, (uint8_t)key->set2);
+	i8042_poll(k->dev.machine);
 }
 
 /* --- device ------------------------------------------------------------------------------- */
@@ -266,17 +167,18 @@ static void keyboard_destroy(struct device *d)
 	free(container_of(d, struct keyboard, dev));
 }
 
-bool keyboard_create(struct machine *m, struct error *err)
+bool ps2_keyboard_create(struct machine *m, struct error *err)
 {
+	static const struct keyboard_sink sink = { wanted, full, press };
 	static const struct ps2_ops wire = { from_guest, has_byte, take };
 	static const struct device_ops ops = {
 		.name = "ps2-keyboard", .version = 1, .reset = keyboard_reset,
 		.xfer = keyboard_xfer, .destroy = keyboard_destroy,
 	};
 	struct keyboard *k = xnew(struct keyboard);
-	m->board_data->keyboard = k;
 	device_add(m, &k->dev, &ops, "ps2-keyboard");
 	keyboard_reset(&k->dev);
 	i8042_attach(m, 0, &wire, k);
+	keyboard_register(m, &sink, k);
 	return true;
 }

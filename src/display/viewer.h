@@ -17,8 +17,9 @@ enum viewer_word { VIEWER_SETUP = 1, VIEWER_SIZE, VIEWER_RECT };
 struct viewer_output { uint32_t word; uint16_t x, y, width, height; char password[VIEWER_PASSWORD]; };
 
 /* Helper to machine: somebody looks (a = 1) or nobody; a key by name, down
- * (a = 1) or up; the mouse by a, b steps, c wheel steps, with `buttons` down. */
+ * (a = 1) or up; the mouse by a, b steps to x, y (0..32767 across the screen), c wheel
+ * steps, with `buttons` down. */
 enum viewer_event { VIEWER_WATCH = 1, VIEWER_PRESS, VIEWER_POINTER };
-struct viewer_input { uint32_t event; int32_t a, b, c; uint32_t buttons; char key[VIEWER_KEY]; };
+struct viewer_input { uint32_t event; int32_t a, b, c; uint16_t x, y; uint32_t buttons; char key[VIEWER_KEY]; };
 
 #endif

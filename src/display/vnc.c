@@ -18,7 +18,7 @@
 #include "base/util.h"
 #include "display/viewer.h"
 
-enum { MAX_CLIENTS = 8, PUMP_US = 10000, CLIENT_WAIT_MS = 2000, START_X = 640, START_Y = 400 };
+enum { MAX_CLIENTS = 8, PUMP_US = 10000, CLIENT_WAIT_MS = 2000, START_X = 640, START_Y = 400, PLACE_MAX = 32767 };
 
 struct vnc {
 	rfbScreenInfoPtr screen;
@@ -75,13 +75,20 @@ static void on_key(rfbBool down, rfbKeySym sym, rfbClientPtr client)
 		say(client->screen->screenData, &in);
 }
 
-/* The mouse knows only ways: the pointer's first place counts for nothing. */
+static uint16_t place(int at, int size)
+{
+	return (uint16_t)(size < 2 || at < 0 ? 0 : at >= size ? PLACE_MAX : at * PLACE_MAX / (size - 1));
+}
+
+/* A mouse knows only ways: the pointer's first place counts for nothing. */
 static void on_pointer(int mask, int x, int y, rfbClientPtr client)
 {
 	struct vnc *v = client->screen->screenData;
 	struct viewer_input in = { .event = VIEWER_POINTER, .a = x - v->x, .b = y - v->y,
 				   .c = mask & 8 ? -1 : mask & 16 ? 1 : 0,
 				   .buttons = (mask & 1) | (mask & 4) >> 1 | (mask & 2) << 1 };
+	in.x = place(x, client->screen->width);
+	in.y = place(y, client->screen->height);
 	if (!v->have_pointer)
 		in.a = in.b = 0;
 	v->have_pointer = true;

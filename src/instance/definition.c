@@ -238,6 +238,16 @@ static bool check_uuid(const char *s, struct error *err)
 	return n == 36 || error_set(err, 0, "'%s' is not a UUID", s);
 }
 
+static bool check_screen(struct definition *d, struct error *err)
+{
+	bool other = (d->gpu && strcmp(d->gpu, "std")) || (d->input && strcmp(d->input, "ps2"));
+	field_default(&d->gpu, "std");
+	field_default(&d->input, "ps2");
+	if (other && !strcmp(d->display, "none"))
+		return error_set(err, 0, "--gpu and --input need a screen: add --display headless");
+	return ONE_OF(d->gpu, "graphics card", "std", "virtio") && ONE_OF(d->input, "--input value", "ps2", "virtio", "usb");
+}
+
 static bool check_rest(struct definition *d, struct error *err)
 {
 	if (d->vsock == 1 || d->vsock == 2 || d->vsock == UINT32_MAX)
@@ -246,7 +256,7 @@ static bool check_rest(struct definition *d, struct error *err)
 		return false;
 	return ONE_OF(d->board, "board", "pc", "microvm") && check_uuid(d->uuid, err) &&
 		ONE_OF(d->on_reboot, "--on-reboot value", "restart", "exit") &&
-		display_check(d->display, err) &&
+		display_check(d->display, err) && check_screen(d, err) &&
 		ONE_OF(d->clock, "--clock value", "host", "continue") &&
 		ONE_OF(d->jail, "--jail value", "auto", "require", "none") &&
 		check_serial(d->serial, err) && check_shares(d, err);

@@ -31,7 +31,9 @@ struct definition {
 	char *memory;             /* "512M" */
 	char *firmware;           /* none|bios|uefi|/path/of/a/rom */
 	char *boot;               /* disk,cdrom,net,floppy */
-	char *display;            /* none|headless */
+	char *display;            /* none|headless|vnc... */
+	char *gpu;                /* std|virtio */
+	char *input;              /* ps2|virtio|usb */
 	char *kernel, *initrd, *append;
 	struct def_disk *disks; unsigned ndisks;
 	struct def_net *nets; unsigned nnets;

@@ -85,6 +85,8 @@ static const cyaml_schema_field_t definition_fields[] = {
 	FIELD("firmware", firmware),
 	FIELD("boot", boot),
 	FIELD("display", display),
+	FIELD("gpu", gpu),
+	FIELD("input", input),
 	FIELD("kernel", kernel),
 	FIELD("initrd", initrd),
 	FIELD("append", append),

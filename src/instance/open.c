@@ -123,7 +123,10 @@ static bool open_screen(struct opened *o, const struct definition *d, struct err
 	static const char rom[] = "/usr/share/seabios/vgabios-stdvga.bin";
 	if (!display_open(o, d->display, err))
 		return false;
-	if (!c->screen || access(rom, R_OK))
+	c->gpu_virtio = c->screen && !strcmp(d->gpu, "virtio");
+	c->input_virtio = c->screen && !strcmp(d->input, "virtio");
+	c->input_usb = c->screen && !strcmp(d->input, "usb");
+	if (!c->screen || c->gpu_virtio || access(rom, R_OK))
 		return true;
 	c->video_rom_fd = open_regular(rom, "video BIOS", err);
 	return c->video_rom_fd >= 0;

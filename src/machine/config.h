@@ -41,7 +41,9 @@ struct machine_config {
 	int firmware_fd;              /* ROM image; -1: the monitor starts the kernel itself */
 	char *firmware_path;
 	char *boot;                   /* "disk,cdrom,net": what firmware tries, NULL: its own order */
-	bool screen;                  /* a VGA */
+	bool screen;                  /* a VGA, or: */
+	bool gpu_virtio;
+	bool input_virtio, input_usb; /* a keyboard and a tablet of that kind beside the PS/2 ones */
 	int viewer_fd, viewer_memory_fd;   /* who shows it (display/viewer.h); -1: nobody */
 	int video_rom_fd;             /* its BIOS; -1: none */
 	int nvram_fd;                 /* its variable store, read and write; -1: none */

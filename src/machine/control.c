@@ -342,6 +342,23 @@ static bool move_and_click(struct machine *m, json_t *args, unsigned button, str
 	       (!button || (mouse_buttons(m, button, err) && mouse_buttons(m, 0, err)));
 }
 
+/* A place of the screen, in its pixels. */
+static bool point_and_click(struct machine *m, json_t *args, unsigned button, struct error *err)
+{
+	json_int_t x = json_integer_value(json_object_get(args, "x")), y = json_integer_value(json_object_get(args, "y"));
+	struct image img;
+	if (!screen_render(m, &img, err))
+		return false;
+	json_int_t width = img.width, height = img.height;
+	image_free(&img);
+	if (x < 0 || y < 0 || x >= width || y >= height)
+		return error_set(err, 0, "the screen has %d x %d pixels, from 0 on", (int)width, (int)height);
+	unsigned px = (unsigned)(x * TABLET_MAX / MAX(width - 1, 1)), py = (unsigned)(y * TABLET_MAX / MAX(height - 1, 1));
+	if (!tablet_move(m, px, py, 0, 0))
+		return error_set(err, 0, "the guest uses no tablet: start it with --input virtio or usb, or move the mouse by steps");
+	return !button || (tablet_move(m, px, py, 0, button) && tablet_move(m, px, py, 0, 0));
+}
+
 static json_t *run_mouse(struct control *c, struct request *r, struct error *err)
 {
 	static const struct { const char *name; unsigned button; } buttons[] = {
@@ -354,7 +371,8 @@ static json_t *run_mouse(struct control *c, struct request *r, struct error *err
 	if (click && !button)
 		return error_null(err, 0, "'%.20s' is not a button: use left, right or middle", click);
 	board_lock(c->machine);
-	bool ok = move_and_click(c->machine, r->args, button, err);
+	bool ok = json_object_get(r->args, "x") ? point_and_click(c->machine, r->args, button, err) :
+		  move_and_click(c->machine, r->args, button, err);
 	board_unlock(c->machine);
 	return ok ? json_object() : NULL;
 }

@@ -85,7 +85,7 @@ static void take_input(struct viewer *v, struct viewer_input *in)
 	board_lock(m);
 	if (in->event == VIEWER_PRESS) {
 		keyboard_key(m, in->key, in->a, &err);
-	} else if (in->event == VIEWER_POINTER) {
+	} else if (in->event == VIEWER_POINTER && !tablet_move(m, in->x, in->y, bound(in->c), in->buttons & 7)) {
 		mouse_move(m, bound(in->a), bound(in->b), bound(in->c), &err);
 		mouse_buttons(m, in->buttons, &err);
 	}

@@ -66,6 +66,6 @@ def test_boots(abyme, disk, firmware, bus):  # noqa: F811
     run(m, "echo kept > /root/mark; sync; echo written-$?", "written-0")
     m.send("reboot\n")
     login(m)
-    run(m, "cat /root/mark", "^kept")
+    run(m, "cat /root/mark", r"kept\s")
     m.send("poweroff\n")
     assert m.wait(600) == 0

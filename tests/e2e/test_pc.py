@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The parts of a whole PC under Linux's own drivers: disk controllers, media."""
+import hashlib
 import os
 import random
+import struct
+import time
+import zlib
 
 import pytest
 
@@ -77,7 +81,6 @@ def test_change_medium(abyme, guest, tmp_path, bus):
 
 
 def md5(data):
-    import hashlib
     return hashlib.md5(data).hexdigest()
 
 
@@ -88,3 +91,70 @@ def test_refused(abyme, tmp_path):
     status, _, text = abyme("run", "--rm", "--disk", f"{disk},bus=mfm")
     assert status and "mfm" in text and "nvme" in text and text.count("\n") == 1
     assert os.path.exists(disk)
+
+
+def pixels(path):
+    """Width, height and the colours of a PNG as abyme writes it: no filter, 24 bits."""
+    data = path.read_bytes()
+    width, height = struct.unpack(">II", data[16:24])
+    idat, at = b"", 8
+    while at < len(data):
+        n, kind = struct.unpack(">I4s", data[at:at + 8])
+        idat += data[at + 8:at + 8 + n] if kind == b"IDAT" else b""
+        at += n + 12
+    raw = zlib.decompress(idat)
+    return width, height, b"".join(raw[y * (width * 3 + 1) + 1:(y + 1) * (width * 3 + 1)] for y in range(height))
+
+
+def test_virtio_screen_and_input(abyme, kernel_tree, tmp_path):
+    """The guest paints its framebuffer on virtio-gpu; keys and places come by virtio-input; so after a suspend."""
+    args = guest_args(kernel_tree("amd64"), tmp_path, ["virtio_pci", "virtio_blk", "virtio-gpu", "virtio_input", "evdev"])
+    picture, state = bytearray(random.Random(5).randbytes(1280 * 800 * 4)), tmp_path / "saved"
+    picture[3::4] = bytes(1280 * 800)
+    (tmp_path / "picture").write_bytes(picture)
+    m = abyme.start("run", "--name", "v", *args, "--display", "headless", "--gpu", "virtio", "--input", "virtio",
+                    "--disk", str(tmp_path / "picture"))
+    shell(m)
+    run(m, "cat /sys/class/graphics/fb0/virtual_size /proc/bus/input/devices", "^1280,800")
+    m.expect("Abyme tablet", 60)
+    run(m, "echo -e '\\033[?25l' > /dev/tty0; cat /dev/vda > /dev/fb0; echo pain''ted", "^painted", 120)
+    wait_picture(abyme, "v", tmp_path, picture)
+    m.send("for i in 0 1 2 3 4 5; do e=/dev/input/event$i; [ -e $e ] && cat $e > /tmp/e$i & done; sleep 1; echo rea''dy\n")
+    m.expect("^ready", 60)
+    assert abyme("key", "v", "a")[0] == 0
+    status, _, text = abyme("mouse", "--at", "v", "1279", "0", "right")
+    assert status == 0, text
+    wait_event(m, "01 00 1e 00 01 00 00 00")               # EV_KEY, KEY_A, down
+    wait_event(m, "03 00 00 00 ff 7f 00 00")               # EV_ABS, ABS_X, 32767
+    wait_event(m, "01 00 11 01 01 00 00 00")               # EV_KEY, BTN_RIGHT, down
+    status, _, text = abyme("suspend", "v", str(state), seconds=120)
+    assert status == 0, text
+    assert m.wait(60) == 0
+    m = abyme.start("resume", str(state))
+    m.send("\n")
+    m.expect("# ", 60)
+    wait_picture(abyme, "v", tmp_path, picture)
+    assert abyme("key", "v", "b")[0] == 0
+    wait_event(m, "01 00 30 00 01 00 00 00")
+    off(m)
+
+
+def wait_event(m, event):
+    """Until one of the files that record events has it; each has 16 bytes of time before it."""
+    run(m, f"until cat /tmp/e* | busybox od -An -v -tx1 -w24 | grep -q ' {event}$'; do sleep 1; done; echo fou''nd", "^found",
+        120)
+
+
+def wait_picture(abyme, name, tmp_path, picture):
+    """The screen shows these pixels: blue, green, red, nothing."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        status, _, text = abyme("screenshot", name, str(tmp_path / "s.png"))
+        assert status == 0, text
+        _, _, rgb = pixels(tmp_path / "s.png")
+        got = bytearray(len(rgb) // 3 * 4)
+        got[0::4], got[1::4], got[2::4] = rgb[2::3], rgb[1::3], rgb[0::3]
+        if got == picture:
+            return
+        time.sleep(0.5)
+    raise AssertionError("the screen does not show what the guest has painted")

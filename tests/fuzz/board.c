@@ -8,6 +8,7 @@
 
 #include "device/net.h"
 #include "device/vga/screen.h"
+#include "device/virtio/virtio.h"
 #include "lib/fuzz.h"
 
 static const uint16_t ports[] = {
@@ -71,6 +72,7 @@ static struct machine *board(void)
 	assert_true(board_create(m, NULL));
 	static const uint8_t mac[6] = { 2 };
 	assert_true(e1000_create(m, 0, NULL, mac, NULL));
+	assert_true(virtio_gpu_create(m, NULL) && virtio_input_create(m, true, NULL));
 	reset(m);
 	find_bars(m);
 	return m;

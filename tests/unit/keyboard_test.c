@@ -11,7 +11,7 @@ static struct machine *board(void)
 {
 	struct machine *m = fixture_new(2 * MiB);
 	fixture_controllers(m);
-	assert_true(i8042_create(m, NULL) && keyboard_create(m, NULL));
+	assert_true(i8042_create(m, NULL) && ps2_keyboard_create(m, NULL));
 	for (keyboard = m->devices; keyboard->next; keyboard = keyboard->next)
 		;
 	return m;

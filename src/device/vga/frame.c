@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The screen as it changes: a picture kept by somebody else is brought up to
- * date, and the rows that differ are told.  A true-colour mode is compared with the
+ * The VGA's picture as it changes.  A true-colour mode is compared with the
  * video memory itself; the others are drawn only when their memory or registers
  * have changed.
  */
 #include "device/vga/screen.h"
 
-#include "device/chipset.h"
 #include "device/vga/vga.h"
-#include "machine/machine.h"
 
 enum { LEGACY_BYTES = 256 << 10 };
 
@@ -34,53 +31,6 @@ static uint64_t signature(const struct vga *v)
 	return mix(h, v->memory, n);
 }
 
-/* The columns in which two rows differ: [*first, *last]; false: in none. */
-static bool differ(const uint32_t *a, const uint32_t *b, unsigned n, unsigned *first, unsigned *last)
-{
-	if (!memcmp(a, b, n * 4ul))
-		return false;
-	for (*first = 0; *first < n - 1 && a[*first] == b[*first]; ++*first)
-		;
-	for (*last = n - 1; *last > *first && a[*last] == b[*last]; --*last)
-		;
-	return true;
-}
-
-/* Rows that follow each other become one rectangle. */
-struct run { const struct screen_watch *w; unsigned top, rows, first, last; };
-
-static void flush(struct run *r)
-{
-	if (r->rows)
-		r->w->changed(r->w->opaque, r->first, r->top, r->last - r->first + 1, r->rows);
-	r->rows = 0;
-}
-
-static void put_row(struct run *r, unsigned y, const uint32_t *row, unsigned width)
-{
-	unsigned first, last;
-	uint32_t *to = r->w->picture + (size_t)y * width;
-	if (!differ(row, to, width, &first, &last)) {
-		flush(r);
-		return;
-	}
-	memcpy(to + first, row + first, (last - first + 1) * 4ul);
-	r->first = r->rows ? MIN(r->first, first) : first;
-	r->last = r->rows ? MAX(r->last, last) : last;
-	r->top = r->rows ? r->top : y;
-	r->rows++;
-}
-
-static void resize(struct screen_watch *w, unsigned width, unsigned height)
-{
-	if (w->width == width && w->height == height)
-		return;
-	w->width = width;
-	w->height = height;
-	memset(w->picture, 0, (size_t)width * height * 4);
-	w->resized(w->opaque, width, height);
-}
-
 static bool true_colour(const struct vga *v)
 {
 	const uint16_t *d = v->dispi;
@@ -89,17 +39,22 @@ static bool true_colour(const struct vga *v)
 	       d[DISPI_VIRT_WIDTH] >= d[DISPI_XRES];
 }
 
-static void update_true_colour(const struct vga *v, struct screen_watch *w)
+/* The rows lie in video memory as they are wanted, but for the top byte. */
+static const uint32_t *true_colour_row(void *opaque, unsigned y, uint32_t *room)
 {
+	const struct vga *v = opaque;
 	const uint16_t *d = v->dispi;
-	unsigned width = d[DISPI_XRES], height = d[DISPI_YRES];
-	struct run r = { .w = w };
-	resize(w, width, height);
-	for (unsigned y = 0; y < height; y++) {
-		size_t at = ((size_t)(y + d[DISPI_Y]) * d[DISPI_VIRT_WIDTH] + d[DISPI_X]) * 4;
-		put_row(&r, y, (const uint32_t *)(const void *)(v->memory + at), width);
-	}
-	flush(&r);
+	size_t at = ((size_t)(y + d[DISPI_Y]) * d[DISPI_VIRT_WIDTH] + d[DISPI_X]) * 4;
+	return (const uint32_t *)(const void *)(v->memory + at);
+}
+
+static const uint32_t *image_row(void *opaque, unsigned y, uint32_t *room)
+{
+	const struct image *img = opaque;
+	const uint8_t *p = img->rgb + (size_t)y * img->width * 3;
+	for (unsigned x = 0; x < img->width; x++, p += 3)
+		room[x] = (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
+	return room;
 }
 
 static void update_drawn(struct vga *v, struct screen_watch *w)
@@ -109,26 +64,15 @@ static void update_drawn(struct vga *v, struct screen_watch *w)
 	if (w->signature == now || !vga_render(v, &img))
 		return;
 	w->signature = now;
-	if (img.width <= SCREEN_MAX_X && img.height <= SCREEN_MAX_Y) {
-		uint32_t row[SCREEN_MAX_X];
-		struct run r = { .w = w };
-		resize(w, img.width, img.height);
-		for (unsigned y = 0; y < img.height; y++) {
-			const uint8_t *p = img.rgb + (size_t)y * img.width * 3;
-			for (unsigned x = 0; x < img.width; x++, p += 3)
-				row[x] = (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
-			put_row(&r, y, row, img.width);
-		}
-		flush(&r);
-	}
+	screen_draw(w, img.width, img.height, image_row, &img);
 	image_free(&img);
 }
 
-void screen_watch(struct machine *m, struct screen_watch *w)
+void vga_watch(void *opaque, struct screen_watch *w)
 {
-	struct vga *v = m->board_data->vga;
-	if (v && true_colour(v))
-		update_true_colour(v, w);
-	else if (v)
+	struct vga *v = opaque;
+	if (true_colour(v))
+		screen_draw(w, v->dispi[DISPI_XRES], v->dispi[DISPI_YRES], true_colour_row, v);
+	else
 		update_drawn(v, w);
 }

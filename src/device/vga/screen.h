@@ -25,6 +25,20 @@ struct screen_watch {
 	void (*resized)(void *opaque, unsigned width, unsigned height);
 };
 void screen_watch(struct machine *m, struct screen_watch *w);
+
+/* What a graphics card gives: NULL and false where there is no picture or no text. */
+struct screen_ops {
+	bool (*render)(void *opaque, struct image *img);
+	void (*watch)(void *opaque, struct screen_watch *w);
+	char *(*text)(void *opaque);
+};
+void screen_register(struct machine *m, const struct screen_ops *ops, void *opaque);
+/* A row of the picture, 0x00RRGGBB each: where it is, or in `room`. */
+typedef const uint32_t *screen_row(void *opaque, unsigned y, uint32_t *room);
+/* For `watch`: bring the picture up to date. */
+void screen_draw(struct screen_watch *w, unsigned width, unsigned height, screen_row *row, void *opaque);
+/* For `render`. */
+bool screen_to_image(struct image *img, unsigned width, unsigned height, screen_row *row, void *opaque);
 /* The characters of a text mode, a line a row (to be freed); requires: board lock. */
 char *screen_text(struct machine *m, struct error *err);
 

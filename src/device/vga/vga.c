@@ -287,6 +287,10 @@ static const struct device_ops vga_ops = {
 	.name = "vga", .version = 1, .reset = vga_reset, .xfer = vga_xfer, .destroy = vga_destroy,
 };
 
+static bool render(void *opaque, struct image *img) { return vga_render(opaque, img); }
+static char *text(void *opaque) { return vga_text(opaque); }
+static const struct screen_ops screen = { render, vga_watch, text };
+
 bool vga_create(struct machine *m, struct error *err)
 {
 	static const struct pci_ids ids = { 0x1234, 0x1111, 0x1af4, 0x1100, 0x03000002 };
@@ -297,7 +301,7 @@ bool vga_create(struct machine *m, struct error *err)
 		return false;
 	}
 	v->memory = v->ram->host;
-	m->board_data->vga = v;
+	screen_register(m, &screen, v);
 	pci_bar_add_ram(&v->fn, 0, PCI_BAR_PREFETCH, v->ram);
 	memory_add_io(m->memory, "vga-window", 0xa0000, 0x20000, 2, &vga_window_ops, v);
 	memory_add_io(m->ports, "vga", PORTS, NPORTS, 0, &ports_io, v);
@@ -305,20 +309,4 @@ bool vga_create(struct machine *m, struct error *err)
 	vga_reset(&v->fn.dev);
 	/* the video BIOS is optional: systems with drivers of their own need none */
 	return m->config->video_rom_fd < 0 || pci_rom_add(&v->fn, m->config->video_rom_fd, err);
-}
-
-bool screen_render(struct machine *m, struct image *img, struct error *err)
-{
-	if (!m->board_data->vga)
-		return error_set(err, 0, "the machine has no screen: give it one with --display headless");
-	return vga_render(m->board_data->vga, img) ||
-	       error_set(err, 0, "the screen is off");
-}
-
-char *screen_text(struct machine *m, struct error *err)
-{
-	if (!m->board_data->vga)
-		return error_null(err, 0, "the machine has no screen: give it one with --display headless");
-	char *text = vga_text(m->board_data->vga);
-	return text ? text : error_null(err, 0, "the screen does not show text: take a picture (.png)");
 }

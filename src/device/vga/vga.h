@@ -37,6 +37,8 @@ static inline bool vga_linear(const struct vga *v) { return v->dispi[DISPI_ENABL
 extern const struct io_ops vga_window_ops;
 /* What a monitor would show; the image is the caller's. */
 bool vga_render(struct vga *v, struct image *img);
+struct screen_watch;
+void vga_watch(void *opaque, struct screen_watch *w);
 /* The characters of a text mode (to be freed), NULL in graphics. */
 char *vga_text(struct vga *v);
 

@@ -161,6 +161,9 @@ bool virtio_blk_create(struct machine *m, struct disk *disk, const char *serial,
 /* One host adapter for all of them. */
 bool virtio_scsi_create(struct machine *m, struct disk *const *disks, unsigned n, struct error *err);
 bool virtio_net_create(struct machine *m, struct net_port *peer, const uint8_t mac[6], struct error *err);
+/* A screen of its own, instead of a VGA. */
+bool virtio_input_create(struct machine *m, bool is_tablet, struct error *err);   /* else a keyboard */
+bool virtio_gpu_create(struct machine *m, struct error *err);
 bool virtio_rng_create(struct machine *m, struct error *err);
 bool virtio_balloon_create(struct machine *m, struct error *err);
 /* The balloon's size, and what the guest last told of its memory (virtio 1.2
