@@ -6,6 +6,8 @@
 #   make campaign-debian            packages, gcc, 1 GiB, network in a whole Debian
 #   make campaign-kvm BOOTS=100     engine kvm in QEMU's emulated AMD-V
 #   make campaign-pc                firmware and boot loaders on every controller
+#   make campaign-kill COUNT=1000   kill -9 under a guest that writes
+#   make campaign-scribble          a million requests, 20,000 power cuts
 #   make campaign-verify            whole boots, each block run by both engines (of two kernels
 #                                   without their decompressor: it is the same as in the first)
 .PHONY: campaign-try campaign-kvm campaign-debian campaign-boots campaign-hops campaign-verify
@@ -39,3 +41,12 @@ campaign-engines: all
 # 10,000 members that come and go, 1,000 at once, 50 deaths of the switch
 campaign-network: all $(B)/bench/attach
 	ABYME=$(abspath $(B))/abyme /usr/bin/python3 tests/campaign/network.py
+# kill -9 of a machine whose guest writes: make campaign-kill COUNT=1000
+.PHONY: campaign-kill campaign-scribble
+campaign-kill: all
+	ABYME=$(abspath $(B))/abyme /usr/bin/python3 tests/campaign/kills.py --count $(or $(COUNT),1000) --seed $(or $(SEED),1)
+# a million random requests on qcow2 beside a copy in memory, qemu-img check in between; 10,000 power cuts
+campaign-scribble: $(B)/tests/qcow2_test $(B)/tests/qcow2_crash_test $(B)/tests/qcow2_bitmap_test
+	QCOW2_SCALE=40 $(B)/tests/qcow2_test
+	QCOW2_CUTS=10000 $(B)/tests/qcow2_crash_test
+	QCOW2_CUTS=10000 $(B)/tests/qcow2_bitmap_test
