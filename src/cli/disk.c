@@ -47,7 +47,7 @@ static void put_size(const char *label, uint64_t bytes)
 
 /* ---- create ---- */
 
-struct create_options { char *size, *format, *backing, *backing_format, *cluster; };
+struct create_options { char *size, *format, *backing, *backing_format, *cluster, *preallocation; bool lazy; };
 #define ROW(name, arg, field, text) \
 	{ name, arg, text, OPTION_STRING, offsetof(struct create_options, field), NULL }
 static const struct cli_option create_options[] = {
@@ -56,6 +56,9 @@ static const struct cli_option create_options[] = {
 	ROW("--backing", "FILE", backing, "what has not been written is read from there (qcow2)"),
 	ROW("--backing-format", "qcow2|raw", backing_format, "default: by the file's first bytes"),
 	ROW("--cluster-size", "SIZE", cluster, "512 to 2M (qcow2, default 64k)"),
+	ROW("--preallocation", "off|metadata|falloc|full", preallocation, "take the space now (default off)"),
+	{ "--lazy-refcounts", NULL, "QEMU may write reference counts late (qcow2)", OPTION_FLAG,
+	  offsetof(struct create_options, lazy), NULL },
 	{ NULL }
 };
 
@@ -102,9 +105,16 @@ static bool create(const struct create_options *o, const char *path, struct erro
 	c.size = ALIGN_UP(c.size, 512);
 	if (!c.size)
 		return error_set(err, 0, "a new disk needs a size: --size 20G");
+	enum preallocate how = PREALLOCATE_OFF;
+	if (o->preallocation && !preallocate_parse(o->preallocation, &how, err))
+		return false;
+	c.lazy_refcounts = o->lazy;
 	struct image *i = image_make(path, format, &c, err);
+	bool ok = i && image_preallocate(i, how, err);
 	image_close(i);
-	return i != NULL;
+	if (i && !ok)
+		unlink(path);
+	return ok;
 }
 
 static int disk_create(int argc, char **argv)

@@ -17,4 +17,15 @@ int image_copy(const struct image_copy *c);
 /* A new file, which must not be there yet, and the image on it (without its backing). */
 struct image *image_make(const char *path, const char *format, const struct qcow2_create *c, struct error *err);
 
+/* preallocate.c */
+#define PREALLOCATE(X) X(OFF, "off") X(METADATA, "metadata") X(FALLOC, "falloc") X(FULL, "full")
+enum preallocate {
+#define X(name, word) PREALLOCATE_##name,
+	PREALLOCATE(X)
+#undef X
+};
+bool preallocate_parse(const char *word, enum preallocate *out, struct error *err);
+/* Of a new, open disk. */
+bool image_preallocate(struct image *i, enum preallocate how, struct error *err);
+
 #endif

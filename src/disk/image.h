@@ -101,7 +101,8 @@ unsigned iov_window(const struct iovec *iov, unsigned n, uint64_t skip, uint64_t
 void iov_zero(const struct iovec *iov, unsigned n);
 
 /* qcow2.c */
-struct qcow2_create { uint64_t size; unsigned cluster_bits, version; const char *backing, *backing_format; bool zstd; };
+struct qcow2_create { uint64_t size; unsigned cluster_bits, version; const char *backing, *backing_format; bool zstd,
+	lazy_refcounts; /* a word for QEMU: Abyme keeps counts in order anyway */ };
 bool qcow2_create(struct image_file *f, const struct qcow2_create *c, struct error *err);
 /* One whole cluster (padded with zeros at the end of the disk), compressed. One thread only. */
 int qcow2_write_compressed(struct image *i, const uint8_t *data, uint64_t offset);

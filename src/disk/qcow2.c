@@ -311,6 +311,8 @@ static uint8_t *make_header(const struct qcow2_create *c, const struct layout *l
 	be32_put(h + 56, (uint32_t)l->ref_clusters);
 	be32_put(h + 96, c->version == 3 ? 4 : 0);
 	be32_put(h + 100, c->version == 3 ? (uint32_t)end : 0);
+	if (c->lazy_refcounts && c->version == 3)
+		be64_put(h + 80, 1);
 	if (c->zstd) {
 		be64_put(h + 72, INCOMPAT_COMPRESSION);
 		h[HEADER_V3] = 1;

@@ -65,6 +65,31 @@ def test_tools(abyme, tmp_path):
     assert status == 1 and out in ("they differ at byte 12345\n", "equal\n")
 
 
+def test_preallocation(abyme, tmp_path):
+    for n, (kind, how) in enumerate([("raw", "falloc"), ("raw", "full"), ("qcow2", "metadata"), ("qcow2", "falloc"), ("qcow2", "full")]):
+        disk = tmp_path / f"{n}.img"
+        ok(abyme, "disk", "create", "--format", kind, "--size", "9M", "--preallocation", how, "--cluster-size", "4k", str(disk)) \
+            if kind == "qcow2" else ok(abyme, "disk", "create", "--size", "9M", "--preallocation", how, str(disk))
+        taken = os.stat(disk).st_blocks * 512
+        assert taken >= 9 << 20 if how != "metadata" else taken < 2 << 20, (kind, how, taken)
+        assert "no errors" in ok(abyme, "disk", "check", str(disk))
+        empty = tmp_path / "empty.img"
+        with open(empty, "wb") as f:
+            f.truncate(9 << 20)
+        assert ok(abyme, "disk", "compare", str(disk), str(empty)) == "equal\n"
+        if kind == "qcow2":
+            qemu_img("check", disk)
+            runs = json.loads(ok(abyme, "disk", "map", "--format", "json", str(disk)))
+            assert all(r["what"] == "data" for r in runs)
+    ok(abyme, "disk", "create", "--size", "9M", "--lazy-refcounts", str(tmp_path / "lazy.qcow2"))
+    if shutil.which("qemu-img"):
+        assert "lazy refcounts: true" in os.popen(f"qemu-img info {tmp_path}/lazy.qcow2").read()
+    for args, word in ((("--preallocation", "some"), "not known"), (("--preallocation", "metadata"), "no metadata"),
+                       (("--preallocation", "full", "--backing", str(tmp_path / "4.img")), "backing")):
+        code, _, err = abyme("disk", "create", "--size", "9M", *args, str(tmp_path / "no.img"))
+        assert code and word in err and not (tmp_path / "no.img").exists(), err
+
+
 def test_bench(abyme, tmp_path):
     """It ends, whether requests are complete at once, on other threads, or both."""
     raw, qcow = str(tmp_path / "a.img"), str(tmp_path / "a.qcow2")
