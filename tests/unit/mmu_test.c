@@ -307,6 +307,49 @@ static void test_flush_many(void **unused)
 	assert_int_equal(attempt(MMU_READ, MMU_SUPER), 0);
 }
 
+/* Nothing is mapped at 0, and what a new TLB holds does not look as if it were. */
+static void test_page_zero(void **unused)
+{
+	set_mode(LONG_4K, true, true, false, false);
+	build(LONG_4K, P | W | U, P | W | U);
+	mmu_set_cr3(v, v->cpu.cr3);
+	for (volatile int n = 0; n < 4; n++) {
+		v->cpu.event.pending = 0;
+		if (sigsetjmp(v->unwind, 0)) {
+			assert_int_equal(v->cpu.event.vector, EXC_PF);
+			assert_int_equal(v->cpu.event.cr2, 8);
+		} else if (n & 1) {
+			mmu_store(v, 8, 1, 4, n & 2 ? MMU_USER : MMU_SUPER);
+			fail();
+		} else {
+			mmu_load(v, 8, 4, n & 2 ? MMU_USER : MMU_SUPER);
+			fail();
+		}
+	}
+	v->cpu.event.pending = 0;
+}
+
+/* Pages get flags one by one, in any order: none keeps an entry for stores. */
+static void test_pages_flagged(void **unused)
+{
+	set_mode(LONG_2M, true, true, false, false);
+	build(LONG_2M, P | W | U, P | W | U);
+	uint64_t start = LIN & ~0x1fffffull;
+	for (unsigned n = 0; n < 64; n++)
+		mmu_store(v, start + n * PAGE_SIZE, n, 8, MMU_SUPER);
+	for (unsigned k = 0; k < 64; k++) {
+		unsigned n = k * 37 % 64;
+		const uint8_t *host = mmu_page_pointer(v, start + n * PAGE_SIZE, MMU_WRITE, MMU_SUPER);
+		assert_non_null(host);
+		uint64_t page = (uint64_t)(host - rig.ram->host) / PAGE_SIZE;
+		memory_flag_pages(rig.m.memory, rig.ram, page, 1, PAGE_CODE);
+		assert_null(mmu_page_pointer(v, start + n * PAGE_SIZE, MMU_WRITE, MMU_SUPER));
+		memory_unflag_page(rig.ram, page, PAGE_CODE);
+		if (k & 1)
+			mmu_store(v, start + n * PAGE_SIZE, n, 8, MMU_SUPER);
+	}
+}
+
 /* Flags on a page: no store-capable entry, and the store is noticed. */
 static void test_page_flags(void **unused)
 {
@@ -339,7 +382,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rights), cmocka_unit_test(test_reserved), cmocka_unit_test(test_pse36),
 		cmocka_unit_test(test_crossing), cmocka_unit_test(test_flushes), cmocka_unit_test(test_flush_large),
-		cmocka_unit_test(test_flush_many), cmocka_unit_test(test_page_flags),
+		cmocka_unit_test(test_flush_many), cmocka_unit_test(test_page_zero),
+		cmocka_unit_test(test_pages_flagged), cmocka_unit_test(test_page_flags),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

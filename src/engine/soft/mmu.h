@@ -40,7 +40,9 @@ enum { MMU_SUPER, MMU_USER, MMU_SUPER_AC, MMU_USER_AC, MMU_MODES };
 
 /* The tables of one address space (PCID); how many are kept per vCPU. The JIT
  * addresses the tables inline: geometry may change only together with it. */
-enum { TLB_BITS = 11, TLB_SIZE = 1 << TLB_BITS, MMU_SPACES = 6, TLB_LOG = 4096 };
+enum { TLB_BITS = 13, TLB_SIZE = 1 << TLB_BITS, MMU_SPACES = 6, TLB_LOG = 16384 };
+/* Pages in which what ends in page 0 may begin: a string of 32 KiB (jit/t_string.c). */
+enum { TLB_BEFORE_ZERO = 16 };
 /* The entry for stores is this far behind the one for loads. */
 enum { TLB_STORES = MMU_MODES * TLB_SIZE };
 static inline unsigned tlb_index(uint64_t lin) { return lin >> 12 & (TLB_SIZE - 1); }
@@ -48,7 +50,10 @@ static inline unsigned tlb_index(uint64_t lin) { return lin >> 12 & (TLB_SIZE - 
 enum { LARGE_FILTER = 16384 };
 struct tlb_space {
 	/* For loads and fetches, by mode; then for stores: apart, so that copies
-	 * between aliasing addresses do not throw each other out. */
+	 * between aliasing addresses do not throw each other out. Memory is taken as
+	 * entries are made: those never made are zero, which nothing matches: only what
+	 * ends in page 0 is compared with that, and the entries of page 0 and of those
+	 * before it, where such may begin, are not left so. */
 	struct tlb_entry tlb[2 * MMU_MODES][TLB_SIZE];
 	/* Which entries were made since the last flush, so that a flush costs
 	 * what the fills did: [0] non-global, [1] global; over TLB_LOG: all. */
@@ -98,14 +103,17 @@ static inline void undo_note(struct undo_log *u, uint8_t *host, unsigned size)
 	u->bytes += size;
 }
 
+/* Pages of RAM by host address, hashed: see soft_mmu.stored. */
+enum { STORED_FILTER = 32768 };
+
 enum { FAR_FILTER = 4096 };
 static inline unsigned far_hash(uint64_t lin) { return (unsigned)(lin >> 21 ^ lin >> 33) & (FAR_FILTER - 1); }
 
 /*
- * What translated code remembers of the user's TLB entries, one for each place in
+ * What translated code remembers of TLB entries, one for each place in
  * it that found its pages alike (jit/memo.c): an access at `lin` may use `addend` if
  * (lin ^ page) < limit. They are copies: whatever drops or takes rights from any
- * entry of MMU_USER, or changes the space, drops them all (memos_drop).
+ * entry, or changes the space, drops them all (memos_drop).
  */
 struct page_memo {
 	uint64_t page;
@@ -149,6 +157,9 @@ struct soft_mmu {
 	uint64_t phys_reserved;              /* physical address bits the model lacks */
 	uint64_t clock;                      /* of space replacement */
 	uint64_t slow, walks;                /* counters */
+	/* Pages that entries for stores have been made of since all entries were last
+	 * looked at: the others have none, nor memos. */
+	uint64_t stored[STORED_FILTER / 64];
 	uint64_t flushes;                    /* grows with every flush, of a page too, and switch of space */
 };
 

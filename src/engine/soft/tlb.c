@@ -34,11 +34,15 @@ static void large_note(struct tlb_space *s, uint64_t lin, unsigned shift)
 		s->large[large_hash(lin) / 64] |= BIT(large_hash(lin) % 64);
 }
 
+/* Never made, or dropped: an addend is a difference to the host's memory. */
+static bool is_empty(const struct tlb_entry *e) { return !e->addend || (e->read & e->write & e->exec) == TLB_NONE; }
+
 static void space_clear(struct tlb_space *s)
 {
 	struct tlb_entry *e = &s->tlb[0][0];
 	for (unsigned i = 0; i < 2 * MMU_MODES * TLB_SIZE; i++)
-		e[i] = no_entry;
+		if (!is_empty(&e[i]))
+			e[i] = no_entry;
 	large_forget(s);
 	s->logged[0] = s->logged[1] = 0;
 	s->code_version++;
@@ -63,8 +67,11 @@ static struct tlb_space *space_new(void)
 		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
 		return NULL;
-	space_clear(p);
-	return p;
+	struct tlb_space *s = p;
+	for (unsigned mode = 0; mode < 2 * MMU_MODES; mode++)
+		for (unsigned i = 0; i < TLB_BEFORE_ZERO; i++)
+			s->tlb[mode][(TLB_SIZE - i) % TLB_SIZE] = no_entry;
+	return s;
 }
 
 static void space_use(struct vcpu *v, struct tlb_space *s)
@@ -133,7 +140,15 @@ static bool entry_in(const struct tlb_entry *e, uint64_t lin, unsigned shift)
  * nobody loses: a copy's source must not drive out its destination. */
 static bool slot_free(const struct tlb_entry *e, uint64_t lin)
 {
-	return (e->read & e->write & e->exec) == TLB_NONE || entry_in(e, lin, 12);
+	return is_empty(e) || entry_in(e, lin, 12);
+}
+
+static unsigned stored_hash(uint64_t host) { return host >> 12 & (STORED_FILTER - 1); }
+
+static void note_stored(struct soft_mmu *mmu, const struct tlb_entry *e)
+{
+	unsigned n = stored_hash((e->write & ~PAGE_MASK) + (uint64_t)e->addend);
+	mmu->stored[n / 64] |= BIT(n % 64);
 }
 
 void tlb_fill(struct vcpu *v, uint64_t lin, enum mmu_access acc, unsigned mode, const struct mapping *m,
@@ -148,6 +163,7 @@ void tlb_fill(struct vcpu *v, uint64_t lin, enum mmu_access acc, unsigned mode, 
 		     mapping_allows(v, m, MMU_WRITE, mode);
 
 	if (acc != MMU_WRITE || slot_free(e, lin)) {
+		e->write = TLB_NONE;
 		e->read = !watched && mapping_allows(v, m, MMU_READ, mode) ? page : TLB_NONE;
 		e->exec = mapping_allows(v, m, MMU_EXEC, mode) ? page : TLB_NONE;
 		e->addend = addend;
@@ -155,8 +171,10 @@ void tlb_fill(struct vcpu *v, uint64_t lin, enum mmu_access acc, unsigned mode, 
 		log_entry(s, mode, tlb_index(lin), m->global);
 	}
 	if (store && (acc == MMU_WRITE || slot_free(w, lin))) {
+		w->read = w->exec = TLB_NONE;
 		w->write = v->mmu->undo ? page | TLB_NOTED : page;
 		w->addend = addend;
+		note_stored(v->mmu, w);
 		log_entry(s, MMU_MODES + mode, tlb_index(lin), m->global);
 	} else if (entry_in(w, lin, 12)) {
 		*w = no_entry;
@@ -165,13 +183,22 @@ void tlb_fill(struct vcpu *v, uint64_t lin, enum mmu_access acc, unsigned mode, 
 	large_note(s, lin, m->shift);
 }
 
+static bool log_is_whole(const struct tlb_space *s) { return s->logged[0] <= TLB_LOG && s->logged[1] <= TLB_LOG; }
+
 /* Drop every entry of the 2^shift bytes around lin. */
 static void space_drop_region(struct tlb_space *s, uint64_t lin, unsigned shift)
 {
 	struct tlb_entry *e = &s->tlb[0][0];
-	for (unsigned i = 0; i < 2 * MMU_MODES * TLB_SIZE; i++)
-		if (entry_in(&e[i], lin, shift))
-			e[i] = no_entry;
+	if (!log_is_whole(s)) {
+		for (unsigned i = 0; i < 2 * MMU_MODES * TLB_SIZE; i++)
+			if (entry_in(&e[i], lin, shift))
+				e[i] = no_entry;
+		return;
+	}
+	for (unsigned global = 0; global < 2; global++)
+		for (unsigned i = 0; i < s->logged[global]; i++)
+			if (entry_in(&e[s->log[global][i]], lin, shift))
+				e[s->log[global][i]] = no_entry;
 }
 
 /* Any mapping of code may have changed, global ones too. */
@@ -269,31 +296,49 @@ void mmu_set_cr3(struct vcpu *v, uint64_t cr3)
 		mmu_flush_nonglobal(v);
 }
 
-static void drop_writable(struct tlb_entry *e, uint64_t host, uint64_t size)
+static void drop_writable(struct soft_mmu *mmu, struct tlb_entry *e, uint64_t host, uint64_t size)
 {
-	if (e->write != TLB_NONE && (e->write & ~PAGE_MASK) + (uint64_t)e->addend - host < size)
+	if (e->write == TLB_NONE || is_empty(e))
+		return;
+	if ((e->write & ~PAGE_MASK) + (uint64_t)e->addend - host < size)
 		e->write = TLB_NONE;
+	else
+		note_stored(mmu, e);
 }
 
-static void space_drop_writable(struct tlb_space *s, uint64_t host, uint64_t size)
+static void space_drop_writable(struct soft_mmu *mmu, struct tlb_space *s, uint64_t host, uint64_t size)
 {
 	struct tlb_entry *e = &s->tlb[0][0];
-	if (s->logged[0] > TLB_LOG || s->logged[1] > TLB_LOG) {
+	if (!log_is_whole(s)) {
 		for (unsigned i = TLB_STORES; i < 2 * MMU_MODES * TLB_SIZE; i++)
-			drop_writable(&e[i], host, size);
+			drop_writable(mmu, &e[i], host, size);
 		return;
 	}
 	for (unsigned global = 0; global < 2; global++)
 		for (unsigned i = 0; i < s->logged[global]; i++)
-			drop_writable(&e[s->log[global][i]], host, size);
+			drop_writable(mmu, &e[s->log[global][i]], host, size);
+}
+
+static bool was_stored(const struct soft_mmu *mmu, uint64_t host, uint64_t count)
+{
+	if (count >= STORED_FILTER)
+		return true;
+	for (uint64_t i = 0; i < count; i++)
+		if (is_set(mmu->stored, stored_hash(host + i * PAGE_SIZE)))
+			return true;
+	return false;
 }
 
 void mmu_drop_writable(struct vcpu *v, struct ram_slot *slot, uint64_t first, uint64_t count)
 {
 	uint64_t host = (uintptr_t)slot->host + first * PAGE_SIZE;
+
+	if (!was_stored(v->mmu, host, count))
+		return;
+	memset(v->mmu->stored, 0, sizeof(v->mmu->stored));
 	memos_drop(&v->mmu->memos);
 	for (unsigned i = 0; i < MMU_SPACES && v->mmu->spaces[i]; i++)
-		space_drop_writable(v->mmu->spaces[i], host, count * PAGE_SIZE);
+		space_drop_writable(v->mmu, v->mmu->spaces[i], host, count * PAGE_SIZE);
 }
 
 bool mmu_create(struct vcpu *v, struct error *err)
