@@ -331,6 +331,8 @@ void blocks_free(struct jit_vm *vm)
 /* The code cache is full: all other vCPUs stand still (jit_stop_others). */
 void blocks_flush(struct vcpu *v, struct jit_vm *vm)
 {
+	uint32_t nblocks = vm->nblocks;
+
 	stat_inc(v, flushes);
 	blocks_free(vm);
 	memset(vm->hash, 0, sizeof(vm->hash));
@@ -340,5 +342,6 @@ void blocks_flush(struct vcpu *v, struct jit_vm *vm)
 		if (vm->machine->vcpus[i]->engine_data) {
 			jump_flush_all(vm->machine->vcpus[i]);
 			memos_drop(&vm->machine->vcpus[i]->mmu->memos);
+			tier_forget(vm->machine->vcpus[i], nblocks);
 		}
 }

@@ -101,7 +101,7 @@ struct jit_block {
 	uint32_t jump;                /* its entries: S0 = RIP, flags in HOT_FLAGS; */
 	uint32_t incoming;            /* linked exits that jump here */
 	uint32_t exits;               /* its own, nexits of them */
-	uint32_t profile;             /* tier.c: its first access's, 0: nowhere */
+	uint32_t profile;             /* watched: where its first access's count is, + 1 (tier.c) */
 	uint16_t key;
 	uint16_t off;                 /* of its first byte from `frame`, as all offsets */
 	uint16_t lo, hi;              /* bytes it depends on (looked-ahead ones too) */
@@ -303,6 +303,7 @@ const uint8_t *slow_far(struct vcpu *v, uint64_t exit, const uint8_t *unused);
 const uint8_t *slow_dead(struct vcpu *v, uint64_t rip, const uint8_t *unused);
 const uint8_t *slow_load_vec(struct vcpu *v, uint64_t unused, const uint8_t *resume);
 /* tier.c */
+void tier_forget(struct vcpu *v, uint32_t nblocks);
 const uint8_t *slow_tier(struct vcpu *v, uint64_t index, const uint8_t *unused);
 const uint8_t *slow_review(struct vcpu *v, uint64_t index, const uint8_t *resume);
 const uint8_t *slow_next(struct vcpu *v);        /* code for cpu.rip, or STUB_LEAVE */

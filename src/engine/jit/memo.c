@@ -10,7 +10,8 @@
  * aligned vector access turns its low bits to the top first, where they must be 0.
  * `renew` looks into the TLB and goes on, or goes where a TLB miss goes.
  *
- * Only code at CPL 3 has memos: they hold what MMU_USER allows.
+ * Code at CPL 3 has memos, and that at CPL 0 without SMAP (an early kernel, its
+ * decompressor), whose accesses all go by one table whatever EFLAGS.AC is.
  */
 #include "engine/jit/memo.h"
 #include "engine/jit/trans.h"

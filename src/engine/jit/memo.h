@@ -10,10 +10,11 @@
 #include "engine/jit/jit.h"
 #include "engine/soft/mmu.h"
 
-enum { PROFILES = 65536 };
+enum { PROFILES = 16384 };
 
-/* Of a block: how many runs until it is looked at again; of an access: how often
- * it went to another page than the time before. Blocks share these when they run out. */
+/* Of a watched block: how many runs until it is looked at again; of an access: how
+ * often it went to another page than the time before. Blocks share these when they
+ * run out. */
 struct profile {
 	uint64_t page;
 	int32_t count;
@@ -26,10 +27,14 @@ struct jit_near {
 	struct page_memo *log[MEMOS];
 	struct page_memo memo[MEMOS];
 	struct profile profile[PROFILES];
+	/* Runs of blocks that are not watched, by index. Packed: a large program has
+	 * more blocks than the cache has lines, and neighbours run together. */
+	int32_t runs[BLOCKS_MAX];
 };
 #define OFF_NEAR(field) ((int32_t)(VCPU_ROOM + offsetof(struct jit_near, field)))
 #define OFF_PROFILE(n, field) ((int32_t)(OFF_NEAR(profile) + (n) * sizeof(struct profile) + offsetof(struct profile, field)))
 #define OFF_MEMO(n, field) ((int32_t)(OFF_NEAR(memo) + (n) * sizeof(struct page_memo) + offsetof(struct page_memo, field)))
+#define OFF_RUNS(n) ((int32_t)(OFF_NEAR(runs) + (n) * sizeof(int32_t)))
 static inline struct jit_near *near_of(struct vcpu *v) { return (struct jit_near *)((uint8_t *)v + VCPU_ROOM); }
 
 /* How a memo is renewed: the same for all vCPUs. */
@@ -40,6 +45,13 @@ struct memo_site {
 	uint32_t limit;              /* for page_memo.limit */
 	uint32_t block;
 };
+
+/* May code with this key have memos? They are copies of entries of one table: all
+ * explicit accesses of such code go by that. */
+static inline bool memo_key(uint32_t key)
+{
+	return !(key & KEY_ALONE) && (key & KEY_USER || (key & (KEY_KERNEL | KEY_SMAP)) == KEY_KERNEL);
+}
 
 /* The stubs that renew a memo. */
 void memo_stub(struct jit_vm *vm, struct emit *e, bool write);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Blocks of user code that run often are translated again. The first translation
+ * Blocks that run often are translated again. The first translation
  * counts its runs only, as what it would note about each access costs more cache
  * than large programs have; after RUNS the second one notes how often each access
  * changed its page; PROFILE_RUNS later the third one gives memos (memo.c) to those
@@ -14,10 +14,12 @@
 #include "engine/jit/slow.h"
 #include "engine/jit/trans.h"
 
-enum { RUNS = 1000, PROFILE_RUNS = 128, CHANGES_MOST = PROFILE_RUNS / 20 };
+enum { RUNS = 1024, RUN = (1u << 31) / RUNS, PROFILE_RUNS = 128, CHANGES_MOST = PROFILE_RUNS / 20 };
 
-static bool wanted(const struct trans *t, const struct better *b)
+bool tier_wanted(const struct trans *t)
 {
+	const struct better *b = &jit_of(t->v)->better;
+
 	return b->wanted && b->page == t->code->page && b->page2 == t->code->page2 && b->off == t->b->off &&
 	       b->key == t->key;
 }
@@ -28,11 +30,11 @@ void tier_begin(struct trans *t)
 	struct better *b = &jit_of(t->v)->better;
 	struct jit_vm *vm = t->vm;
 
-	if (!(t->key & KEY_USER) || t->key & KEY_ALONE || vm->verify)
+	if (!memo_key(t->key) || vm->verify)
 		return;
 	if (vm->eager)
 		b->good = ~0ull;
-	if (vm->eager || wanted(t, b)) {
+	if (vm->eager || tier_wanted(t)) {
 		b->wanted = false;
 		t->b->watched = b->watch && !vm->eager;
 		if (!t->b->watched) {
@@ -43,6 +45,9 @@ void tier_begin(struct trans *t)
 	}
 	if (t->live[0] && !trans_slot_first(t))
 		return;              /* the count would lose flags */
+	t->counted = true;
+	if (!t->b->watched)
+		return;
 	if (vm->nprofiles + TIER_SITES + 1 > PROFILES)
 		vm->nprofiles = 0;
 	t->profile = t->b->profile = vm->nprofiles + 1;
@@ -52,22 +57,25 @@ void tier_end(struct trans *t)
 {
 	if (!t->profile)
 		return;
-	t->b->nsites = t->b->watched ? (uint8_t)MIN(t->nsites, (unsigned)TIER_SITES) : 0;
+	t->b->nsites = (uint8_t)MIN(t->nsites, (unsigned)TIER_SITES);
 	t->vm->nprofiles += 1 + t->b->nsites;
 }
 
 /* At the block's head. */
 void tier_count(struct trans *t)
 {
-	if (!t->profile)
+	if (!t->counted)
 		return;
-	emit_alu_mem_imm(&t->e, 4, ALU_SUB, EGS(OFF_PROFILE(t->profile - 1, count)), 1);
+	if (t->profile)
+		emit_alu_mem_imm(&t->e, 4, ALU_SUB, EGS(OFF_PROFILE(t->profile - 1, count)), 1);
+	else
+		emit_alu_mem_imm(&t->e, 4, ALU_ADD, EGS(OFF_RUNS(block_index(t->vm, t->b))), RUN);
 	t->count = emit_jcc(&t->e, CC_S);
 }
 
 void tier_tail(struct trans *t)
 {
-	if (!t->profile)
+	if (!t->counted)
 		return;
 	emit_bind(&t->e, t->count);
 	emit_mov_imm(&t->e, S0, block_index(t->vm, t->b));
@@ -79,7 +87,7 @@ bool tier_memo(struct trans *t)
 {
 	unsigned n = t->nsites++;
 
-	t->site = t->profile && t->b->watched && n < TIER_SITES ? t->profile + n : 0;
+	t->site = t->profile && n < TIER_SITES ? t->profile + n : 0;
 	return t->better && n < TIER_SITES && t->better->good >> n & 1 && memo_left(t);
 }
 
@@ -103,7 +111,7 @@ static void start(struct vcpu *v, const struct jit_block *b, uint32_t index)
 
 	memset(p, 0, (1 + (size_t)b->nsites) * sizeof(*p));
 	p->owner = index;
-	p->count = b->watched ? PROFILE_RUNS : RUNS;
+	p->count = PROFILE_RUNS;
 }
 
 static uint64_t conclude(const struct profile *p, unsigned n)
@@ -117,19 +125,33 @@ static uint64_t conclude(const struct profile *p, unsigned n)
 }
 
 /* requires: vm->lock */
-static void look_again(struct vcpu *v, struct jit_block *b, uint32_t index)
+static void make_better(struct vcpu *v, struct jit_block *b, uint64_t good)
 {
-	const struct profile *p = &near_of(v)->profile[b->profile - 1];
-
-	if (p->owner != index) {             /* not counted by this vCPU yet, or overwritten */
-		start(v, b, index);
-		return;
-	}
 	jit_of(v)->better = (struct better) { .wanted = true, .watch = !b->watched, .page = block_page(b), .page2 = block_page2(b),
-					      .off = b->off, .key = b->key, .good = conclude(p, b->nsites) };
-	near_of(v)->profile[b->profile - 1].owner = UINT32_MAX;
+					      .off = b->off, .key = b->key, .good = good };
 	jump_forget(v, v->cpu.rip);
 	block_drop(jit_vm(v), b);
+}
+
+/* requires: vm->lock */
+static void look_again(struct vcpu *v, struct jit_block *b, uint32_t index)
+{
+	struct profile *p = b->watched ? &near_of(v)->profile[b->profile - 1] : NULL;
+
+	if (!p) {
+		make_better(v, b, 0);
+	} else if (p->owner != index) {      /* not counted by this vCPU yet, or overwritten */
+		start(v, b, index);
+	} else {
+		p->owner = UINT32_MAX;
+		make_better(v, b, conclude(p, b->nsites));
+	}
+}
+
+/* All blocks are gone. */
+void tier_forget(struct vcpu *v, uint32_t nblocks)
+{
+	memset(near_of(v)->runs, 0, nblocks * sizeof(near_of(v)->runs[0]));
 }
 
 /* A block's count has run out. */
@@ -140,7 +162,7 @@ const uint8_t *slow_tier(struct vcpu *v, uint64_t index, const uint8_t *unused)
 	uint64_t generation = vm->generation;
 
 	flags_in(v);
-	v->cpu.rip = v->hot[HOT_RIPBASE] + b->off;
+	v->cpu.rip = (block_base(b) != BASE_ANY ? block_base(b) : v->hot[HOT_RIPBASE]) + b->off;
 	jit_lock(v);
 	if (vm->generation == generation && !b->dead)
 		look_again(v, b, (uint32_t)index);

@@ -72,7 +72,8 @@ struct trans {
 	bool ended;                   /* the last instruction left no way out below */
 	unsigned nslow, nexits, nmemos;
 	struct better *better;        /* the second translation: who gets memos */
-	uint32_t profile, site;       /* the first one: where its accesses are counted, and the next */
+	bool counted;                 /* its runs are */
+	uint32_t profile, site;       /* watched: where its accesses are counted, and the next */
 	unsigned nsites;
 	uint8_t *count;               /* the jump at its head */
 	int8_t group_mem[BLOCK_MAX];  /* group of the memory operand, of the implicit stack access */
@@ -153,6 +154,7 @@ bool memo_left(const struct trans *t);
 void memo_renew(struct trans *t, const struct memo_use *u);
 
 /* tier.c: around a block's translation, and for each check in it. */
+bool tier_wanted(const struct trans *t);       /* is it made anew because it runs often? */
 void tier_begin(struct trans *t);
 void tier_count(struct trans *t);
 bool tier_memo(struct trans *t);              /* shall the next check be by memo? */
