@@ -9,13 +9,15 @@ mkdir -p /dev/pts /dev/shm && mount -t devpts pts /dev/pts
 ip link set lo up
 while read -r m; do insmod "/modules/$m.ko"; done </modules/order
 export ABYME_STATE=/tmp/state PATH=/bin
-# wait_log NAME PATTERN SECONDS: until the machine's console has said it. Looks into the
-# file itself: a program started twice a second would take the only CPU from the machine.
+# wait_log NAME PATTERN SECONDS: until the machine's console has said it; now and then its
+# last line, for a test that is cut short meanwhile. Looks into the file itself: a program
+# started twice a second would take the only CPU from the machine.
 wait_log() {
-	n=$3
-	while ! grep -q "$2" "$ABYME_STATE/instances/$1/console.log" 2>/dev/null; do
+	n=$3 log=$ABYME_STATE/instances/$1/console.log
+	while ! grep -q "$2" "$log" 2>/dev/null; do
 		n=$((n - 1))
-		[ $n -gt 0 ] || { echo "NO $2 FROM $1"; abyme logs "$1" | tail -n 30; return 1; }
+		[ $n -gt 0 ] || { echo "NO $2 FROM $1"; abyme ls; sed "s/^/inner: /" "$log"; return 1; }
+		[ $((n % 15)) -ne 0 ] || { echo "waiting for '$2': $(tail -n 1 "$log")"; }
 		sleep 1
 	done
 }
@@ -23,7 +25,7 @@ wait_log() {
 keep() {
 	tar -C "$(dirname "$1")" -cf /dev/vda state-file && sync && echo STATE-SAVED
 }
-kernel="--kernel /guest/vmlinux --initrd /guest/initrd.gz --cpu abyme-v2.1 --memory 128M"
+kernel="--kernel /guest/vmlinux --initrd /guest/initrd.gz --cpu abyme-v2.1 --memory 96M"
 console="console=ttyS0 panic=-1 loglevel=5"
 echo OUTER-READY
 . /job

@@ -16,7 +16,7 @@ abyme logs hopper | sed "s/^/inner: /"
 
 
 def test_kvm_boots_and_moves_to_jit(nested, abyme):
-    text = nested.run("short", JOB, seconds=400)
+    text = nested.run("short", JOB)
     assert "OUTER-READY" in text, text[-3000:]
     assert re.search(r"engine kvm +yes", text), text[-3000:]
     assert "STATE-SAVED" in text, text[-3000:]
@@ -28,6 +28,6 @@ def test_kvm_boots_and_moves_to_jit(nested, abyme):
     assert last > 3
     for _ in range(5):
         b = m.expect(BEAT, 30)
-        assert int(b.group(1)) == last + 1 and uptime <= int(b.group(2)) <= uptime + 30
+        assert int(b.group(1)) == last + 1 and uptime <= int(b.group(2)) <= uptime + 120
         last, uptime = int(b.group(1)), int(b.group(2))
     assert not TROUBLE.search(m.text)
