@@ -68,6 +68,13 @@ struct machine {
 
 struct machine *machine_build(const struct machine_config *c, struct error *err);
 void machine_free(struct machine *m);
+/* While it is built or loaded: another CPU model, for all vCPUs. */
+static inline void machine_set_model(struct machine *m, const struct x86_model *model)
+{
+	m->model = model;
+	for (unsigned i = 0; i < m->nvcpus; i++)
+		m->vcpus[i]->model = model;
+}
 /* After machine_wait: close what devices hold; images are complete only then. */
 void machine_free_devices(struct machine *m);
 /* Power on (or go on from config->state_fd): start the vCPU threads. */

@@ -45,10 +45,34 @@ static void xfer_text(struct state *s, const char *text, const char *what)
 		state_fail(s, "%s is '%s' in the file and '%s' in this machine", what, have, text);
 }
 
+/*
+ * The CPU model. A guest that was promised no rate of the TSC stays one, on a host that
+ * could promise it, too. The other way round there is nothing that could be done: it
+ * reads the TSC by itself, and nobody can make that tick slower.
+ */
+static void xfer_model(struct machine *m, struct state *s)
+{
+	char have[64] = "";
+	uint32_t n = (uint32_t)MIN(strlen(m->model->name), sizeof(have) - 1);
+	memcpy(have, m->model->name, n);
+	xfer_blob(s, have, &n, sizeof(have) - 1);
+	if (!state_ok(s))
+		return;
+	have[n] = 0;
+	const struct x86_model *any = x86_model_any_tsc(m->model), *saved = x86_model_find(have, NULL);
+	if (saved && saved != m->model && x86_model_any_tsc(saved) == m->model)
+		state_fail(s, "its guest counts on the rate of the TSC, which this host's KVM cannot scale; it goes on under "
+			   "--engine jit, and a machine with --cpu %s can go anywhere", m->model->name);
+	else if (any && !strcmp(have, any->name))
+		machine_set_model(m, any);
+	else if (strcmp(have, m->model->name))
+		state_fail(s, "the CPU model is '%s' in the file and '%s' in this machine", have, m->model->name);
+}
+
 static void xfer_machine(struct machine *m, struct state *s)
 {
 	xfer_text(s, board_version(m), "the board");
-	xfer_text(s, m->model->name, "the CPU model");
+	xfer_model(m, s);
 	xfer_check_u64(s, m->config->memory, "memory size");
 	xfer_check_u64(s, m->nvcpus, "the number of vCPUs");
 	xfer_check_u64(s, m->model->tsc_khz, "TSC kHz");

@@ -129,7 +129,7 @@ static struct x86_cpuid leaf_kvm(const struct x86_model *m, uint32_t leaf)
 	case 1:
 		return (struct x86_cpuid){ KVM_NOP_IO_DELAY | KVM_CLOCKSOURCE2 | KVM_CLOCK_STABLE };
 	case 0x10:
-		return (struct x86_cpuid){ m->tsc_khz, APIC_BUS_KHZ };
+		return (struct x86_cpuid){ x86_has(m, FEAT_INVARIANT_TSC) ? m->tsc_khz : 0, APIC_BUS_KHZ };
 	}
 	return (struct x86_cpuid){ 0 };
 }
@@ -154,7 +154,7 @@ static struct x86_cpuid leaf_extended(const struct x86_model *m, uint32_t leaf)
 struct x86_cpuid x86_cpuid(const struct x86_model *m, const struct x86_cpu *cpu,
 			   unsigned vcpus, uint32_t leaf, uint32_t subleaf)
 {
-	uint32_t mhz = m->tsc_khz / 1000;
+	uint32_t mhz = x86_has(m, FEAT_INVARIANT_TSC) ? m->tsc_khz / 1000 : 0;
 
 	if (leaf >= 0x80000000)
 		return leaf_extended(m, leaf);
@@ -169,8 +169,8 @@ struct x86_cpuid x86_cpuid(const struct x86_model *m, const struct x86_cpu *cpu,
 	case 7: return subleaf == 0 ? features(m, 7, 0) : (struct x86_cpuid){ 0 };
 	case 0xb: return leaf_b(cpu, vcpus, subleaf);
 	case 0xd: return leaf_d(m, cpu, subleaf);
-	case 0x15: return (struct x86_cpuid){ 1, mhz / 25, 25000000 };  /* TSC / 25 MHz crystal */
-	case 0x16: return (struct x86_cpuid){ mhz, mhz, 100 };
+	case 0x15: return mhz ? (struct x86_cpuid){ 1, mhz / 25, 25000000 } : (struct x86_cpuid){ 0 };
+	case 0x16: return (struct x86_cpuid){ mhz, mhz, mhz ? 100 : 0 };
 	}
 	return (struct x86_cpuid){ 0 };
 }

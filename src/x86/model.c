@@ -29,16 +29,20 @@ enum { WORDS = (FEAT_COUNT + 63) / 64 };
 #define WORD(f, w) ((f) / 64 == (w) ? BIT((f) % 64) : 0)
 
 /* A model's features as a list of names, turned into its bit words. */
-#define LEVEL2(X, w) \
+#define LEVEL2(X, w) LEVEL2_ANY_TSC(X, w) X(TSC_DEADLINE, w) X(INVARIANT_TSC, w)
+#define LEVEL3(X, w) LEVEL3_ANY_TSC(X, w) X(TSC_DEADLINE, w) X(INVARIANT_TSC, w)
+/* The same without a promise of the TSC's rate: a guest then takes its time from
+ * kvmclock, and can go where KVM cannot scale the TSC. */
+#define LEVEL2_ANY_TSC(X, w) \
 	X(FPU, w) X(DE, w) X(PSE, w) X(TSC, w) X(MSR, w) X(PAE, w) X(MCE, w) X(CX8, w) \
 	X(APIC, w) X(SEP, w) X(MTRR, w) X(PGE, w) X(MCA, w) X(CMOV, w) X(PAT, w) X(PSE36, w) \
 	X(CLFSH, w) X(MMX, w) X(FXSR, w) X(SSE, w) X(SSE2, w) X(SS, w) X(HTT, w) \
 	X(SSE3, w) X(PCLMULQDQ, w) X(SSSE3, w) X(CX16, w) X(SSE41, w) X(SSE42, w) X(X2APIC, w) \
-	X(POPCNT, w) X(TSC_DEADLINE, w) X(AES, w) X(XSAVE, w) X(RDRAND, w) X(HYPERVISOR, w) \
+	X(POPCNT, w) X(AES, w) X(XSAVE, w) X(RDRAND, w) X(HYPERVISOR, w) \
 	X(FSGSBASE, w) X(TSC_ADJUST, w) X(SMEP, w) X(ERMS, w) X(FSRM, w) X(ARCH_CAPABILITIES, w) \
 	X(XSAVEOPT, w) X(LAHF_LM, w) X(PREFETCHW, w) X(SYSCALL, w) X(NX, w) X(PDPE1GB, w) \
-	X(RDTSCP, w) X(LM, w) X(INVARIANT_TSC, w) X(ARAT, w)
-#define LEVEL3(X, w) LEVEL2(X, w) \
+	X(RDTSCP, w) X(LM, w) X(ARAT, w)
+#define LEVEL3_ANY_TSC(X, w) LEVEL2_ANY_TSC(X, w) \
 	X(PCID, w) X(FMA, w) X(MOVBE, w) X(AVX, w) X(F16C, w) X(BMI1, w) X(AVX2, w) X(BMI2, w) \
 	X(INVPCID, w) X(RDSEED, w) X(ADX, w) X(SMAP, w) X(XSAVEC, w) X(XGETBV1, w) X(LZCNT, w)
 /* What the engines implement beyond that; `max` has it where the host does. */
@@ -50,10 +54,16 @@ _Static_assert(WORDS == 2, "WORDS_OF has two words");
 
 #define COMMON .tsc_khz = 1000000, .phys_bits = 40, .lin_bits = 48, .arch_capabilities = IMMUNE
 
+#define ANY_TSC "-kvmclock"
+
 static const struct x86_model models[] = {
 	{ .name = "abyme-v2.1", .features = WORDS_OF(LEVEL2),
 	  .xcr0 = XFEATURE_X87 | XFEATURE_SSE, COMMON },
 	{ .name = "abyme-v3.1", .features = WORDS_OF(LEVEL3),
+	  .xcr0 = XFEATURE_X87 | XFEATURE_SSE | XFEATURE_AVX, COMMON },
+	{ .name = "abyme-v2.1" ANY_TSC, .features = WORDS_OF(LEVEL2_ANY_TSC),
+	  .xcr0 = XFEATURE_X87 | XFEATURE_SSE, COMMON },
+	{ .name = "abyme-v3.1" ANY_TSC, .features = WORDS_OF(LEVEL3_ANY_TSC),
 	  .xcr0 = XFEATURE_X87 | XFEATURE_SSE | XFEATURE_AVX, COMMON },
 };
 static const struct x86_model everything = {
@@ -148,7 +158,30 @@ static const struct x86_model *model_max(void)
 	return &max;
 }
 
+static const struct x86_model *max_any_tsc(void)
+{
+	static struct x86_model m;
+
+	if (m.name)
+		return &m;
+	m = *model_max();
+	clear_feature(&m, FEAT_TSC_DEADLINE);
+	clear_feature(&m, FEAT_INVARIANT_TSC);
+	m.name = "max" ANY_TSC;
+	return &m;
+}
+
 const struct x86_model *x86_model_implemented(void) { return &everything; }
+
+const struct x86_model *x86_model_any_tsc(const struct x86_model *m)
+{
+	char name[64];
+
+	if (!x86_has(m, FEAT_INVARIANT_TSC))
+		return m;
+	snprintf(name, sizeof(name), "%s" ANY_TSC, m->name);
+	return x86_model_find(name, NULL);
+}
 
 const struct x86_model *x86_model_find(const char *name, struct error *err)
 {
@@ -157,6 +190,8 @@ const struct x86_model *x86_model_find(const char *name, struct error *err)
 			return &models[i];
 	if (strcmp(name, "max") == 0)
 		return model_max();
-	return error_null(err, 0, "unknown CPU model '%s': there are abyme-v2.1, abyme-v3.1 and max",
-			  name);
+	if (strcmp(name, "max" ANY_TSC) == 0)
+		return max_any_tsc();
+	return error_null(err, 0, "unknown CPU model '%s': there are abyme-v2.1, abyme-v3.1 and max, "
+			  "each also with " ANY_TSC " behind it", name);
 }

@@ -2,7 +2,8 @@
 /*
  * CPU models: frozen, versioned tables of CPUID facts.  `abyme-v2.1` and
  * `abyme-v3.1` may move between engines and hosts; `max` (all that the engines
- * implement and the host has) may not.
+ * implement and the host has) may not.  NAME-kvmclock is NAME without invariant
+ * TSC and TSC deadline: the guest's clock is kvmclock, exact at any rate of the TSC.
  */
 #ifndef X86_MODEL_H
 #define X86_MODEL_H
@@ -33,6 +34,8 @@ static inline bool x86_has(const struct x86_model *m, enum x86_feature f)
 
 /* NULL with an error that lists the known names. */
 const struct x86_model *x86_model_find(const char *name, struct error *err);
+/* `m` without a promise of the TSC's rate; `m` itself if it makes none. */
+const struct x86_model *x86_model_any_tsc(const struct x86_model *m);
 /* All that the engines implement, on whatever host: for those who only decode. */
 const struct x86_model *x86_model_implemented(void);
 /* Does this host's CPU have all that `m` promises? Names what is missing.

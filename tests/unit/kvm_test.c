@@ -40,6 +40,7 @@ static struct {
 	struct kvm_debugregs debug;
 	struct kvm_mp_state mp;
 	struct kvm_clock_data clock;
+	int tsc_khz, tsc_control;
 	struct kvm_userspace_memory_region slot[64];
 	uint64_t *dirty;
 	unsigned probe_steps;
@@ -104,6 +105,8 @@ static int vm_ioctl(unsigned long request, void *arg)
 	struct kvm_dirty_log *log = arg;
 	switch (request) {
 	BOTH(CLOCK, clock)
+	case KVM_GET_TSC_KHZ:
+		return fake.tsc_khz;
 	case KVM_CREATE_VCPU:
 		return dup(fake.vcpu);
 	case KVM_SET_USER_MEMORY_REGION:
@@ -121,13 +124,13 @@ static int vm_ioctl(unsigned long request, void *arg)
 	return 0;
 }
 
-static int dev_ioctl(unsigned long request)
+static int dev_ioctl(unsigned long request, void *arg)
 {
 	switch (request) {
 	case KVM_GET_API_VERSION: errno = ENOTTY; return fake.api;
 	case KVM_CREATE_VM: errno = fake.create_errno; return fake.create_errno ? -1 : dup(fake.vm);
 	case KVM_GET_VCPU_MMAP_SIZE: return 3 * 4096;
-	case KVM_CHECK_EXTENSION: return 1;
+	case KVM_CHECK_EXTENSION: return (long)arg == KVM_CAP_TSC_CONTROL ? fake.tsc_control : 1;
 	}
 	return 0;
 }
@@ -150,7 +153,7 @@ int ioctl(int fd, unsigned long request, ...)
 	if (is(fd, fake.vm))
 		return vm_ioctl(request, arg);
 	if (is(fd, fake.dev))
-		return dev_ioctl(request);
+		return dev_ioctl(request, arg);
 	return (int)syscall(SYS_ioctl, fd, request, arg);
 }
 
@@ -192,7 +195,7 @@ static int setup(void **unused)
 	m = fixture_new(4 * MiB);
 	fixture_controllers(m);
 	run_page = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fake.vcpu, 0);
-	vm = (struct kvm_vm){ .dev = fake.dev, .fd = fake.vm, .machine = m, .tsc_scaling = true };
+	vm = (struct kvm_vm){ .dev = fake.dev, .fd = fake.vm, .machine = m, .tsc_exact = true };
 	pthread_mutex_init(&vm.lock, NULL);
 	vcpu = (struct kvm_vcpu){ .fd = fake.vcpu, .run = run_page, .vm = &vm };
 	v = &fx.vcpu;
@@ -419,16 +422,21 @@ static void an_expired_one_shot_is_pending(void **unused)
 	assert_int_equal(v->cpu.lapic.irr[7], 0);
 }
 
-/* A guest that counts on the model's TSC rate does not come to where it cannot be had. */
-static void no_deadline_without_scaling(void **unused)
+/* The rate of the TSC is promised only where KVM can keep it. */
+static void promises_no_rate_it_cannot_keep(void **unused)
 {
-	struct error err;
-	random_cpu(&v->cpu);
-	v->cpu.lapic.lvt[LVT_TIMER] = 0x400ec;
-	assert_true(kvm_state_set(v, &err));
-	vm.tsc_scaling = false;
-	assert_false(kvm_state_set(v, &err));
-	assert_non_null(strstr(err.text, "cannot scale the TSC"));
+	static const struct { int khz, control; bool exact; } host[] = {
+		{ 2600000, 1, true }, { 2600000, 0, false }, { 1000249, 0, true }, { 999749, 0, false }, { 0, 0, false },
+	};
+	for (unsigned i = 0; i < ARRAY_SIZE(host); i++) {
+		fake.tsc_khz = host[i].khz;
+		fake.tsc_control = host[i].control;
+		machine_set_model(m, x86_model_find("abyme-v2.1", NULL));
+		kvm_choose_tsc(m);
+		assert_int_equal(vm.tsc_exact, host[i].exact);
+		assert_string_equal(m->model->name, host[i].exact ? "abyme-v2.1" : "abyme-v2.1-kvmclock");
+		assert_ptr_equal(m->vcpus[0]->model, m->model);
+	}
 }
 
 /* Machine time goes on where KVM's had been, never before. */
@@ -540,7 +548,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(finishes_an_access_before_it_stops), T(an_interrupted_entry_is_no_exit), T(a_storm_of_signals_ends),
 		T(kicks_are_no_storm), T(ends_that_kvm_makes), T(a_triple_fault_is_a_shutdown), T(state_comes_back),
-		T(an_expired_one_shot_is_pending), T(time_does_not_go_back), T(dirty_pages_are_known), T(no_deadline_without_scaling),
+		T(an_expired_one_shot_is_pending), T(time_does_not_go_back), T(dirty_pages_are_known), T(promises_no_rate_it_cannot_keep),
 		T(answers_of_the_probe),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,6 +22,8 @@ static void models_are_frozen(void **state)
 	static const struct { const char *model; uint32_t ecx1, edx1, ebx7, ecx7, edx7, xsave; } frozen[] = {
 		{ "abyme-v2.1", 0xc7b82203, 0x1f8bfbfd, 0x00000283, 0, 0x20000010, 1 },
 		{ "abyme-v3.1", 0xf7fa3203, 0x1f8bfbfd, 0x001c07ab, 0, 0x20000010, 7 },
+		{ "abyme-v2.1-kvmclock", 0xc6b82203, 0x1f8bfbfd, 0x00000283, 0, 0x20000010, 1 },
+		{ "abyme-v3.1-kvmclock", 0xf6fa3203, 0x1f8bfbfd, 0x001c07ab, 0, 0x20000010, 7 },
 	};
 
 	for (unsigned n = 0; n < ARRAY_SIZE(frozen); n++) {
@@ -95,6 +97,23 @@ static void tells_the_time(void **state)
 	assert_true(leaf("abyme-v3.1", 0x80000007, 0).edx & 1 << 8);
 }
 
+/* Nothing in CPUID tells a rate of the TSC; the paravirtual clock is there. */
+static void promises_no_rate(void **state)
+{
+	static const char *const plain[] = { "abyme-v2.1", "abyme-v3.1", "max" };
+
+	for (unsigned n = 0; n < ARRAY_SIZE(plain); n++) {
+		const struct x86_model *m = x86_model_any_tsc(x86_model_find(plain[n], NULL));
+
+		assert_ptr_equal(x86_model_any_tsc(m), m);
+		assert_false(leaf(m->name, 0x80000007, 0).edx & 1 << 8);
+		assert_false(leaf(m->name, 1, 0).ecx & 1 << 24);
+		assert_int_equal(leaf(m->name, 0x15, 0).eax | leaf(m->name, 0x16, 0).eax, 0);
+		assert_int_equal(leaf(m->name, 0x40000010, 0).eax, 0);
+		assert_true(leaf(m->name, 0x40000001, 0).eax & 1 << 3);
+	}
+}
+
 static void unknown_names_list_the_known(void **state)
 {
 	struct error err;
@@ -109,7 +128,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(models_are_frozen), cmocka_unit_test(levels_hold),
 		cmocka_unit_test(immunities_are_said), cmocka_unit_test(follows_the_processor),
-		cmocka_unit_test(tells_the_time), cmocka_unit_test(unknown_names_list_the_known),
+		cmocka_unit_test(tells_the_time), cmocka_unit_test(promises_no_rate),
+		cmocka_unit_test(unknown_names_list_the_known),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

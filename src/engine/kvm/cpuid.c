@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * CPUID under KVM: the model's own table (x86/cpuid.c), leaf by leaf.  Where KVM
- * cannot scale the TSC, the guest's ticks at the host's rate: then it gets
- * kvmclock and no invariant TSC and no TSC deadline, so that nothing in it
- * counts on a rate which another host would not keep.
+ * CPUID under KVM: the model's own table (x86/cpuid.c), leaf by leaf.
  */
 #include "engine/kvm/kvm.h"
 
@@ -63,37 +60,14 @@ bool kvm_model_fits(const struct x86_model *m, struct error *err)
 	return dev >= 0 && kvm_model_ok(dev, m, err);
 }
 
-static void adjust(const struct kvm_vm *k, struct kvm_cpuid_entry2 *e)
-{
-	if (k->tsc_scaling)
-		return;
-	switch (e->function) {
-	case 1:
-		e->ecx &= ~(1u << 24);
-		break;
-	case 0x15:
-	case 0x16:
-		e->eax = e->ebx = e->ecx = 0;
-		break;
-	case 0x40000010:
-		e->eax = k->host_tsc_khz;
-		break;
-	case 0x80000007:
-		e->edx &= ~(1u << 8);
-		break;
-	}
-}
-
 static void add(struct vcpu *v, struct kvm_cpuid2 *c, uint32_t leaf, uint32_t sub, bool indexed)
 {
 	struct x86_cpuid r = x86_cpuid(v->model, &v->cpu, v->machine->nvcpus, leaf, sub);
 	if (c->nent == ENTRIES_MAX || (indexed && sub && !(r.eax | r.ebx | r.ecx | r.edx)))
 		return;
-	struct kvm_cpuid_entry2 *e = &c->entries[c->nent++];
-	*e = (struct kvm_cpuid_entry2){ .function = leaf, .index = sub, .eax = r.eax, .ebx = r.ebx,
+	c->entries[c->nent++] = (struct kvm_cpuid_entry2){ .function = leaf, .index = sub, .eax = r.eax, .ebx = r.ebx,
 					.ecx = r.ecx, .edx = r.edx,
 					.flags = indexed ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0 };
-	adjust(kvm_of(v)->vm, e);
 }
 
 static void add_range(struct vcpu *v, struct kvm_cpuid2 *c, uint32_t first)

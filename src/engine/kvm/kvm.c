@@ -28,7 +28,6 @@ static bool need(int dev, int cap, const char *what, struct error *err)
 
 static bool check_caps(struct kvm_vm *k, struct error *err)
 {
-	k->tsc_scaling = ioctl(k->dev, KVM_CHECK_EXTENSION, KVM_CAP_TSC_CONTROL) > 0;
 	return need(k->dev, KVM_CAP_USER_MEMORY, "user memory", err) &&
 	       need(k->dev, KVM_CAP_IMMEDIATE_EXIT, "immediate exit", err) &&
 	       need(k->dev, KVM_CAP_SIGNAL_MSI, "message-signalled interrupts", err) &&
@@ -76,8 +75,7 @@ static bool kvm_vm_create(struct machine *m, struct error *err)
 	uint32_t a, b, c, d;
 	__cpuid(1, a, b, c, d);
 	k->loses_xsetbv = c >> 31 && kvm_loses_xsetbv(k->dev);
-	int khz = ioctl(k->fd, KVM_GET_TSC_KHZ, 0);
-	k->host_tsc_khz = khz > 0 ? (uint32_t)khz : 0;
+	kvm_choose_tsc(m);
 	k->run_size = (size_t)ioctl(k->dev, KVM_GET_VCPU_MMAP_SIZE, 0);
 	catch_kicks();
 	struct memory_hooks hooks = { .opaque = k, .log_dirty = kvm_log_dirty, .collect_dirty = kvm_collect_dirty };
@@ -104,7 +102,7 @@ static void kvm_vm_destroy(struct machine *m)
 
 static bool set_tsc(struct kvm_vcpu *c, const struct x86_model *model, struct error *err)
 {
-	if (!c->vm->tsc_scaling || !model->tsc_khz)
+	if (!c->vm->tsc_exact)
 		return true;
 	if (ioctl(c->fd, KVM_SET_TSC_KHZ, model->tsc_khz))
 		return error_set(err, errno, "KVM cannot run the TSC at %u kHz", model->tsc_khz);

@@ -21,8 +21,8 @@ struct kvm_slot { uint64_t gpa, size, host; bool readonly, used; };
 struct kvm_vm {
 	int dev, fd;
 	size_t run_size;
-	bool tsc_scaling, loses_xsetbv, log_dirty;
-	uint32_t host_tsc_khz;
+	bool tsc_exact;                   /* it runs at the rate of the CPU model */
+	bool loses_xsetbv, log_dirty;
 	pthread_mutex_t lock;             /* slots, routes */
 	struct kvm_slot slot[KVM_MAX_SLOTS];
 	struct kvm_irq_routing_entry route[KVM_IOAPIC_PINS];
@@ -67,6 +67,7 @@ bool kvm_model_fits(const struct x86_model *m, struct error *err);
 /* kvm/run.c */
 enum vcpu_exit kvm_run_vcpu(struct vcpu *v);
 /* kvm/time.c */
+void kvm_choose_tsc(struct machine *m);
 bool kvm_time_get(struct vcpu *v, struct error *err);
 bool kvm_time_set(struct vcpu *v, struct error *err);
 void kvm_time_stopped(struct machine *m);

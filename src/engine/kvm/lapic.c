@@ -4,7 +4,7 @@
 
 #include "machine/machine.h"
 
-enum { MSR_DEADLINE = 0x6e0, LVT_MASKED = 0x10000, LVT_MODE = 0x60000, LVT_DEADLINE = 0x40000 };
+enum { MSR_DEADLINE = 0x6e0, LVT_MASKED = 0x10000, LVT_MODE = 0x60000 };
 
 static uint32_t reg_get(const struct kvm_lapic_state *l, unsigned at) { return le32_get(l->regs + at); }
 static void reg_put(struct kvm_lapic_state *l, unsigned at, uint32_t v) { le32_put(l->regs + at, v); }
@@ -74,9 +74,6 @@ bool kvm_lapic_set(struct vcpu *v, struct error *err)
 	struct kvm_lapic_state l = { 0 };
 	const struct x86_lapic *a = &v->cpu.lapic;
 	bool x2 = a->base & 0x400;
-	if (!kvm_of(v)->vm->tsc_scaling && (a->lvt[LVT_TIMER] & LVT_MODE) == LVT_DEADLINE)
-		return error_set(err, 0, "this host's KVM cannot scale the TSC, and the guest counts on its rate (TSC deadline "
-				 "timer): it goes on under --engine jit; a machine that was started under kvm here can move");
 	reg_put(&l, 0x20, x2 ? a->id : a->id << 24);
 	reg_put(&l, 0x30, 0x00050014);
 	reg_put(&l, 0x80, a->tpr);
@@ -99,7 +96,7 @@ bool kvm_lapic_set(struct vcpu *v, struct error *err)
 	reg_put(&l, 0x3e0, a->timer_divide);
 	if (kvm_ioctl(kvm_of(v)->fd, KVM_SET_LAPIC, &l))
 		return kvm_failed(err, "the local APIC");
-	uint64_t deadline = a->tsc_deadline;
+	uint64_t deadline = a->tsc_deadline;      /* never without the TSC's rate: kvm_choose_tsc() */
 	if (deadline)
 		kvm_msr(v, KVM_SET_MSRS, MSR_DEADLINE, &deadline);
 	return true;

@@ -12,6 +12,21 @@
 
 enum { MSR_TSC = 0x10, MSR_DEADLINE = 0x6e0 };
 
+/*
+ * Will the TSC run at the model's rate: scaled, or within what KVM takes for equal
+ * (250 ppm)? Else it runs at the host's, and the CPU model promises no rate: guests
+ * then take their time from kvmclock, which says at each vCPU what a tick is.
+ */
+void kvm_choose_tsc(struct machine *m)
+{
+	struct kvm_vm *k = m->engine_data;
+	int host = ioctl(k->fd, KVM_GET_TSC_KHZ, 0);
+	uint32_t want = m->model->tsc_khz, off = host > 0 ? (uint32_t)abs(host - (int)want) : want;
+	k->tsc_exact = ioctl(k->dev, KVM_CHECK_EXTENSION, KVM_CAP_TSC_CONTROL) > 0 || off <= want / 4000;
+	if (!k->tsc_exact)
+		machine_set_model(m, x86_model_any_tsc(m->model));
+}
+
 static uint64_t model_ticks(const struct vcpu *v)
 {
 	return muldiv64(clock_now(v->machine->clock), v->model->tsc_khz, 1000000);
@@ -28,7 +43,7 @@ bool kvm_time_get(struct vcpu *v, struct error *err)
 	v->cpu.tsc_offset = tsc - model_ticks(v);
 	/* At another rate than the model's, offsets read one after the other drift
 	 * apart; the guest's TSCs do not. */
-	if (v->index && !kvm_of(v)->vm->tsc_scaling)
+	if (v->index && !kvm_of(v)->vm->tsc_exact)
 		v->cpu.tsc_offset = v->machine->vcpus[0]->cpu.tsc_offset;
 	return true;
 }
