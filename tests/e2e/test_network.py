@@ -200,6 +200,53 @@ def test_rules(lab):
     assert a.pings(b.ip)
 
 
+LISTEN = """
+import socket, struct, sys
+v6 = ":" in sys.argv[1]
+s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("", 7777))
+if v6:
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, socket.inet_pton(socket.AF_INET6, sys.argv[1]) +
+                 struct.pack("i", socket.if_nametoindex("eth0")))
+else:
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, struct.pack("4s4si", socket.inet_aton(sys.argv[1]),
+                 bytes(4), socket.if_nametoindex("eth0")))
+print("joined", flush=True)
+while True:
+    s.recv(2000)
+    print("got one", flush=True)
+"""
+SPEAK = """
+import socket, struct, sys
+v6 = ":" in sys.argv[1]
+s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+if v6:
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, socket.if_nametoindex("eth0"))
+else:
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(sys.argv[2]))
+for i in range(50):
+    s.sendto(bytes(1000), (sys.argv[1], 7777))
+"""
+
+
+def test_groups_reach_their_members_only(lab):
+    """Linux answers the switch's queries by IGMPv3 and MLDv2."""
+    lab.network("lan", "--kind", "internal", "--ipv6")
+    a, b, c = (lab.join("lan", n) for n in "abc")
+    for group in ("239.1.2.3", "ff05::123"):
+        listener = b.spawn("/usr/bin/python3", "-c", LISTEN, group)
+        line(listener, "joined")
+
+        def spared():
+            before = lab.stats("lan")["c"]["tx-bytes"]
+            a("/usr/bin/python3", "-c", SPEAK, group, a.ip)
+            line(listener, "got one")
+            return lab.stats("lan")["c"]["tx-bytes"] - before < 50 * 1000
+        until(spared, pause=0.5)
+        listener.kill()
+        listener.wait()
+
+
 def test_capture(lab, tmp_path):
     lab.network("lan", "--kind", "internal", "--rule", "deny in udp to @b port 9")
     a, b = lab.join("lan", "a"), lab.join("lan", "b")

@@ -2,6 +2,7 @@
 /* Guard, rules and services as hooks of the switch: see policy.h. */
 #include "net/switch/conntrack.h"
 #include "net/switch/policy.h"
+#include "net/switch/snoop.h"
 
 enum { BINDING_SECONDS = 300, ND_FIRST = 133, ND_LAST = 137, DHCP = 67, DHCP6 = 547, DNS = 53 };
 
@@ -51,7 +52,15 @@ static enum sw_drop check_out(struct sw *s, struct sw_port *from, struct sw_port
 
 static bool local(struct sw *s, struct sw_port *from, struct frame *f)
 {
-	return services_take(s->opaque, from, f);
+	struct policy *p = s->opaque;
+	if (frame_group(f))
+		snoop_seen(p->snoop, from, f);
+	return services_take(p, from, f);
+}
+
+static const uint64_t *listeners(struct sw *s, const struct frame *f)
+{
+	return snoop_listeners(((struct policy *)s->opaque)->snoop, f);
 }
 
 struct policy *policy_new(struct sw *s, uint64_t secret)
@@ -63,6 +72,8 @@ struct policy *policy_new(struct sw *s, uint64_t secret)
 	s->hooks.in = check_in;
 	s->hooks.out = check_out;
 	s->hooks.local = local;
+	s->hooks.listeners = listeners;
+	p->snoop = snoop_new(s);
 	return p;
 }
 
@@ -117,6 +128,7 @@ void policy_free(struct policy *p)
 	for (unsigned i = 0; i < CAPTURES; i++)
 		policy_capture_end(p, i);
 	free(p->captures);
+	snoop_free(p->snoop);
 	free(p);
 }
 
@@ -128,6 +140,7 @@ static void unbound(void *opaque, uint16_t port)
 void policy_port_gone(struct policy *p, struct sw_port *port)
 {
 	fdb_expire(&p->owners, 0, port->index, unbound, p);
+	snoop_port_gone(p->snoop, port);
 }
 
 void policy_tick(struct policy *p)
@@ -137,4 +150,6 @@ void policy_tick(struct policy *p)
 		fdb_expire(&p->owners, now - BINDING_SECONDS, FDB_NONE, unbound, p);
 	if (p->connections)
 		conntrack_expire(p->connections, now);
+	const struct services *v = &p->services;
+	snoop_tick(p->snoop, &(struct snoop_querier){ v->mac, v->on ? v->ip : 0, v->on && v->on6 });
 }

@@ -23,12 +23,14 @@ struct services {
 };
 
 struct conntrack;
+struct snoop;
 struct json_t;
 struct policy {
 	struct sw *sw;
 	struct services services;
 	struct acl *acl;                 /* NULL: no rules, and no connections */
 	struct conntrack *connections;
+	struct snoop *snoop;
 	struct capture *captures;        /* CAPTURES of them, NULL: nobody looks on */
 	unsigned bindings[SW_MAX_PORTS]; /* IPv6 addresses that a port has claimed */
 	struct fdb owners;               /* of IPv6 addresses, first come first served (RFC 6620) */
