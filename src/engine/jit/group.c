@@ -2,7 +2,8 @@
 /*
  * Groups: accesses of one block through the same unchanged base (and index),
  * whose displacements lie close together, share one TLB check over their whole
- * range: fields of a structure, a stack frame with its pushes and pops.  The
+ * range: fields of a structure, a stack frame with its pushes and pops, turns of a
+ * loop whose registers move by constants.  The
  * check leaves the host base in a word of HOT_GROUP, and in S0 as long as nothing
  * else needs that; the others then cost a load at most, and leave EFLAGS alone.
  *
@@ -18,15 +19,20 @@
 struct pass {
 	struct trans *t;
 	uint16_t version[X86_RIP + 1];
+	int32_t moved[X86_RIP + 1];   /* by constants, since the version began */
 	int rsp;
 };
 
-static void changed(struct pass *p, unsigned reg) { p->version[reg]++; }
+static void changed(struct pass *p, unsigned reg)
+{
+	p->version[reg]++;
+	p->moved[reg] = 0;
+}
 
 static void all_changed(struct pass *p)
 {
 	for (unsigned r = 0; r <= X86_RIP; r++)
-		p->version[r]++;
+		changed(p, r);
 }
 
 static bool same(const struct pass *p, const struct group *g, unsigned base, unsigned index, unsigned scale)
@@ -81,6 +87,12 @@ static int8_t assign(struct pass *p, unsigned base, unsigned index, unsigned sca
 	return (int8_t)t->ngroups++;
 }
 
+static void note_moved(struct pass *p, unsigned base, unsigned index, unsigned scale, unsigned k)
+{
+	p->t->base_moved[k] = p->moved[base];
+	p->t->moved[k] = p->moved[base] + (index == EREG_NONE ? 0 : (int)scale * p->moved[index]);
+}
+
 static int8_t assign_operand(struct pass *p, const struct x86_insn *i, unsigned k)
 {
 	unsigned base = i->base == X86_NO_REG ? EREG_NONE : i->base;
@@ -100,7 +112,9 @@ static int8_t assign_operand(struct pass *p, const struct x86_insn *i, unsigned 
 		disp += p->t->off[k] + i->len;
 	if (base == RSP)
 		disp += p->rsp;
-	if (disp != (int32_t)disp)
+	note_moved(p, base, index, i->scale, k);
+	disp += p->t->moved[k];
+	if (disp != (int32_t)disp || (p->t->moved[k] && disp != (int32_t)(disp * 2) / 2))
 		return -1;
 	return assign(p, base, index, i->scale, (int)disp, i->mem_size, i->align, acc);
 }
@@ -122,15 +136,16 @@ static int8_t assign_stack(struct pass *p, const struct x86_insn *i)
 	}
 }
 
-static bool is_rsp(const struct x86_operand *o) { return o->kind == OPK_GPR && o->reg == RSP && o->size == 8; }
-
-/* Does it move RSP by a constant? */
-static bool moves_rsp(const struct x86_insn *i, int64_t *by)
+/* Does it move a register by a constant? (Not RBP, whose implicit accesses do not look.) */
+static bool moves(const struct x86_insn *i, unsigned *reg, int64_t *by)
 {
-	if (!i->nops || !is_rsp(&i->o[0]))
+	if (!i->nops || i->o[0].kind != OPK_GPR || i->o[0].size != 8 || i->o[0].reg == RBP)
 		return false;
-	if (i->op == OP_LEA && i->base == RSP && i->index == X86_NO_REG && i->addrsize == 8)
+	*reg = i->o[0].reg;
+	if (i->op == OP_LEA && i->base == *reg && i->index == X86_NO_REG && i->addrsize == 8)
 		*by = i->disp;
+	else if (i->op == OP_INC || i->op == OP_DEC)
+		*by = i->op == OP_INC ? 1 : -1;
 	else if ((i->op == OP_ADD || i->op == OP_SUB) && i->o[1].kind == OPK_IMM)
 		*by = i->op == OP_ADD ? (int64_t)i->imm : -(int64_t)i->imm;
 	else
@@ -156,6 +171,7 @@ static void implicit_changes(struct pass *p, const struct x86_insn *i)
 static void apply(struct pass *p, const struct x86_insn *i)
 {
 	int64_t by;
+	unsigned reg;
 
 	implicit_changes(p, i);
 	if (i->op == OP_STOS || i->op == OP_MOVS) {
@@ -163,8 +179,11 @@ static void apply(struct pass *p, const struct x86_insn *i)
 		changed(p, RSI);
 		changed(p, RDI);
 	}
-	if (moves_rsp(i, &by)) {
-		p->rsp += (int)by;
+	if (moves(i, &reg, &by)) {
+		if (reg == RSP)
+			p->rsp += (int)by;
+		else
+			p->moved[reg] += (int)by;
 		return;
 	}
 	for (unsigned n = 0; n < i->nops; n++) {
@@ -219,7 +238,9 @@ void trans_groups(struct trans *t)
 
 static int now(const struct trans *t, const struct group *g, int disp)
 {
-	return g->base == RSP ? disp - t->rsp[t->cur] : disp;
+	int moved = g->base == RSP && g->index == EREG_NONE ? 0 : t->moved[t->cur];
+
+	return disp - moved - (g->base == RSP ? t->rsp[t->cur] : 0);
 }
 
 static struct emem guest_operand(const struct trans *t, const struct group *g, unsigned base, int disp)
@@ -254,11 +275,14 @@ static void check_group(struct trans *t, struct group *g)
 		emit_load(e, 8, S1, EGS(part));
 		base = S1;
 	}
-	if (g->align)
+	bool memo = tier_memo(t);
+	/* the memo's check is for the first byte: does that say the same? */
+	unsigned align = memo && g->align && (g->aligned - g->lo) % g->align == 0 ? g->align : 0;
+	if (g->align && !align)
 		check_alignment(t, g, base);
 	emit_lea(e, 8, S0, guest_operand(t, g, base, g->lo));
-	if (tier_memo(t)) {
-		struct memo_use *u = memo_check(t, (unsigned)(g->hi - g->lo), 0, g->acc);
+	if (memo) {
+		struct memo_use *u = memo_check(t, (unsigned)(g->hi - g->lo), align, g->acc);
 		u->part = part;
 		u->size = 8;
 		u->first = guest_operand(t, g, base, g->lo);
@@ -276,6 +300,7 @@ static void check_group(struct trans *t, struct group *g)
 		emit_alu(e, 8, ALU_ADD, S0, g->base);
 	if (!g->memo)
 		emit_store(e, 8, EGS(OFF_HOT(HOT_GROUP + g->slot)), S0);
+	g->base_moved = t->base_moved[t->cur];
 	g->checked = true;
 }
 
@@ -291,7 +316,8 @@ bool group_access(struct trans *t, int group, int disp, struct emem *mem)
 		emit_load(&t->e, 8, S0, EGS(g->memo ? g->memo : OFF_HOT(HOT_GROUP + g->slot)));
 	g->members--;
 	t->s0_group = t->s0_next = group;
-	*mem = (struct emem){ .base = S0, .index = g->index, .scale = g->scale, .disp = disp };
+	*mem = (struct emem){ .base = S0, .index = g->index, .scale = g->scale,
+			      .disp = disp + t->base_moved[t->cur] - g->base_moved };
 	if (g->base != RSP)
 		return true;
 	*mem = (struct emem){ .base = RSP, .index = S0, .scale = 1, .disp = disp };

@@ -127,6 +127,11 @@ int64_t jump_target(const struct trans *t, unsigned k)
 	return t->off[k] + t->insns[k].len + (int64_t)t->insns[k].imm;
 }
 
+int64_t leave_target(const struct trans *t, unsigned k)
+{
+	return t->turns[k] ? t->off[k] + t->insns[k].len : jump_target(t, k);
+}
+
 /* Flags needed after the last instruction. */
 static unsigned live_out(struct trans *t)
 {
@@ -149,7 +154,7 @@ void trans_liveness(struct trans *t)
 	for (unsigned k = t->n; k-- > 0; ) {
 		const struct x86_insn *i = &t->insns[k];
 		if (i->op == OP_JCC)            /* what its target needs counts before it only */
-			live |= is_cut(t, i) ? FL_STATUS : live_at(t, jump_target(t, k));
+			live |= is_cut(t, i) ? FL_STATUS : live_at(t, leave_target(t, k));
 		live = before(i, live);
 		t->live[k] = (uint16_t)live;
 	}

@@ -27,8 +27,9 @@ struct memo_use *memo_check(struct trans *t, unsigned size, unsigned align, unsi
 	struct emit *e = &t->e;
 
 	*u = (struct memo_use) { .site = n, .write = acc & ACC_WRITE };
+	unsigned limit = align ? (4096 - size) / align + 1 : 4096 + 1 - size;
 	t->vm->sites[n] = (struct memo_site) { .in_page = 4096 + 1 - size, .mask = align ? align - 1 : 0,
-		.limit = align ? 4096u >> log2_of(align) : 4096 + 1 - size, .block = block_index(t->vm, t->b) };
+		.limit = limit, .block = block_index(t->vm, t->b) };
 	emit_rm(e, 8, 0, 0x33, S0, EGS(OFF_MEMO(n, page)));      /* xor */
 	if (align)
 		emit_shift_imm(e, 8, SHIFT_ROR, S0, log2_of(align));

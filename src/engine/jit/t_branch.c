@@ -16,6 +16,10 @@ bool t_jmp(struct trans *t, const struct x86_insn *i)
 		return false;
 	if (!t->live[t->cur])
 		t->flags = FLAGS_DEAD;
+	if (t->turns[t->cur]) {
+		t->s0_next = t->s0_group;
+		return true;
+	}
 	trans_goto(t, jump_target(t, t->cur));
 	t->ended = true;
 	return true;
@@ -26,7 +30,7 @@ bool t_jcc(struct trans *t, const struct x86_insn *i)
 	if (t->size != 8 && i->opsize == 2)
 		return false;
 	flags_to_native(t);
-	trans_goto_if(t, i->cond, jump_target(t, t->cur));
+	trans_goto_if(t, i->cond ^ t->turns[t->cur], leave_target(t, t->cur));
 	t->s0_next = t->s0_group;
 	if (!live_after(t))
 		t->flags = FLAGS_DEAD;

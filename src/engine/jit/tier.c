@@ -16,12 +16,17 @@
 
 enum { RUNS = 1024, RUN = (1u << 31) / RUNS, PROFILE_RUNS = 128, CHANGES_MOST = PROFILE_RUNS / 20 };
 
-bool tier_wanted(const struct trans *t)
+static bool is_wanted(const struct trans *t)
 {
 	const struct better *b = &jit_of(t->v)->better;
 
 	return b->wanted && b->page == t->code->page && b->page2 == t->code->page2 && b->off == t->b->off &&
 	       b->key == t->key;
+}
+
+bool tier_hot(const struct trans *t)
+{
+	return is_wanted(t) || (t->vm->eager && memo_key(t->key) && !t->vm->verify);
 }
 
 /* Which kind of translation is this? */
@@ -34,7 +39,7 @@ void tier_begin(struct trans *t)
 		return;
 	if (vm->eager)
 		b->good = ~0ull;
-	if (vm->eager || tier_wanted(t)) {
+	if (tier_hot(t)) {
 		b->wanted = false;
 		t->b->watched = b->watch && !vm->eager;
 		if (!t->b->watched) {

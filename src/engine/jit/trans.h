@@ -50,6 +50,7 @@ struct group {
 	int lo, hi, aligned;          /* displacements: range, and one that is aligned */
 	int slot;                     /* word of HOT_GROUP, -1: not worth it */
 	int32_t memo;                 /* offset of the memo that holds the same, 0: none */
+	int32_t base_moved;           /* when it was checked */
 	bool checked;
 };
 enum { GROUPS_MAX = 32, GROUP_RANGE = 512 };
@@ -79,6 +80,10 @@ struct trans {
 	int8_t group_mem[BLOCK_MAX];  /* group of the memory operand, of the implicit stack access */
 	int8_t group_stack[BLOCK_MAX];
 	int16_t rsp[BLOCK_MAX + 1];   /* RSP relative to the block's start, as far as known */
+	/* How far constants added to its registers have moved the memory operand, and of
+	 * that, its base, since the group's registers were last set otherwise. */
+	int32_t moved[BLOCK_MAX], base_moved[BLOCK_MAX];
+	bool turns[BLOCK_MAX];        /* a branch to the block's start, which follows here again (unroll) */
 	int s0_group, s0_next;        /* whose host base is in S0, before and after this instruction */
 	unsigned ngroups;
 	struct group groups[GROUPS_MAX];
@@ -117,6 +122,8 @@ void trans_liveness(struct trans *t);
 unsigned live_at(struct trans *t, int64_t target);
 /* Page offset (perhaps outside the page) that instruction k jumps to. */
 int64_t jump_target(const struct trans *t, unsigned k);
+/* The same of a conditional one: to where it leaves the straight line of the block. */
+int64_t leave_target(const struct trans *t, unsigned k);
 
 /* access.c: the TLB check of a memory operand. Loses EFLAGS. Afterwards *mem is
  * the operand in the host's memory; it uses S0, and S1 is free. Where the check
@@ -154,7 +161,7 @@ bool memo_left(const struct trans *t);
 void memo_renew(struct trans *t, const struct memo_use *u);
 
 /* tier.c: around a block's translation, and for each check in it. */
-bool tier_wanted(const struct trans *t);       /* is it made anew because it runs often? */
+bool tier_hot(const struct trans *t);          /* is it made because it runs often? */
 void tier_begin(struct trans *t);
 void tier_count(struct trans *t);
 bool tier_memo(struct trans *t);              /* shall the next check be by memo? */

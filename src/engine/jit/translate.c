@@ -553,6 +553,8 @@ bool code_overruns(const struct vcpu *v, const struct code *code, unsigned off, 
 	return off == code->end;
 }
 
+enum { TURNS_MOST = 4, UNROLLED_MOST = 48 };
+
 /* Behind a branch that is not taken, is there a block already? The code of a large
  * program shrinks by a third where blocks end there. */
 static bool joins_another(const struct trans *t, const struct x86_insn *i, unsigned off)
@@ -560,11 +562,36 @@ static bool joins_another(const struct trans *t, const struct x86_insn *i, unsig
 	return i->op == OP_JCC && block_find(t->vm, t->code, off, t->key);
 }
 
+/* Is its last instruction a branch to its first? */
+static bool is_turn(const struct trans *t)
+{
+	const struct x86_insn *i = &t->insns[t->n - 1];
+
+	return t->size == 8 && (i->op == OP_JCC || i->op == OP_JMP) && jump_target(t, t->n - 1) == t->b->off;
+}
+
+/* A loop: several turns in one block, which then share checks of their accesses
+ * (group.c), and of requests. */
+static void unroll(struct trans *t)
+{
+	unsigned n = t->n, turns = MIN((unsigned)TURNS_MOST, (unsigned)UNROLLED_MOST / n);
+
+	for (unsigned k = n; k < n * turns; k++) {
+		t->off[k + 1] = t->off[k + 1 - n];
+		t->insns[k] = t->insns[k - n];
+	}
+	for (unsigned turn = 1; turn < turns; turn++) {
+		t->off[turn * n] = t->b->off;
+		t->turns[turn * n - 1] = true;
+	}
+	t->n = MAX(n * turns, n);
+}
+
 static void decode_block(struct trans *t)
 {
 	const struct code *c = t->code;
 	unsigned off = t->b->off;
-	bool again = tier_wanted(t);
+	bool hot = tier_hot(t);
 
 	while (t->n < BLOCK_MAX && off < c->hi) {
 		struct x86_insn *i = &t->insns[t->n];
@@ -578,12 +605,14 @@ static void decode_block(struct trans *t)
 			stand_in(i, st);
 			break;
 		}
-		if (ends_block(i, t->key) || (!again && joins_another(t, i, off)))
+		if (ends_block(i, t->key) || (hot ? is_turn(t) : joins_another(t, i, off)))
 			break;
 	}
 	t->off[t->n] = (uint16_t)off;
 	t->b->lo = t->b->off;
 	t->b->hi = (uint16_t)off;
+	if (hot && is_turn(t))
+		unroll(t);
 }
 
 static void emit_block(struct trans *t)
