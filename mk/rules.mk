@@ -21,7 +21,10 @@ LIBS_abyme-vnc := -lvncserver -lseccomp -lcap-ng
 LIBS_abyme-9p := -lseccomp -lcap-ng
 LIBS_abyme-oci := -lseccomp
 LIBS_abyme-image := -larchive -lcrypto -lseccomp
-LIBS_TEST := -lcmocka -lZydis $(LIBS_abyme) -lslirp $(LIBS_abyme-image)
+LIBS_abyme-ovf := -lxml2 -larchive -lcrypto -ljansson
+LIBS_TEST := -lcmocka -lZydis $(LIBS_abyme) -lslirp $(LIBS_abyme-image) -lxml2
+CFLAGS_ovf_ovf_parse := -I/usr/include/libxml2
+CFLAGS_ovf_ovf_write := -I/usr/include/libxml2
 
 # flags of single files; the MMU's miss path must leave vector registers alone
 CFLAGS_engine_soft_walk := -mgeneral-regs-only

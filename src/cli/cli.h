@@ -83,6 +83,7 @@ int verb_resume(int argc, char **argv);
 int verb_stats(int argc, char **argv);
 int verb_engine(int argc, char **argv);
 int verb_disk(int argc, char **argv);
+int verb_machine(int argc, char **argv);
 int verb_snapshot(int argc, char **argv);
 int verb_clone(int argc, char **argv);
 int verb_backup(int argc, char **argv);

@@ -22,7 +22,7 @@ bool disk_tool_format(const char **format, const char *path, struct error *err)
 		*format = n > 6 && !strcmp(path + n - 6, ".qcow2") ? "qcow2" : "raw";
 	if (!strcmp(*format, "raw") || !strcmp(*format, "qcow2"))
 		return true;
-	return error_set(err, 0, "format '%s' is not known: raw and qcow2 are", *format);
+	return error_set(err, 0, "format '%s' is not known: raw and qcow2 are, and disk convert writes vmdk, vmdk-stream, vdi, vhd and vhdx", *format);
 }
 
 void disk_tool_progress(const char *what, uint64_t done, uint64_t total)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* abyme disk convert and compare. */
-#include "cli/disk.h"
+#include "cli/foreign.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 
 struct convert_options { char *format, *from_format, *compression; bool compress; };
 static const struct cli_option convert_options[] = {
-	{ "--format", "qcow2|raw", "of the new disk; default: by the end of its name", OPTION_STRING,
+	{ "--format", "qcow2|raw|vmdk|vmdk-stream|vdi|vhd|vhdx", "of the new disk; default: by the end of its name", OPTION_STRING,
 	  offsetof(struct convert_options, format), NULL },
 	{ "--from-format", "FORMAT", "of the old disk; default: by its first bytes", OPTION_STRING,
 	  offsetof(struct convert_options, from_format), NULL },
@@ -42,13 +42,36 @@ static bool copy(struct image *from, const char *path, const char *format, bool 
 	return error_set(err, -r, "cannot copy disk '%s' to '%s'", from->path, path);
 }
 
+/* By qemu-img; what the source is, we say. */
+static bool convert_foreign(const char *from, const char *part, const struct convert_options *o, const char *format,
+			    struct error *err)
+{
+	if (foreign_source(from))
+		return foreign_convert(from, "vhdx", part, format, err);
+	struct image *i = disk_tool_open(from, o->from_format, true, err);
+	const char *theirs = i ? i->ops->format : NULL;
+	image_close(i);
+	return i && foreign_convert(from, theirs, part, format, err);
+}
+
+/* "disk.vmdk": vmdk; else raw or qcow2. */
+static bool target_format(const char **format, const char *path, bool *foreign, struct error *err)
+{
+	const char *dot = strrchr(path, '.');
+	if (!*format && dot && foreign_target(dot + 1))
+		*format = dot + 1;
+	*foreign = *format && foreign_target(*format);
+	return *foreign || disk_tool_format(format, path, err);
+}
+
 /* Under another name until it is complete. */
 static bool convert(const char *from_path, const char *to_path, const struct convert_options *o, struct error *err)
 {
 	const char *format = o->format, *how = o->compression ? o->compression : "zstd";
 	bool compress = o->compress || o->compression;
 	auto_free char *part = xasprintf("%s.part", to_path);
-	if (!disk_tool_format(&format, to_path, err))
+	bool foreign;
+	if (!target_format(&format, to_path, &foreign, err))
 		return false;
 	if (strcmp(how, "zstd") && strcmp(how, "zlib"))
 		return error_set(err, 0, "compression '%s' is not known: zstd and zlib are", how);
@@ -56,11 +79,15 @@ static bool convert(const char *from_path, const char *to_path, const struct con
 		return error_set(err, 0, "only qcow2 disks are compressed: add --format qcow2");
 	if (!access(to_path, F_OK))
 		return error_set(err, 0, "disk '%s' is there already: it is not overwritten", to_path);
-	struct image *from = disk_tool_open(from_path, o->from_format, true, err);
-	if (!from)
+	foreign |= foreign_source(from_path);
+	struct image *from = foreign ? NULL : disk_tool_open(from_path, o->from_format, true, err);
+	if (!foreign && !from)
 		return false;
-	bool ok = copy(from, part, format, compress, compress && !strcmp(how, "zstd"), err);
+	bool ok = foreign ? convert_foreign(from_path, part, o, format, err) :
+		  copy(from, part, format, compress, compress && !strcmp(how, "zstd"), err);
 	image_close(from);
+	if (foreign && !ok)
+		unlink(part);
 	if (ok && rename(part, to_path)) {
 		ok = error_set(err, errno, "cannot give disk '%s' its name", to_path);
 		unlink(part);

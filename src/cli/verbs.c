@@ -33,6 +33,7 @@ const struct verb verbs[] = {
 	{ "snapshot", "create|list|tree|restore|delete NAME ...", "states of an instance's disks", verb_snapshot },
 	{ "clone", "[--full] NAME NEW", "another instance like a stopped one", verb_clone },
 	{ "backup", "create|list|restore|verify ...", "copies of an instance's disks elsewhere", verb_backup },
+	{ "machine", "import|export ...", "whole machines from and for other programs", verb_machine },
 	{ "images", "[--format json]", "list the images", verb_images },
 	{ "load", "[--name NAME] FILE|DIR|-", "take in images from an archive", verb_load },
 	{ "save", "[--output FILE] NAME...", "write images to an archive", verb_save },

@@ -36,7 +36,7 @@ def test_install(abyme, installed):
     program = str(prefix / "bin/abyme")
     verbs = subprocess.run([program, "completion"], capture_output=True, text=True, check=True).stdout.split()
     have = files(prefix)
-    for want in ["bin/abyme", "libexec/abyme/abyme-net-user", "libexec/abyme/abyme-9p", "libexec/abyme/abyme-gdb", "libexec/abyme/abyme-image",
+    for want in ["bin/abyme", "libexec/abyme/abyme-net-user", "libexec/abyme/abyme-9p", "libexec/abyme/abyme-gdb", "libexec/abyme/abyme-image", "libexec/abyme/abyme-ovf",
                  "share/bash-completion/completions/abyme", "share/man/man5/abyme-state.5", "share/man/man1/abyme.1"]:
         assert want in have, have
     for verb in verbs:
