@@ -114,6 +114,12 @@ static void on_alarm(int sig)
 	vcpu_request(rig->v, REQ_STOP);
 }
 
+static void unmake(void)
+{
+	rig_destroy(&rigs[1]);
+	rig_destroy(&rigs[0]);
+}
+
 static void make(void)
 {
 	static char verify[] = "verify";
@@ -127,6 +133,7 @@ static void make(void)
 	rig_create(&rigs[1], &engine_jit, "max", RAM);
 	sigaltstack(&ss, NULL);          /* translated code keeps the guest's RSP in RSP */
 	sigaction(SIGVTALRM, &sa, NULL);
+	atexit(unmake);
 	made = true;
 }
 

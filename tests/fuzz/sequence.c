@@ -221,6 +221,8 @@ static void on_alarm(int sig)
 	vcpu_request(rig.v, REQ_STOP);
 }
 
+static void unmake(void) { rig_destroy(&rig); }
+
 static void make(void)
 {
 	static uint8_t stack[65536];
@@ -233,6 +235,7 @@ static void make(void)
 	rig_create(&rig, &engine_jit, "max", RAM);
 	sigaltstack(&ss, NULL);          /* translated code keeps the guest's RSP in RSP */
 	sigaction(SIGVTALRM, &sa, NULL);
+	atexit(unmake);
 	made = true;
 }
 

@@ -92,12 +92,20 @@ static void save(int fd)
 	pthread_join(t, NULL);
 }
 
+static void unmake(void)
+{
+	for (unsigned i = 0; i < machine->nvcpus; i++)
+		machine->engine->vcpu_destroy(machine->vcpus[i]);
+	machine_free(machine);
+}
+
 static void create(void)
 {
 	struct error err;
 	describe();
 	if (!(machine = machine_build(&config, &err)))
 		give_up("building", &err);
+	atexit(unmake);
 	for (unsigned i = 0; i < machine->nvcpus; i++) {
 		x86_cpu_reset(&machine->vcpus[i]->cpu, machine->model, false);
 		lapic_reset(machine->vcpus[i], false);
