@@ -18,7 +18,9 @@ struct machine_clock {
 	struct loop *loop;
 	struct loop_fd *watch;
 	int timerfd;
-	_Atomic int64_t offset;       /* machine = host + offset, while running */
+	_Atomic int64_t offset;       /* machine = (host >> slow) + offset, while running */
+	_Atomic unsigned slow;
+	_Atomic unsigned changes;     /* of these two; odd: in the middle of one */
 	_Atomic uint64_t frozen;      /* machine time while paused */
 	_Atomic bool paused;
 	_Atomic int64_t wall_base;
@@ -32,6 +34,20 @@ static uint64_t host_now(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+static uint64_t running_now(const struct machine_clock *c)
+{
+	unsigned before;
+	uint64_t now;
+
+	do {
+		before = atomic_load_explicit(&c->changes, memory_order_acquire);
+		now = (host_now() >> atomic_load_explicit(&c->slow, memory_order_relaxed)) +
+		      (uint64_t)atomic_load_explicit(&c->offset, memory_order_relaxed);
+		atomic_thread_fence(memory_order_acquire);
+	} while (unlikely(before & 1 || before != atomic_load_explicit(&c->changes, memory_order_relaxed)));
+	return now;
+}
+
 uint64_t clock_now(const struct machine_clock *c)
 {
 	if (unlikely(atomic_load_explicit(&c->paused, memory_order_acquire)))
@@ -40,7 +56,7 @@ uint64_t clock_now(const struct machine_clock *c)
 	uint64_t now;
 	if (t && tape_replay(t, TAPE_TIME, 0, 8, &now))
 		return now;
-	now = host_now() + (uint64_t)atomic_load_explicit(&c->offset, memory_order_relaxed);
+	now = running_now(c);
 	tape_record(t, TAPE_TIME, 0, 8, now);
 	return now;
 }
@@ -53,11 +69,12 @@ static void arm(struct machine_clock *c)
 {
 	struct itimerspec its = { 0 };
 	if (!c->paused && c->first) {
-		uint64_t at = c->first->deadline - (uint64_t)c->offset;
-		if ((int64_t)at <= 0)
+		int64_t at = (int64_t)(c->first->deadline - (uint64_t)c->offset);
+		at = MIN(at, INT64_MAX >> c->slow) << c->slow;
+		if (at <= 0)
 			at = 1;       /* zero would disarm */
-		its.it_value.tv_sec = (time_t)(at / 1000000000u);
-		its.it_value.tv_nsec = (long)(at % 1000000000u);
+		its.it_value.tv_sec = (time_t)(at / 1000000000);
+		its.it_value.tv_nsec = (long)(at % 1000000000);
 	}
 	timerfd_settime(c->timerfd, TFD_TIMER_ABSTIME, &its, NULL);
 }
@@ -145,10 +162,23 @@ void clock_resume(struct machine_clock *c)
 {
 	pthread_mutex_lock(&c->lock);
 	if (c->paused) {
-		c->offset = (int64_t)(c->frozen - host_now());
+		c->offset = (int64_t)(c->frozen - (host_now() >> c->slow));
 		c->paused = false;
 		arm(c);
 	}
+	pthread_mutex_unlock(&c->lock);
+}
+
+void clock_slow_down(struct machine_clock *c, unsigned shift)
+{
+	pthread_mutex_lock(&c->lock);
+	uint64_t host = host_now();
+	int64_t now = (int64_t)(host >> c->slow) + c->offset;
+	atomic_fetch_add(&c->changes, 1);
+	c->slow = shift;
+	c->offset = now - (int64_t)(host >> shift);
+	atomic_fetch_add(&c->changes, 1);
+	arm(c);
 	pthread_mutex_unlock(&c->lock);
 }
 

@@ -23,6 +23,9 @@ void clock_pause(struct machine_clock *c);
 void clock_resume(struct machine_clock *c);
 void clock_set(struct machine_clock *c, uint64_t ns);      /* only while paused */
 bool clock_paused(const struct machine_clock *c);
+/* From now on 2^shift host nanoseconds are one of the machine's: for an engine that
+ * is that much too slow for its guest's watchdogs (verify mode). 0: as it was. */
+void clock_slow_down(struct machine_clock *c, unsigned shift);
 /* Paused, on the loop's thread: run the timers that are due at this moment, so that
  * none is due and not fired in what is saved. */
 void clock_settle(struct machine_clock *c);

@@ -108,12 +108,44 @@ static void what_is_due_fires_before_a_save(void **unused)
 	loop_free(loop);
 }
 
+/* 2^20 times slower: within a test's time it all but stands, and goes on from there. */
+static void a_slow_machine_has_slow_time(void **unused)
+{
+	struct error err;
+	loop = loop_new(&err);
+	struct machine_clock *c = clock_new(loop, &err);
+	struct clock_timer z;
+	memset(order, 0, sizeof(order));
+	fired = 0;
+	clock_timer_init(&z, c, note, "Z");
+	clock_set(c, 1000);
+	clock_resume(c);
+	clock_slow_down(c, 20);
+	uint64_t before = clock_now(c);
+	usleep(20000);
+	assert_true(clock_now(c) >= before && clock_now(c) < before + 20000000);
+	clock_timer_set(&z, clock_now(c) + 5000000);     /* 87 minutes of the host's */
+	clock_slow_down(c, 0);
+	before = clock_now(c);
+	loop_run(loop);
+	assert_string_equal(order, "Z");
+	assert_true(clock_now(c) >= before + 4000000);
+	clock_slow_down(c, 1);
+	clock_timer_set(&z, clock_now(c) + 1000000);
+	before = clock_now(c);
+	loop_run(loop);
+	assert_true(clock_now(c) >= before + 1000000);
+	clock_free(c);
+	loop_free(loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(timers_fire_in_order),
 		cmocka_unit_test(another_thread_arms),
 		cmocka_unit_test(what_is_due_fires_before_a_save),
+		cmocka_unit_test(a_slow_machine_has_slow_time),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
