@@ -9,21 +9,26 @@ static bool is_write(enum tape_kind kind)
 	return kind == TAPE_WRITE || kind == TAPE_APIC_WRITE || kind == TAPE_MSR_WRITE;
 }
 
-/* Past the end of the recording, or beside it, the tape is torn: reads are 0
- * then, and nothing reaches a device. */
-bool tape_replay(struct tape *t, enum tape_kind kind, uint64_t where, unsigned size, uint64_t *value)
+static bool is_next(const struct tape *t, enum tape_kind kind, uint64_t where, unsigned size, uint64_t value)
 {
 	const struct tape_event *e = &t->e[t->next];
 
-	if (!t->replay)
-		return false;
-	if (t->next >= t->n || e->kind != kind || e->where != where || e->size != size ||
-	    (is_write(kind) && e->value != *value)) {
+	return t->next < t->n && e->kind == kind && e->where == where && e->size == size &&
+	       (!is_write(kind) || e->value == value);
+}
+
+/* Past the end of a closed tape, or beside it, it is torn: reads are 0 then, and
+ * nothing reaches a device. Beside what is left on an open one, that is forgotten. */
+bool tape_replay(struct tape *t, enum tape_kind kind, uint64_t where, unsigned size, uint64_t *value)
+{
+	if (is_next(t, kind, where, size, *value)) {
+		*value = t->e[t->next++].value;
+	} else if (t->closed) {
 		t->torn = true;
 		*value = 0;
 	} else {
-		*value = e->value;
-		t->next++;
+		t->n = t->next;
+		return false;
 	}
 	tape_now = t;
 	return true;
@@ -35,5 +40,14 @@ void tape_put(struct tape *t, enum tape_kind kind, uint64_t where, unsigned size
 		t->e[t->n++] = (struct tape_event){ (uint8_t)kind, (uint8_t)size, where, value };
 	else
 		t->torn = true;
+	t->next = t->n;
 	tape_now = t;
+}
+
+void tape_rewind(struct tape *t)
+{
+	memmove(t->e, t->e + t->next, (t->n - t->next) * sizeof(t->e[0]));
+	t->n -= t->next;
+	t->next = 0;
+	t->closed = t->torn = false;
 }

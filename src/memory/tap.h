@@ -3,7 +3,8 @@
  * What a vCPU takes from outside of its registers and RAM (device reads, time,
  * random bits) and gives to it (device writes), on a tape: recorded while a
  * piece of code runs for the first time, handed out again, with the writes
- * swallowed, when it runs for the second.  Verify mode needs this; elsewhere
+ * swallowed, when it runs for the second.  What is still on a tape is handed out
+ * before more is recorded.  Verify mode needs this; elsewhere
  * there is no tape and a tap costs a load and a predicted branch.
  *
  *     struct tape *t = tape_take();
@@ -26,7 +27,7 @@ struct tape_event { uint8_t kind, size; uint64_t where, value; };
 
 enum { TAPE_EVENTS = 8192 };
 struct tape {
-	bool replay;
+	bool closed;             /* nothing more is recorded */
 	bool torn;               /* the second run did not do what the first did; or it overran */
 	unsigned n, next;
 	struct tape_event e[TAPE_EVENTS];
@@ -41,11 +42,13 @@ static inline struct tape *tape_take(void)
 	return t;
 }
 
-/* Replaying: true, *value is the recorded one and the tape is back in place.
+/* From the tape: true, *value is the recorded one and the tape is back in place.
  * For writes *value is what is written now, compared with the recorded. */
 bool tape_replay(struct tape *t, enum tape_kind kind, uint64_t where, unsigned size, uint64_t *value);
 
 void tape_put(struct tape *t, enum tape_kind kind, uint64_t where, unsigned size, uint64_t value);
+/* Open again: what has been handed out is cut off. */
+void tape_rewind(struct tape *t);
 static inline void tape_record(struct tape *t, enum tape_kind kind, uint64_t where, unsigned size,
 			       uint64_t value)
 {

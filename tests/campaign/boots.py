@@ -15,10 +15,6 @@ import conftest                                              # noqa: E402
 from test_boot import TROUBLE                                # noqa: E402
 
 
-# A guest that is verified is a hundred times slower than its clock: its watchdogs would say so.
-WATCHDOGS = {"verify": " nowatchdog rcupdate.rcu_cpu_stall_suppress=1"}
-
-
 def unpacked(path, folder):
     """The kernel that is packed in a bzImage (Linux boot protocol 2.08: payload_offset, payload_length):
     verify mode would spend most of its time in the decompressor, billions of turns of one loop."""
@@ -42,7 +38,7 @@ def boot(abyme, a, initrd, kernel):
     extra = [a.options] if a.options else []
     m = abyme.start("run", "--rm", "--engine", ",".join([a.engine] + extra), "--vcpus", str(a.vcpus),
                     "--memory", "512M", "--kernel", kernel, "--initrd", initrd,
-                    "--append", "console=ttyS0 panic=-1" + WATCHDOGS.get(a.options, ""), "--on-reboot", "exit")
+                    "--append", "console=ttyS0 panic=-1", "--on-reboot", "exit")
     start = time.monotonic()
     try:
         m.expect("USERSPACE-REACHED", a.limit)

@@ -44,7 +44,8 @@ static void test_replay(void **state)
 	b = tapped_read(7);
 	assert_int_equal(counter, 104);
 	assert_int_equal(t.n, 3);
-	t.replay = true;
+	t.closed = true;
+	t.next = 0;
 	assert_int_equal(tapped_read(7), a);
 	tapped_write(8, 5);
 	assert_int_equal(tapped_read(7), b);
@@ -61,15 +62,39 @@ static void test_torn(void **state)
 
 	tape_now = &t;
 	tapped_write(8, 5);
-	t.replay = true;
+	t.closed = true;
+	t.next = 0;
 	tapped_write(8, 6);
 	assert_true(t.torn);
 	tape_now = NULL;
 }
 
+/* What is left after a part was handed out comes first, or is forgotten. */
+static void test_rest(void **state)
+{
+	static struct tape t;
+	uint64_t b;
+
+	tape_now = &t;
+	tapped_read(1);
+	b = tapped_read(2);
+	t.next = 1;
+	tape_rewind(&t);
+	assert_int_equal(t.n, 1);
+	assert_int_equal(tapped_read(2), b);
+	assert_int_equal(tapped_read(3), b + 1);
+	assert_int_equal(t.n, 2);
+	t.next = 0;
+	assert_int_equal(tapped_read(4), b + 2);
+	assert_int_equal(t.n, 1);
+	assert_false(t.torn);
+	tape_now = NULL;
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_replay), cmocka_unit_test(test_torn) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_replay), cmocka_unit_test(test_torn),
+					    cmocka_unit_test(test_rest) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

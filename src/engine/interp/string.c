@@ -9,6 +9,7 @@
 #include "engine/interp/flags.h"
 #include "engine/interp/ops.h"
 #include "engine/interp/string.h"
+#include "memory/tap.h"
 
 enum { SHARE = 65536 };      /* iterations before the run loop gets its turn */
 
@@ -37,7 +38,8 @@ void string_leave(struct vcpu *v)
 
 bool string_yield(const struct vcpu *v)
 {
-	return v->requests || v->cpu.rflags & FL_TF || debug_armed(v) ||
+	/* what a tape is made of is played again: nothing may come in between */
+	return (v->requests && !tape_now) || v->cpu.rflags & FL_TF || debug_armed(v) ||
 	       v->debug.single_step || v->debug.hit;
 }
 

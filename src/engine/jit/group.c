@@ -10,8 +10,7 @@
  * A group whose range does not lie in one page, or whose page is not in the TLB
  * (for writing, if any member writes), leaves the block for a second translation
  * in which every access is on its own (KEY_ALONE).  What was checked holds until
- * C code runs: page flags and mappings change only there.  Verify mode, which stops
- * in the middle of blocks, does without.
+ * C code runs: page flags and mappings change only there.
  */
 #include "engine/jit/memo.h"
 #include "engine/jit/trans.h"
@@ -218,7 +217,7 @@ void trans_groups(struct trans *t)
 	t->s0_group = -1;
 	memset(t->group_mem, -1, sizeof(t->group_mem));
 	memset(t->group_stack, -1, sizeof(t->group_stack));
-	if (t->size != 8 || t->key & (KEY_ALONE | KEY_AC) || t->vm->verify)
+	if (t->size != 8 || t->key & (KEY_ALONE | KEY_AC))
 		return;
 	for (unsigned k = 0; k < t->n; k++) {
 		const struct x86_insn *i = &t->insns[k];

@@ -56,7 +56,7 @@ uint32_t mode_key(struct vcpu *v)
 		key |= segment_key(c);
 	if (size >= 4)
 		key |= vector_key(c);
-	if (size == 8 && c->cpl == 0 && !jit_vm(v)->verify)      /* it stops behind STI */
+	if (size == 8 && c->cpl == 0)
 		key |= c->cr4 & CR4_SMAP ? KEY_KERNEL | KEY_SMAP : KEY_KERNEL;
 	if (size == 8 && c->cpl == 3)
 		key |= KEY_USER;

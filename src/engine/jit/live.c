@@ -101,8 +101,6 @@ static unsigned look(struct trans *t, int64_t off, unsigned depth)
 	unsigned unknown = FL_STATUS, needed = 0;      /* unknown: neither read nor overwritten yet */
 	struct x86_insn i;
 
-	if (t->vm->verify)               /* it compares all flags after each block */
-		return FL_STATUS;
 	for (unsigned k = 0; k < LOOK_AHEAD && unknown && look_decode(t, off, &i); k++) {
 		needed |= unknown & insn_reads(&i);
 		unknown &= ~insn_writes(&i);

@@ -180,6 +180,8 @@ static void step(struct vcpu *v)
 {
 	stat_inc(v, steps);
 	interp_step(v);
+	if (unlikely(jit_vm(v)->verify))
+		verify_flush(v);
 }
 
 /* Requests wait while an instruction in the shadow of STI or MOV SS is due. */
@@ -188,6 +190,10 @@ static NORETURN void run_forever(struct vcpu *v)
 	const uint8_t *leave = jit_vm(v)->stub[STUB_LEAVE], *code;
 
 	for (;;) {
+		if (unlikely(jit_vm(v)->verify) && verify_owes(v)) {
+			verify_block(v);
+			continue;
+		}
 		epoch_quiescent();
 		v->hot[HOT_POLL] = 0;
 		atomic_thread_fence(memory_order_seq_cst);
@@ -249,7 +255,11 @@ static enum vcpu_exit jit_run(struct vcpu *v)
 		mmu_flush_all(v);
 	if (v->cpu.activity != CPU_RUNNING)
 		atomic_fetch_or(&v->requests, REQ_INTERRUPT);
+	if (unlikely(jit_vm(v)->verify))
+		clock_slow_down(v->machine->clock, VERIFY_SLOW);
 	exit = run_until(v);
+	if (unlikely(jit_vm(v)->verify))
+		clock_slow_down(v->machine->clock, 0);
 	atomic_store(&jit_of(v)->stopped, true);
 	self = NULL;
 	return exit;

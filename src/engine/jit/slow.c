@@ -9,6 +9,7 @@
 #include <time.h>
 #include "engine/jit/jit.h"
 #include "engine/jit/slow.h"
+#include "engine/jit/verify.h"
 
 void flags_in(struct vcpu *v)
 {
@@ -115,7 +116,7 @@ const uint8_t *slow_end(struct vcpu *v, uint64_t rec, const uint8_t *unused)
 	return slow_next(v);
 }
 
-static struct ram_slot *slot_of(struct vcpu *v, const uint8_t *host)
+struct ram_slot *slot_of(struct vcpu *v, const uint8_t *host)
 {
 	struct ram_slot *s = memory_slots(v->memory);
 	while (s && (uint64_t)(host - s->host) >= s->size)
@@ -211,10 +212,9 @@ static uint64_t code_linear(struct vcpu *v, uint64_t rip)
 }
 
 /* What has been translated tells without decoding. */
-static bool overruns(struct vcpu *v, const struct code *c, unsigned off)
+static bool overruns(struct vcpu *v, const struct code *c, unsigned off, uint32_t key)
 {
 	struct jit_vm *vm = jit_vm(v);
-	uint32_t key = jit_of(v)->key;
 
 	jit_lock(v);
 	bool known = block_find(vm, c, off, key), over = block_overruns(vm, c->page, off, key);
@@ -223,41 +223,40 @@ static bool overruns(struct vcpu *v, const struct code *c, unsigned off)
 }
 
 /* Block for the instruction at rip; NULL: not in RAM, or too near the limit of CS. May fault, as a fetch. */
-static struct jit_block *find_block(struct vcpu *v, uint64_t rip)
+static struct jit_block *find_block(struct vcpu *v, uint64_t rip, uint32_t key)
 {
 	uint64_t lin = code_linear(v, rip), page, page2;
 	const uint8_t *host, *host2 = NULL;
 	unsigned off = lin & PAGE_MASK;
 	struct jit_block *b;
 
-	if ((jit_of(v)->key & KEY_SIZE) != 3 && rip + INSN_MAX > v->cpu.seg[CS].limit)
+	if ((key & KEY_SIZE) != 3 && rip + INSN_MAX > v->cpu.seg[CS].limit)
 		return NULL;
 	v->insn_rip = v->cpu.rip = rip;
 	host = code_page(v, lin, &page);
 	if (!host)
 		return NULL;
-	struct code c = { .page = page, .page2 = PAGE_NONE, .base = base_for(jit_of(v)->key, rip - off),
+	struct code c = { .page = page, .page2 = PAGE_NONE, .base = base_for(key, rip - off),
 			  .bytes = host, .hi = PAGE_SIZE, .end = PAGE_SIZE };
-	bool over = off >= OVERRUN_FROM && overruns(v, &c, off);
+	bool over = off >= OVERRUN_FROM && overruns(v, &c, off, key);
 	if (over && !(host2 = code_page(v, code_linear(v, rip + (PAGE_SIZE - off)), &page2)))
 		return NULL;
 	jit_lock(v);
 	stat_inc(v, finds);
-	b = over ? block_in_two(v, &c, page2, host2, off, jit_of(v)->key)
-		 : block_in_page(v, &c, host, off, jit_of(v)->key);
-	if (b)
+	b = over ? block_in_two(v, &c, page2, host2, off, key) : block_in_page(v, &c, host, off, key);
+	if (b && !(key & KEY_ALONE))
 		jump_put(v, rip, lin, block_jump(jit_vm(v), b));
-	if (b && over)
+	if (b && over && !(key & KEY_ALONE))
 		jump_put(v, rip, lin + PAGE_SIZE, block_jump(jit_vm(v), b));
 	jit_unlock(v);
 	return b;
 }
 
-struct jit_block *slow_block(struct vcpu *v)
+struct jit_block *slow_block(struct vcpu *v, uint32_t key)
 {
 	mmu_update_mode(v);
 	jump_select(v);
-	return find_block(v, v->cpu.rip);
+	return find_block(v, v->cpu.rip, jit_of(v)->key | key);
 }
 
 const uint8_t *slow_next(struct vcpu *v)
@@ -272,7 +271,7 @@ const uint8_t *slow_next(struct vcpu *v)
 	v->cpu.int_shadow = 0;
 	code = jump_get(v, v->cpu.rip);
 	if (unlikely(!code)) {
-		struct jit_block *b = find_block(v, v->cpu.rip);
+		struct jit_block *b = find_block(v, v->cpu.rip, jit_of(v)->key);
 		if (!b)
 			return vm->stub[STUB_LEAVE];
 		code = block_jump(vm, b);
@@ -323,6 +322,8 @@ const uint8_t *slow_exit(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 	stat_inc(v, exits);
 	flags_in(v);
 	v->cpu.rip = wrap_rip(v, rip_base(v, x->block) + (uint32_t)x->target);
+	if (jit_of(v)->one_block && x->alone)
+		verify_alone(v);
 	if (!v->requests && !jit_of(v)->one_block)
 		b = find_linked(v, from, (unsigned)x->target,
 				x->alone ? from->key | KEY_ALONE : from->key & ~(uint32_t)KEY_ALONE);
@@ -363,7 +364,7 @@ const uint8_t *slow_far(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 	stat_inc(v, exits);
 	flags_in(v);
 	v->cpu.rip = (uint64_t)(int64_t)x->target;
-	if (v->requests || jit_of(v)->one_block || !(b = find_block(v, v->cpu.rip)))
+	if (v->requests || jit_of(v)->one_block || !(b = find_block(v, v->cpu.rip, jit_of(v)->key)))
 		return slow_next(v);
 	jit_lock(v);
 	bool same = changes(vm) == before && jit_of(v)->far_version == v->mmu->far_version;

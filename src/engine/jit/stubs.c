@@ -78,6 +78,15 @@ static void save_flags(struct emit *e)
 	emit_mov(e, 8, RAX, S1);
 }
 
+static void restore_flags(struct emit *e)
+{
+	emit_mov(e, 8, S1, RAX);
+	emit_load(e, 2, RAX, GS_HOT(HOT_FLAGS));
+	emit_alu_imm(e, 1, ALU_ADD, RAX, 0x7f);      /* OF := AL */
+	emit8(e, 0x9e);                              /* sahf */
+	emit_mov(e, 8, RAX, S1);
+}
+
 static void reload_and_resume(struct emit *e)
 {
 	reload_gprs(e);
@@ -175,6 +184,11 @@ bool stubs_emit(struct jit_vm *vm, struct error *err)
 	begin(vm, &e, STUB_FAR_LOOKUP), emit_lookup(&e, HOT_JC_KERNEL, 0, vm->stub[STUB_LOOKUP]);
 	begin(vm, &e, STUB_JUMP);
 	emit_load(&e, 8, S0, EGS(OFF_CPU(rip)));
+	emit_jmp_mem(&e, GS_HOT(HOT_TMP));
+	begin(vm, &e, STUB_LINKED);                  /* as a linked exit goes: flags in EFLAGS */
+	restore_flags(&e);
+	emit_jmp_mem(&e, GS_HOT(HOT_TMP));
+	begin(vm, &e, STUB_SLOT);                    /* ... in HOT_FLAGS */
 	emit_jmp_mem(&e, GS_HOT(HOT_TMP));
 	begin(vm, &e, STUB_LOAD_VEC);
 	const uint8_t *load = emit_here(&e);

@@ -19,7 +19,7 @@ static uint8_t *check_range(struct trans *t, unsigned reg, unsigned size, unsign
 static bool usable(const struct trans *t, const struct x86_insn *i)
 {
 	return t->size == 8 && i->prefix & PFX_REP && i->addrsize == 8 && !(t->key & KEY_AC) &&
-	       !(i->prefix & PFX_SEG) && !t->vm->verify;
+	       !(i->prefix & PFX_SEG);
 }
 
 static unsigned checks(struct trans *t, const struct x86_insn *i, struct slow_path *slow[5])

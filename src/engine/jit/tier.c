@@ -15,6 +15,7 @@
 #include "engine/jit/trans.h"
 
 enum { RUNS = 1024, RUN = (1u << 31) / RUNS, PROFILE_RUNS = 128, CHANGES_MOST = PROFILE_RUNS / 20 };
+enum { VERIFY_RUNS = 16, VERIFY_RUN = (1u << 31) / VERIFY_RUNS };     /* it runs less, and wants to see all */
 
 static bool is_wanted(const struct trans *t)
 {
@@ -35,7 +36,7 @@ void tier_begin(struct trans *t)
 	struct better *b = &jit_of(t->v)->better;
 	struct jit_vm *vm = t->vm;
 
-	if (!memo_key(t->key) || vm->verify)
+	if (!memo_key(t->key))
 		return;
 	if (vm->eager)
 		b->good = ~0ull;
@@ -74,7 +75,8 @@ void tier_count(struct trans *t)
 	if (t->profile)
 		emit_alu_mem_imm(&t->e, 4, ALU_SUB, EGS(OFF_PROFILE(t->profile - 1, count)), 1);
 	else
-		emit_alu_mem_imm(&t->e, 4, ALU_ADD, EGS(OFF_RUNS(block_index(t->vm, t->b))), RUN);
+		emit_alu_mem_imm(&t->e, 4, ALU_ADD, EGS(OFF_RUNS(block_index(t->vm, t->b))),
+				 t->vm->verify ? VERIFY_RUN : RUN);
 	t->count = emit_jcc(&t->e, CC_S);
 }
 

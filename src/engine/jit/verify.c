@@ -9,9 +9,18 @@
  *
  * DMA of I/O threads may come in between and be seen by one run only: so a
  * difference is looked at again, and only one that stays is reported.  The local
- * APIC is outside: its accesses are on the tape.  The status flags are not compared
- * where an instruction did not end (exceptions, REP): the translator leaves out
- * those that the code after it overwrites.
+ * APIC is outside: its accesses are on the tape.
+ *
+ * The translator leaves out status flags that the code after a block overwrites. So
+ * these are not compared, but go on apart: each side starts with what it ended with,
+ * until something else than a block touches them. A flag that is wrong, or was left
+ * out wrongly, shows where it is used.
+ *
+ * A translation may stop before its block's end: at an access group that fails, behind
+ * a TLB miss while groups are in use, at STI while a request waits, where code has
+ * changed itself, or when it has counted its runs. So from the second try on the
+ * interpreter's state is kept after each instruction, and that is taken at which the
+ * translation stopped; accesses to devices beyond it stay on the tape for the next block.
  */
 #include <setjmp.h>
 #include "engine/interp/operand.h"
@@ -100,6 +109,19 @@ static const struct x86_insn *fetch(struct vcpu *v, struct verify *y)
 	return decode_slowly(v, y, lin, real);
 }
 
+/* A place at which the translation may stop. */
+static void mark(struct vcpu *v, struct verify *y)
+{
+	struct verify_point *p = &y->points[y->npoints++];
+
+	for (unsigned n = y->undo.joined_from; n < y->undo.n; n++)
+		memcpy(y->stored + y->undo.store[n].at, y->undo.store[n].host, y->undo.store[n].size);
+	p->nstored = y->undo.joined_from = y->undo.n;
+	p->tape_end = y->tape.next;
+	p->why = 0;
+	memcpy(&p->cpu, &v->cpu, offsetof(struct x86_cpu, lapic));
+}
+
 /* At most `count` instructions, while they follow each other. */
 static void interpret(struct vcpu *v, struct verify *y, unsigned count)
 {
@@ -108,21 +130,19 @@ static void interpret(struct vcpu *v, struct verify *y, unsigned count)
 	for (y->ninsns = 0; y->ninsns < count; ) {
 		const struct x86_insn *insn = fetch(v, y);
 
+		if (y->closely)
+			mark(v, y);
 		y->insns[y->ninsns++] = insn;
 		next = v->cpu.rip + insn->len;
 		if (!cpu_code64(&v->cpu))
 			next = (uint32_t)next;
 		interp_exec(v, insn);
-		y->cut = v->cpu.rip == v->insn_rip && x86_op_info[insn->op].props & OPP_STRING;
 		if (x86_op_info[insn->op].props & OPP_SYSTEM)
 			mmu_update_mode(v);
-		if (v->cpu.rip != next || (y->stop && next == y->stop_rip))
+		if (v->cpu.rip != next)
 			return;
 		/* STI leaves the block if requests wait (t_sti). */
-		if (insn->op == OP_STI && v->requests)
-			return;
-		/* A branch taken to the next instruction may or may not end it. */
-		if (y->next_ends && insn->op == OP_JCC && cpu_cond(&v->cpu, insn->cond))
+		if (insn->op == OP_STI && (v->requests || v->irq_waiting))
 			return;
 	}
 }
@@ -130,22 +150,25 @@ static void interpret(struct vcpu *v, struct verify *y, unsigned count)
 static void run_interpreter(struct vcpu *v, struct verify *y, unsigned count)
 {
 	struct soft_mmu *mmu = v->mmu;
+	int why;
 
-	y->undo.n = y->undo.bytes = 0;
-	y->undo.full = y->cut = false;
+	y->undo.n = y->undo.bytes = y->undo.joined_from = 0;
+	y->undo.full = false;
+	y->npoints = 0;
 	y->tape.next = 0;
-	v->cpu.int_shadow = 0;
+	y->tape.closed = y->tape.torn = false;
+	if (y->apart_at == v->cpu.rip && y->apart_from == v->cpu.rflags)
+		v->cpu.rflags = (v->cpu.rflags & ~(uint64_t)FL_STATUS) | y->apart;
 	use_own_mmu(v, y);
 	tape_now = &y->tape;
-	y->expected_why = sigsetjmp(v->unwind, 0);
-	if (!y->expected_why)
+	why = sigsetjmp(v->unwind, 0);
+	if (!why)
 		interpret(v, y, count);
 	tape_now = NULL;
-	if (y->stop)
-		y->tape.n = y->tape.next;
 	exclusive_drop();
 	leave_own_mmu(v, y, mmu);
-	memcpy(&y->expected, &v->cpu, offsetof(struct x86_cpu, lapic));
+	mark(v, y);
+	y->points[y->npoints - 1].why = why;
 }
 
 /* --- back to the state before; the local APIC goes on */
@@ -157,10 +180,25 @@ static void restore_cpu(struct vcpu *v, const struct x86_cpu *from)
 
 static void undo_stores(struct verify *y)
 {
-	for (unsigned n = 0; n < y->undo.n; n++)
-		memcpy(y->stored + y->undo.store[n].at, y->undo.store[n].host, y->undo.store[n].size);
 	for (unsigned n = y->undo.n; n-- > 0; )
 		memcpy(y->undo.store[n].host, y->undo.old + y->undo.store[n].at, y->undo.store[n].size);
+}
+
+/* The same for those of the translation: code may have been translated since. */
+static void undo_for_good(struct vcpu *v, struct verify *y)
+{
+	jit_lock(v);
+	for (unsigned n = y->undo.n; n-- > 0; ) {
+		uint8_t *host = y->undo.store[n].host;
+		const uint8_t *old = y->undo.old + y->undo.store[n].at;
+		struct ram_slot *s = slot_of(v, host);
+
+		for (unsigned k = 0; k < y->undo.store[n].size; k++)
+			if (s && host[k] != old[k])
+				blocks_drop(v, jit_vm(v), s->gpa + (uint64_t)(host + k - s->host), 1);
+	}
+	jit_unlock(v);
+	undo_stores(y);
 }
 
 /* --- the translation's run */
@@ -170,25 +208,36 @@ static uint64_t dropped(struct vcpu *v)
 	return atomic_load(&jit_vm(v)->drops) + jit_vm(v)->generation;
 }
 
+/* By each of a block's entries in turn: from C, and as linked exits jump. */
+static const uint8_t *enter_by(struct vcpu *v, const struct verify *y)
+{
+	const struct jit_vm *vm = jit_vm(v);
+	const struct jit_block *b = y->block;
+	uint64_t base = v->cpu.rip - b->off;
+	unsigned way = (unsigned)(jit_of(v)->stats[STAT_verified] % 4);
+	const uint8_t *jump = block_jump(vm, b);
+
+	v->hot[HOT_RIPBASE] = (b->key & KEY_SIZE) == 3 ? base : (uint32_t)base;
+	v->hot[HOT_TMP] = (uintptr_t)(way == 1 ? jump + b->slot : way == 2 ? jump + b->code : jump);
+	return vm->stub[way == 1 ? STUB_SLOT : way == 2 ? STUB_LINKED : STUB_JUMP];
+}
+
 static int run_translation(struct vcpu *v, struct verify *y)
 {
 	struct jit_vcpu *j = jit_of(v);
 	int why;
 
-	y->tape.replay = true;
+	y->tape.closed = true;
 	y->tape.next = 0;
 	y->tape.torn = false;
 	tape_now = &y->tape;
 	why = sigsetjmp(v->unwind, 0);
 	if (!why) {
-		if (dropped(v) != y->found_at)
-			y->block = slow_block(v);
-		v->hot[HOT_TMP] = (uintptr_t)block_jump(jit_vm(v), y->block);
 		/* every way out of the block leads to the run loop */
 		j->one_block = true;
 		v->hot[HOT_POLL] = 1;
-		v->hot[HOT_JC] = (uintptr_t)j->empty;
-		jit_enter(v, jit_vm(v)->stub[STUB_JUMP]);
+		v->hot[HOT_JC] = v->hot[HOT_JC_KERNEL] = (uintptr_t)j->empty;
+		jit_enter(v, enter_by(v, y));
 	}
 	j->one_block = false;
 	tape_now = NULL;
@@ -198,66 +247,104 @@ static int run_translation(struct vcpu *v, struct verify *y)
 
 /* --- one block */
 
-/* Both ways from y->before; the state is the translation's afterwards. */
-static int run_both(struct vcpu *v, struct verify *y, unsigned count)
+/* The block at cpu.rip, if it is another now. May unwind to outside. */
+static bool find(struct vcpu *v, struct verify *y)
 {
-	uint64_t drops;
+	if (y->block && dropped(v) == y->found_at)
+		return true;
+	memcpy(&v->unwind, &y->outer, sizeof(v->unwind));
+	y->block = slow_block(v, y->key);
+	y->found_at = dropped(v);
+	if (!y->block)
+		y->tape.n = 0;
+	return y->block;
+}
+
+/* Both ways from y->before; the state is the translation's afterwards. */
+static int run_both(struct vcpu *v, struct verify *y)
+{
+	unsigned count;
 	int why;
 
-	run_interpreter(v, y, count);
-	restore_cpu(v, &y->before);
-	undo_stores(y);
-	drops = dropped(v);
+	y->difference = NULL;
+	do {
+		count = y->block->count;
+		run_interpreter(v, y, count);
+		restore_cpu(v, &y->before);
+		undo_stores(y);
+		if (!find(v, y))
+			break;
+	} while (y->block->count > count);
+	if (!y->block)
+		return 0;
+	y->alone = false;
 	why = run_translation(v, y);
 	y->difference = verify_compare(v, y, why);
-	/* It stops early where it has changed code: seen only by itself. */
-	if (dropped(v) != drops)
-		y->difference = NULL;
 	return why;
 }
 
-static void unwind_on(struct vcpu *v, const sigjmp_buf *outer, int why)
+bool verify_owes(struct vcpu *v)
 {
-	memcpy(&v->unwind, outer, sizeof(v->unwind));
-	if (why)
-		siglongjmp(v->unwind, why);
+	const struct verify *y = jit_vm(v)->verify;
+
+	return y->tape.n || y->alone;
+}
+
+void verify_alone(struct vcpu *v)
+{
+	jit_vm(v)->verify->alone = true;
+	jit_vm(v)->verify->alone_rip = v->cpu.rip;
+}
+
+/* What is left on the tape belongs to this block or to one of the next few, or else
+ * an exception has come in between. */
+static void cut_tape(struct verify *y)
+{
+	tape_rewind(&y->tape);
+	y->owing = y->tape.n ? y->owing + 1 : 0;
+	if (y->owing > BLOCK_MAX)
+		y->tape.n = 0;
 }
 
 void verify_block(struct vcpu *v)
 {
 	struct verify *y = jit_vm(v)->verify;
-	sigjmp_buf outer;
-	unsigned count;
-	int why;
+	int why = 0;
 
-	y->block = slow_block(v);
-	y->found_at = dropped(v);
-	count = y->block->count;
-	memcpy(&outer, &v->unwind, sizeof(outer));
+	cut_tape(y);
+	y->key = y->alone && y->alone_rip == v->cpu.rip ? KEY_ALONE : 0;
+	y->alone = false;
+	memcpy(&y->outer, &v->unwind, sizeof(y->outer));
+	y->block = NULL;
+	v->cpu.int_shadow = 0;
 	memcpy(&y->before, &v->cpu, offsetof(struct x86_cpu, lapic));
-	y->tape.n = 0;
-	y->tape.replay = false;
-	y->next_ends = true;
-	y->stop = false;
 	stat_inc(v, verified);
-	why = run_both(v, y, count);
-	for (unsigned k = 1; y->difference && k < TRIES; k++) {
-		stat_inc(v, verify_again);
-		y->stop_rip = v->cpu.rip;
-		undo_stores(y);
-		restore_cpu(v, &y->before);
-		/* It may leave a block early, for a request: compare there. */
-		y->stop = k & 1;
-		y->next_ends = y->stop;
-		why = run_both(v, y, count);
+	for (unsigned k = 0; k < TRIES && (!k || y->difference); k++) {
+		if (k) {
+			stat_inc(v, verify_again);
+			undo_for_good(v, y);
+			restore_cpu(v, &y->before);
+			y->block = NULL;
+		}
+		if (!find(v, y))
+			return;
+		y->closely = k;
+		why = run_both(v, y);
 	}
+	memcpy(&v->unwind, &y->outer, sizeof(v->unwind));
+	if (!y->block)                   /* its page is gone: not RAM any more */
+		return;
+	y->apart = y->expected->cpu.rflags & FL_STATUS;
+	y->apart_at = why ? UINT64_MAX : v->cpu.rip;
+	y->apart_from = v->cpu.rflags;
 	if (y->difference) {
 		verify_report(v, y);
 		error_set(&v->error, 0, "verify: %s differs after the block at rip 0x%llx", y->difference,
 			  (unsigned long long)y->before.rip);
 		why = UNWIND_EXIT + EXIT_ERROR;
 	}
-	unwind_on(v, &outer, why);
+	if (why)
+		siglongjmp(v->unwind, why);
 }
 
 void verify_flush(struct vcpu *v)
@@ -268,6 +355,7 @@ void verify_flush(struct vcpu *v)
 	v->mmu = y->mmu;
 	mmu_flush_all(v);
 	v->mmu = mmu;
+	y->apart_at = UINT64_MAX;
 }
 
 bool verify_wanted(const struct machine *m)

@@ -29,41 +29,84 @@ static const struct field fields[] = {
 static const struct field *differing_field(struct verify *y, const struct x86_cpu *c)
 {
 	/* Usually all is the same, padding too. */
-	if (!memcmp(&y->expected, c, offsetof(struct x86_cpu, xsave.xstate_bv)) &&
-	    !memcmp(&y->expected.xsave.ymmh, &c->xsave.ymmh,
+	if (!memcmp(&y->expected->cpu, c, offsetof(struct x86_cpu, xsave.xstate_bv)) &&
+	    !memcmp(&y->expected->cpu.xsave.ymmh, &c->xsave.ymmh,
 		    offsetof(struct x86_cpu, lapic) - offsetof(struct x86_cpu, xsave.ymmh)))
 		return NULL;
 	for (unsigned n = 0; n < ARRAY_SIZE(fields); n++)
-		if (memcmp((const char *)&y->expected + fields[n].at, (const char *)c + fields[n].at, fields[n].size))
+		if (memcmp((const char *)&y->expected->cpu + fields[n].at, (const char *)c + fields[n].at, fields[n].size))
 			return &fields[n];
 	return NULL;
 }
 
-static bool differing_store(const struct verify *y)
+static bool stores_differ(const struct verify *y, const uint8_t *stored, unsigned count)
 {
-	for (unsigned n = 0; n < y->undo.n; n++)
-		if (memcmp(y->stored + y->undo.store[n].at, y->undo.store[n].host, y->undo.store[n].size))
+	for (unsigned n = 0; n < count; n++)
+		if (memcmp(stored + y->undo.store[n].at, y->undo.store[n].host, y->undo.store[n].size))
 			return true;
 	return false;
 }
 
-const char *verify_compare(struct vcpu *v, struct verify *y, int why)
+static void copy_stores(struct verify *y, uint8_t *to, const uint8_t *from, unsigned count)
 {
+	for (unsigned n = 0; n < count; n++) {
+		uint8_t *host = y->undo.store[n].host;
+		unsigned at = y->undo.store[n].at, size = y->undo.store[n].size;
+		memcpy(to ? to + at : host, from ? from + at : host, size);
+	}
+}
+
+/* Stores to the same place: the last of the interpreter's counts. So they are done
+ * again, and what is there then is compared with what was there. */
+static bool differing_store(struct verify *y)
+{
+	unsigned count = y->expected->nstored;
+	bool differ;
+
+	if (!stores_differ(y, y->stored, count))
+		return false;
+	copy_stores(y, y->found, NULL, count);
+	copy_stores(y, NULL, y->stored, count);
+	differ = stores_differ(y, y->found, count);
+	copy_stores(y, NULL, y->found, count);
+	return differ;
+}
+
+static const char *compare_with(struct vcpu *v, struct verify *y, int why)
+{
+	struct x86_cpu *c = &y->expected->cpu;
 	/* The run loop ends RF early where no breakpoint can see it. */
-	uint64_t ignored = why || y->cut ? FL_RF | FL_STATUS : FL_RF;
+	uint64_t ignored = FL_RF | FL_STATUS, interpreted = c->rflags;
 	const struct field *f;
 
-	y->expected.rflags = (y->expected.rflags & ~ignored) | (v->cpu.rflags & ignored);
+	c->rflags = (interpreted & ~ignored) | (v->cpu.rflags & ignored);
 	f = differing_field(y, &v->cpu);
+	c->rflags = interpreted;
 	if (f)
 		return f->name;
-	if (why != y->expected_why)
+	if (why != y->expected->why)
 		return "the way it ended";
 	if (y->undo.full)
 		return NULL;             /* too many stores to know */
 	if (differing_store(y))
 		return "memory";
-	return y->tape.torn || y->tape.next != y->tape.n ? "access to devices" : NULL;
+	return y->tape.torn || y->tape.next != y->expected->tape_end ? "access to devices" : NULL;
+}
+
+const char *verify_compare(struct vcpu *v, struct verify *y, int why)
+{
+	struct verify_point *nearest = &y->points[y->npoints - 1];
+
+	for (unsigned n = y->npoints; n-- > 0; ) {
+		y->expected = &y->points[n];
+		if (y->expected->cpu.rip != v->cpu.rip)
+			continue;
+		if (!compare_with(v, y, why))
+			return NULL;
+		nearest = y->expected;
+	}
+	y->expected = nearest;
+	return compare_with(v, y, why);
 }
 
 /* --- the report */
@@ -85,7 +128,7 @@ static void log_bytes(const char *name, const void *bytes, unsigned size)
  * registers only if they differ. */
 static void log_field(const struct verify *y, const struct x86_cpu *c, const struct field *f)
 {
-	const char *before = (const char *)&y->before + f->at, *interpreted = (const char *)&y->expected + f->at;
+	const char *before = (const char *)&y->before + f->at, *interpreted = (const char *)&y->expected->cpu + f->at;
 	const char *translated = (const char *)c + f->at;
 	bool differs = memcmp(interpreted, translated, f->size);
 
@@ -103,7 +146,7 @@ static void log_field(const struct verify *y, const struct x86_cpu *c, const str
 
 static void log_stores(const struct verify *y)
 {
-	for (unsigned n = 0; n < y->undo.n; n++) {
+	for (unsigned n = 0; n < y->expected->nstored; n++) {
 		unsigned size = y->undo.store[n].size, at = y->undo.store[n].at;
 		if (!memcmp(y->stored + at, y->undo.store[n].host, size))
 			continue;

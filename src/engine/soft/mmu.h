@@ -80,6 +80,7 @@ struct mmu_ram {
 enum { UNDO_STORES = 1 << 16, UNDO_BYTES = 1 << 20 };
 struct undo_log {
 	unsigned n, bytes;
+	unsigned joined_from;        /* stores before this one are not grown any more */
 	bool full;
 	struct { uint8_t *host; uint32_t size, at; } store[UNDO_STORES];
 	uint8_t old[UNDO_BYTES];
@@ -93,7 +94,7 @@ static inline void undo_note(struct undo_log *u, uint8_t *host, unsigned size)
 		return;
 	}
 	memcpy(u->old + u->bytes, host, size);
-	if (u->n && u->store[u->n - 1].host + u->store[u->n - 1].size == host) {
+	if (u->n > u->joined_from && u->store[u->n - 1].host + u->store[u->n - 1].size == host) {
 		u->store[u->n - 1].size += size;
 	} else {
 		u->store[u->n].host = host;
