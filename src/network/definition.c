@@ -11,7 +11,7 @@
 #include "net/switch/acl.h"
 #include "network/subnet.h"
 
-enum { OPT = CYAML_FLAG_OPTIONAL, MAX_STRING = 4096, MTU_DEFAULT = 1500, MTU_MAX = 65520, MAX_POLL = 1000,
+enum { OPT = CYAML_FLAG_OPTIONAL, MAX_STRING = 4096, MTU_DEFAULT = 1500, MTU_MAX = 65520, MAX_POLL = 1000, BOOT_FILE_LONGEST = 127,
        VXLAN_PORT = 4789, VXLAN_OVERHEAD = 50 };
 
 static const char *const kind_names[] = { "nat", "internal", "host-only", "bridged", "vxlan" };
@@ -31,6 +31,7 @@ static const cyaml_schema_field_t fields[] = {
 	STRING("subnet6", subnet6),
 	STRING("interface", interface),
 	STRING("domain", domain),
+	STRING("boot-file", boot_file),
 	STRING("jail", jail),
 	NUMBER("mtu", mtu),
 	NUMBER("poll", poll),
@@ -226,6 +227,8 @@ bool network_definition_resolve(struct network_definition *d, const char *name, 
 	d->version = NETWORK_VERSION;
 	set_default(&d->kind, "nat");
 	set_default(&d->domain, "abyme");
+	if (d->boot_file && strlen(d->boot_file) > BOOT_FILE_LONGEST)
+		return error_set(err, 0, "--boot-file is longer than %d bytes", BOOT_FILE_LONGEST);
 	set_default(&d->jail, "auto");
 	if (!network_kind_parse(d->kind, &kind, err) || !resolve_kind(d, name, err) || !resolve_subnet(d, name, err) ||
 	    !check_subnet_free(d, name, err))

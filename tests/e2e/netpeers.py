@@ -110,15 +110,19 @@ class Lab:
         """A namespace on the network; waits until it is. home: where the joining program lives."""
         p = peer or self.peer(label)
         more = ["--address"] if address else []
+        words, p.process = self.joined(network, label, p.ns, *more, *options, home=home)
+        p.ip, p.ip6 = [None if w == "-" else w for w in words]
+        return p
+
+    def joined(self, network, label, ns, *options, home=None):
+        """The addresses of a namespace that joins, and the program that sees to it."""
         at = ["ip", "netns", "exec", home.ns] if home else []
-        j = subprocess.Popen([*at, ABYME, "network", "join", network, "--as", label, "--netns", p.ns, *more, *options],
+        j = subprocess.Popen([*at, ABYME, "network", "join", network, "--as", label, "--netns", ns, *options],
                              env=self.abyme.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.joins.append(j)
-        p.process = j
         words = j.stdout.readline().split()
         assert words[:1] == ["joined"], j.stderr.read()
-        p.ip, p.ip6 = [None if w == "-" else w for w in words[1:]]
-        return p
+        return words[1:], j
 
     def leave(self, peer):
         peer.process.terminate()

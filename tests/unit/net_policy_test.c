@@ -214,6 +214,25 @@ static void leases_addresses(void **state)
 	assert_int_equal(dhcp(7, 0, out, &broadcast), 0);
 }
 
+static void names_a_boot_file(void **state)
+{
+	static const struct { const char *url, *file; uint32_t server; } cases[] = {
+		{ "http://10.0.0.50/start", "http://10.0.0.50/start", 0x0a000002 },
+		{ "tftp://10.0.0.50/pxelinux.0", "pxelinux.0", 0x0a000032 },
+		{ "tftp://files/pxelinux.0", "tftp://files/pxelinux.0", 0x0a000002 },
+		{ "tftp://10.0.0.50", "tftp://10.0.0.50", 0x0a000002 }, { "", "", 0x0a000002 },
+	};
+	uint8_t out[DHCP_MAX];
+	bool broadcast;
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		lease.boot = cases[i].url;
+		assert_true(dhcp(1, 0, out, &broadcast) >= 300);
+		assert_string_equal((char *)out + 108, cases[i].file);
+		assert_int_equal(be32_get(out + 20), cases[i].server);
+	}
+	lease.boot = NULL;
+}
+
 /* ---- DNS ---- */
 
 static bool find(void *opaque, const char *name, struct dns_host *h)
@@ -291,7 +310,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 		T(first_match_decides), T(answers_come_back), T(prefixes), T(texts), T(many_connections_age),
-		T(keeps_members_honest), T(leases_addresses), T(answers_names), T(tunnels_know_their_peers),
+		T(keeps_members_honest), T(leases_addresses), T(names_a_boot_file), T(answers_names), T(tunnels_know_their_peers),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

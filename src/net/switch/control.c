@@ -117,6 +117,7 @@ static void read_services(struct services *s, const json_t *n)
 	const char *kind = message_text(n, "kind", "");
 	*s = (struct services){ .nat = !strcmp(kind, "nat"), .host = !strcmp(kind, "host-only") };
 	snprintf(s->domain, sizeof(s->domain), "%s", message_text(n, "domain", "abyme"));
+	snprintf(s->boot, sizeof(s->boot), "%s", message_text(n, "boot-file", ""));
 	s->on = inet_pton(AF_INET, message_text(n, "network", ""), &a) == 1;
 	s->base = s->on ? ntohl(a.s_addr) : 0;
 	s->mask = inet_pton(AF_INET, message_text(n, "mask", ""), &a) == 1 ? ntohl(a.s_addr) : 0;

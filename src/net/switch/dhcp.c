@@ -2,9 +2,13 @@
 /* DHCP, both kinds, and router advertisements: see dhcp.h. */
 #include "net/switch/dhcp.h"
 
+#include <arpa/inet.h>
+#include <stdio.h>
+
 enum { FIXED = 236, COOKIE = 4, DISCOVER = 1, OFFER, REQUEST, DECLINE, ACK, NAK, RELEASE, INFORM };
 enum { OPT_MASK = 1, OPT_ROUTER = 3, OPT_DNS = 6, OPT_HOST = 12, OPT_DOMAIN = 15, OPT_MTU = 26, OPT_WANTED = 50,
-       OPT_LEASE = 51, OPT_TYPE = 53, OPT_SERVER = 54, OPT_END = 255 };
+       OPT_LEASE = 51, OPT_TYPE = 53, OPT_SERVER = 54, OPT_BOOT_FILE = 67, OPT_END = 255 };
+enum { AT_SERVER = 20, AT_FILE = 108, FILE_SIZE = 128 };
 static const uint8_t cookie[COOKIE] = { 99, 130, 83, 99 };
 
 /* An option's data of at least `size` bytes, or NULL. */
@@ -52,6 +56,27 @@ static uint8_t *put_configuration(const struct dhcp_lease *l, uint8_t *p)
 	return put(p, OPT_MTU, mtu, 2);
 }
 
+/* What to boot from: a URL as it is, for firmware that reads one; of tftp://A.B.C.D/FILE,
+ * what older firmware wants (RFC 2131 2, RFC 2132 9.5). */
+static uint8_t *put_boot(const struct dhcp_lease *l, uint8_t *out, uint8_t *p)
+{
+	static const char tftp[] = "tftp://";
+	const char *file = l->boot ? l->boot : "";
+	char host[16];
+	struct in_addr a;
+	size_t n = strlen(tftp), m = strcspn(file + MIN(strlen(file), n), "/");
+	if (!strncmp(file, tftp, n) && m < sizeof(host) && file[n + m]) {
+		snprintf(host, sizeof(host), "%.*s", (int)m, file + n);
+		if (inet_pton(AF_INET, host, &a) == 1) {
+			memcpy(out + AT_SERVER, &a, 4);
+			file += n + m + 1;
+		}
+	}
+	size_t len = MIN(strlen(file), (size_t)FILE_SIZE - 1);
+	memcpy(out + AT_FILE, file, len);
+	return len ? put(p, OPT_BOOT_FILE, file, len) : p;
+}
+
 /* RFC 2131 4.3.2: what the client wants, and whether it may have it. */
 static uint8_t verdict(const struct dhcp_lease *l, const uint8_t *q, size_t n, uint8_t type)
 {
@@ -82,7 +107,7 @@ size_t dhcp_answer(const struct dhcp_lease *l, const uint8_t *q, size_t n, uint8
 	memcpy(out + 12, q + 12, 4);
 	if (answer != NAK && *type != INFORM)
 		be32_put(out + 16, l->ip);
-	be32_put(out + 20, l->server);
+	be32_put(out + AT_SERVER, l->server);
 	memcpy(out + 28, q + 28, 16);
 	memcpy(out + FIXED, cookie, COOKIE);
 	*broadcast = q[10] & 0x80 || answer == NAK;
@@ -91,7 +116,7 @@ size_t dhcp_answer(const struct dhcp_lease *l, const uint8_t *q, size_t n, uint8
 	if (answer != NAK && *type != INFORM)
 		p = put32(p, OPT_LEASE, DHCP_LEASE_SECONDS);
 	if (answer != NAK)
-		p = put_configuration(l, p);
+		p = put_boot(l, out, put_configuration(l, p));
 	*p++ = OPT_END;
 	return MAX((size_t)(p - out), (size_t)300);      /* BOOTP's least size */
 }

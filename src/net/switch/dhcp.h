@@ -17,7 +17,7 @@ struct dhcp_lease {
 	bool has_ip6;
 	struct addr ip6, server6;
 	unsigned mtu;
-	const char *name, *domain;
+	const char *name, *domain, *boot;       /* boot: a URL, NULL: none */
 };
 
 /* Payloads of UDP; 0: no answer. *broadcast: where the answer goes. */

@@ -10,7 +10,7 @@
 #include "net/switch/acl.h"
 #include "net/switch/capture.h"
 
-enum { GUARD_PER_PORT = 64, DOMAIN_MAX = 64 };
+enum { GUARD_PER_PORT = 64, DOMAIN_MAX = 64, BOOT_MAX = 128 };
 
 struct services {
 	bool on, on6, nat, host;         /* nat: an uplink answers what we do not; host: .1 is this host */
@@ -20,6 +20,7 @@ struct services {
 	struct addr ip6;
 	uint8_t mac[6];
 	char domain[DOMAIN_MAX];
+	char boot[BOOT_MAX];             /* what DHCP tells firmware to boot from */
 };
 
 struct conntrack;

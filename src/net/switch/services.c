@@ -135,7 +135,7 @@ static struct dhcp_lease lease_of(const struct policy *p, const struct sw_port *
 	const struct services *s = &p->services;
 	struct dhcp_lease l = { .ip = port->c.ip, .mask = s->mask, .server = s->ip, .gateway = s->nat ? s->gateway : 0,
 				.has_ip6 = port->c.has_ip6, .ip6 = port->c.ip6, .server6 = s->ip6, .mtu = p->sw->mtu,
-				.name = port->c.name, .domain = s->domain };
+				.name = port->c.name, .domain = s->domain, .boot = s->boot };
 	memcpy(l.mac, port->c.mac, 6);
 	memcpy(l.server_mac, s->mac, 6);
 	return l;

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A network's members of different kinds: a container, a machine, firmware that boots."""
+import os
+
+import pytest
+
+from conftest import guest_args, off, run, shell
+from netpeers import Lab, line, needs_namespaces, until
+from oci import Bundle
+
+
+@pytest.fixture(name="lab")
+def fixture_lab(abyme):
+    why = needs_namespaces()
+    if why:
+        pytest.skip(why)
+    lab = Lab(abyme)
+    yield lab
+    lab.close()
+
+
+@pytest.fixture(name="box")
+def fixture_box(tmp_path):
+    (tmp_path / "box").mkdir()
+    b = Bundle(tmp_path / "box")
+    yield b
+    b.close()
+
+
+def test_container_and_machine(lab, box, kernel_tree, tmp_path):
+    """Bulk both ways, names, and a way through the death of the switch's keeper."""
+    lab.network("lan", "--kind", "internal")
+    m = lab.abyme.start("run", "--rm", "--name", "vm", "--net", "lan",
+                        *guest_args(kernel_tree("cloud-amd64"), tmp_path, ["virtio_pci", "virtio_net"]))
+    # an nc whose input has ended says so, and the other one leaves: so it gets one that never does
+    script = ("b=/bin/busybox; $b nslookup vm.abyme $(cat /work/dns); $b mkfifo /tmp/p; exec 3<>/tmp/p; "
+              "$b nc -l -p 7777 <&3 | wc -c; "
+              "until head -c 300000 /dev/zero | $b nc $(cat /work/vm) 7778; do sleep 0.2; done; echo sent; sleep 1000")
+    assert box.create(script) == (0, "")
+    (address, _), program = lab.joined("lan", "box", f"/proc/{box.state()['pid']}/ns/net", "--address")
+    vm = next(p["ip"] for p in lab.inspect("lan")["run"]["ports"] if p["name"] == "vm")
+    for name, text in (("vm", vm), ("dns", vm.rsplit(".", 1)[0] + ".2")):
+        with open(f"{box.rootfs}/work/{name}", "w", encoding="ascii") as f:
+            f.write(text)
+    shell(m)
+    run(m, f"ip link set eth0 up; ip addr add {vm}/24 dev eth0; echo set-$?", "set-0")
+    box.ok("start", box.id)
+    run(m, f"until head -c 1000000 /dev/zero | nc {address} 7777; do sleep 0.2; done; echo went-$?", "went-0", 120)
+    until(lambda: "1000000\n" in box.output(), why=[box.output()])
+    assert f"{vm}\n" in box.output(), "the machine's name"
+    os.kill(lab.inspect("lan")["run"]["keeper"], 9)
+    assert program.stdout.readline() == "joined again\n"
+    run(m, "nc -l -p 7778 | wc -c | sed s/^/got-/", "got-300000", 120)
+    until(lambda: "sent" in box.output())
+    off(m)
+
+
+FILES = """
+import http.server
+class Script(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = b"#!ipxe\\necho booted ${filename} as ${hostname}\\npoweroff\\n"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+s = http.server.HTTPServer(("0.0.0.0", 8000), Script)
+print("ready", flush=True)
+s.serve_forever()
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/usr/share/seabios/bios-256k.bin") or
+                    not os.path.exists("/usr/lib/ipxe/qemu/efi-virtio.rom"), reason="seabios and ipxe-qemu are needed")
+def test_network_boot(lab):
+    """iPXE asks the switch, which names a file, which another member serves."""
+    lab.network("lan", "--kind", "internal")
+    files = lab.join("lan", "files", "--ip", lab.inspect("lan")["subnet"].rsplit(".", 1)[0] + ".50")
+    lab.ok("network", "edit", "lan", "--boot-file", f"http://{files.ip}:8000/start")
+    line(files.spawn("/usr/bin/python3", "-c", FILES), "ready")
+    m = lab.abyme.start("run", "--rm", "--name", "diskless", "--memory", "64M", "--boot", "net", "--net", "lan")
+    m.expect(f"booted http://{files.ip}:8000/start as diskless", 120)
