@@ -292,6 +292,7 @@ static const struct verb disk_verbs[] = {
 	{ "resize", "FILE SIZE|+SIZE", "make a disk larger", disk_resize },
 	{ "map", "[--format json] FILE", "where there is data", disk_map },
 	{ "compare", "FILE FILE", "are two disks equal", disk_compare },
+	{ "scrub", "[--rate SIZE] [--from OFFSET] FILE", "read all of it: is it still there", disk_scrub },
 	{ "serve", "[--readonly] --socket PATH|--listen PORT FILE", "over NBD, to other programs", disk_serve },
 	{ "bitmap", "add|remove|clear|list|show ...", "what has been written since (qcow2)", disk_bitmap },
 	{ "bench", "[--write] [--depth N] FILE", "how fast requests go through", disk_bench },

@@ -17,6 +17,7 @@ int disk_tool_listing(int argc, char **argv, struct image **i, bool *json);
 
 int disk_convert(int argc, char **argv);
 int disk_compare(int argc, char **argv);
+int disk_scrub(int argc, char **argv);
 int disk_serve(int argc, char **argv);
 int disk_bitmap(int argc, char **argv);
 int disk_bench(int argc, char **argv);

@@ -17,6 +17,19 @@ int image_copy(const struct image_copy *c);
 /* A new file, which must not be there yet, and the image on it (without its backing). */
 struct image *image_make(const char *path, const char *format, const struct qcow2_create *c, struct error *err);
 
+/* Read all that is data, from `at` on. What cannot be read is told and passed over. */
+struct image_scrub {
+	struct image *image;
+	uint64_t at, rate;                /* bytes a second, 0: no limit */
+	bool (*stop)(struct image_scrub *s);   /* or NULL */
+	void (*found)(struct image_scrub *s, uint64_t at, uint64_t len);
+	void (*progress)(uint64_t done, uint64_t total);   /* or NULL */
+	uint64_t read, bad;               /* bytes */
+	void *opaque;
+};
+/* 1: stopped at `at`. */
+int image_scrub(struct image_scrub *s);
+
 /* preallocate.c */
 #define PREALLOCATE(X) X(OFF, "off") X(METADATA, "metadata") X(FALLOC, "falloc") X(FULL, "full")
 enum preallocate {

@@ -269,24 +269,20 @@ static struct image *open_backup(const char *dir, json_t *backup, size_t n, unsi
 	return image_open(&open, err);
 }
 
+static void first_bad(struct image_scrub *s, uint64_t at, uint64_t len)
+{
+	*(uint64_t *)s->opaque = MIN(*(uint64_t *)s->opaque, at);
+}
+
+static bool enough(struct image_scrub *s) { return s->bad != 0; }
+
 static bool read_all(struct image *i, const struct backup_progress *p, struct error *err)
 {
-	enum { CHUNK = 1 << 20 };
-	auto_free uint8_t *buf = xmalloc(CHUNK);
-	for (uint64_t at = 0, n; at < i->size; at += n) {
-		enum image_kind kind;
-		n = i->size - at;
-		int r = image_map(i, at, &n, &kind, NULL);
-		n = kind == IMAGE_DATA ? MIN(n, (uint64_t)CHUNK) : n;
-		if (!r && kind == IMAGE_DATA)
-			r = image_read(i, buf, n, at);
-		if (r)
-			return error_set(err, -r, "the backup's file '%s' is damaged: byte %llu of the disk cannot be read",
-					 i->path, (unsigned long long)at);
-		if (p->fn)
-			p->fn(at + n, i->size);
-	}
-	return true;
+	uint64_t at = UINT64_MAX;
+	struct image_scrub s = { .image = i, .stop = enough, .found = first_bad, .progress = p->fn, .opaque = &at };
+	image_scrub(&s);
+	return !s.bad || error_set(err, 0, "the backup's file '%s' is damaged: byte %llu of the disk cannot be read", i->path,
+				   (unsigned long long)at);
 }
 
 static bool check_chain(struct image *i, struct error *err)

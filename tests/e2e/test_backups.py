@@ -117,6 +117,7 @@ def test_of_a_running_machine(abyme, guest, tmp_path):  # noqa: F811
     shell(m)
     write(m, "alpha", 1)
     ok(abyme, "backup", "create", "live", str(dest))
+    assert "0 of them in vain" in ok(abyme, "disk", "scrub", "--instance", "live", str(disk))
     write(m, "beta", 1)
     write(m, "gamma", 300000)
     ok(abyme, "backup", "create", "--incremental", "live", str(dest))

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import guest_args, run, shell
+from conftest import ABYME, guest_args, run, shell
 
 MODULES = ["virtio_pci", "virtio_blk", "9p", "9pnet_virtio"]
 
@@ -19,6 +19,13 @@ def ok(abyme, *args):
     status, out, err = abyme(*args, seconds=60)
     assert status == 0, (args, out, err)
     return out
+
+
+def caught(pid):
+    """The signals that a process has handlers for."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        mask = next(int(line.split()[1], 16) for line in f if line.startswith("SigCgt"))
+    return {n for n in range(1, 65) if mask >> (n - 1) & 1}
 
 
 def qemu_img(*args):
@@ -88,6 +95,29 @@ def test_preallocation(abyme, tmp_path):
                        (("--preallocation", "full", "--backing", str(tmp_path / "4.img")), "backing")):
         code, _, err = abyme("disk", "create", "--size", "9M", *args, str(tmp_path / "no.img"))
         assert code and word in err and not (tmp_path / "no.img").exists(), err
+
+
+def test_scrub(abyme, tmp_path):
+    raw, disk = tmp_path / "a.img", tmp_path / "a.qcow2"
+    raw.write_bytes(random.Random(4).randbytes(1 << 20) * 6 + b"abc " * (1 << 20))
+    ok(abyme, "disk", "convert", "--compress", str(raw), str(disk))
+    assert f"{10 << 20} bytes read, 0 of" in ok(abyme, "disk", "scrub", str(disk))
+    assert f"{1 << 20} bytes read" in ok(abyme, "disk", "scrub", "--from", "9M", "--rate", "100M", str(disk))
+    data = bytearray(disk.read_bytes())
+    at = [i for i in range(len(data) - 4) if data[i:i + 4] == bytes.fromhex("28b52ffd")]
+    data[at[-1] + 9] ^= 4                                   # within a frame of zstd
+    disk.write_bytes(data)
+    code, out, _ = abyme("disk", "scrub", str(disk))
+    assert code == 1 and "65536 bytes at 10420224 cannot be read" in out and "65536 of them in vain" in out, out
+    p = subprocess.Popen([ABYME, "disk", "scrub", "--rate", "1k", str(raw)], stdout=subprocess.PIPE, text=True)
+    while signal.SIGINT not in caught(p.pid):
+        assert p.poll() is None
+        time.sleep(0.02)
+    p.send_signal(signal.SIGINT)
+    out = p.communicate(timeout=60)[0]
+    assert p.returncode == 1 and "--from" in out, out
+    code, _, err = abyme("disk", "scrub", "--rate", "slow", str(raw))
+    assert code == 2 and "slow" in err
 
 
 def test_bench(abyme, tmp_path):
