@@ -28,73 +28,28 @@ struct table *table_peek(struct qcow2 *q, uint64_t offset, enum table_kind kind)
 	return t;
 }
 
+static bool no_space(int r) { return r == -ENOSPC || r == -EDQUOT; }
+
 int metadata_unwritten(struct qcow2 *q, int r)
 {
-	return r == -ENOSPC || r == -EDQUOT ? r : metadata_failed(q, r);
+	return no_space(r) ? r : metadata_failed(q, r);
 }
 
-static int write_tables(struct qcow2 *q, enum table_kind kind, bool *any)
+static int write_counts(struct qcow2 *q)
 {
-	*any = false;
 	for (unsigned b = 0; b < TABLE_BUCKETS; b++)
 		for (struct table *t = q->bucket[b]; t; t = t->next) {
-			if (!t->dirty || t->kind != kind)
+			if (!t->dirty || t->kind != TABLE_REFCOUNT)
 				continue;
 			int r = file_write(q->file, t->data, q->cluster_size, t->offset);
 			if (r)
 				return r;
 			t->dirty = false;
-			*any = true;
 		}
 	return 0;
 }
 
-/* Whole sectors of the L1 table in which an entry has changed. */
-static int write_l1(struct qcow2 *q)
-{
-	uint8_t sector[512];
-	for (uint32_t s = 0; s < (q->l1_size + 63) / 64; s++) {
-		if (!q->l1_dirty[s])
-			continue;
-		uint32_t n = MIN(q->l1_size - s * 64, 64u);
-		for (uint32_t i = 0; i < n; i++)
-			be64_put(sector + 8 * i, q->l1[s * 64 + i]);
-		int r = file_write(q->file, sector, 8 * n, q->l1_offset + s * 512ull);
-		if (r)
-			return r;
-		q->l1_dirty[s] = false;
-	}
-	q->any_l1_dirty = false;
-	return 0;
-}
-
-/* Invariants 1 and 2: counts and contents, then what refers to them. */
-int metadata_sync(struct qcow2 *q)
-{
-	bool refs, l2;
-	while (q->syncing)
-		pthread_cond_wait(&q->changed, &q->lock);
-	if (q->broken)
-		return q->broken;
-	int r = write_tables(q, TABLE_REFCOUNT, &refs);
-	if (r)
-		return metadata_unwritten(q, r);
-	if ((r = q->file->ops->sync(q->file)))
-		return metadata_failed(q, r);
-	if ((r = write_tables(q, TABLE_L2, &l2)))
-		return metadata_unwritten(q, r);
-	if (!l2 && !q->any_l1_dirty)
-		return 0;
-	if ((r = q->file->ops->sync(q->file)))
-		return metadata_failed(q, r);
-	if (!q->any_l1_dirty)
-		return 0;
-	if ((r = write_l1(q)))
-		return metadata_unwritten(q, r);
-	return metadata_failed(q, q->file->ops->sync(q->file));
-}
-
-/* --- a flush that others need not wait for ---------------------------------- */
+/* --- L2 and L1, from copies --------------------------------------------------- */
 
 /* What was dirty when it began, in the order of writing. */
 struct copy { struct copy *next; uint64_t offset, len; uint8_t data[]; };
@@ -155,8 +110,8 @@ static int copies_down(struct qcow2 *q, struct copy *c, int r, bool *lost)
 	return r;
 }
 
-/* There was no space: all that was copied is dirty again, what it freed is still to be freed. */
-static int take_back(struct qcow2 *q, struct cluster_list *taken, int r)
+/* There was no space: all that was copied is dirty again. */
+static void take_back(struct qcow2 *q)
 {
 	for (unsigned b = 0; b < TABLE_BUCKETS; b++)
 		for (struct table *t = q->bucket[b]; t; t = t->next)
@@ -164,10 +119,6 @@ static int take_back(struct qcow2 *q, struct cluster_list *taken, int r)
 	for (uint32_t s = 0; s < (q->l1_size + 63) / 64; s++)
 		q->l1_dirty[s] = true;
 	q->any_l1_dirty = q->l1_size != 0;
-	for (size_t i = 0; i < taken->n; i++)
-		clusters_put(&q->freed, taken->at[i]);
-	free(taken->at);
-	return r;
 }
 
 static void no_longer_busy(struct qcow2 *q)
@@ -190,36 +141,57 @@ static int settle(struct qcow2 *q, struct cluster_list *taken)
 	return r ? r : apply_gone(q);
 }
 
-int metadata_flush(struct qcow2 *q)
+/* Invariants 1 and 2: counts and contents, then what refers to them.  `let_go`: of the
+ * lock, while the disk works on copies. */
+static int metadata_down(struct qcow2 *q, bool let_go)
 {
-	bool refs;
-	while (q->syncing)
-		pthread_cond_wait(&q->changed, &q->lock);
-	if (q->broken)
-		return q->broken;
-	int r = write_tables(q, TABLE_REFCOUNT, &refs);
+	int r = write_counts(q);
 	if (r)
 		return metadata_unwritten(q, r);
 	struct copy *l2 = copy_l2(q), *l1 = copy_l1(q);
-	struct cluster_list taken = q->freed;
-	q->freed = (struct cluster_list){ 0 };
 	q->syncing = true;
-	pthread_mutex_unlock(&q->lock);
+	if (let_go)
+		pthread_mutex_unlock(&q->lock);
 	r = q->file->ops->sync(q->file);
 	bool lost = r != 0;
 	r = copies_down(q, l2, r, &lost);
 	r = copies_down(q, l1, r, &lost);
-	pthread_mutex_lock(&q->lock);
-	if ((r == -ENOSPC || r == -EDQUOT) && !lost)
-		r = take_back(q, &taken, r);
-	else if (r)
-		free(taken.at);       /* they stay counted: leaks */
+	if (let_go)
+		pthread_mutex_lock(&q->lock);
+	if (no_space(r) && !lost)
+		take_back(q);
 	q->syncing = false;
 	no_longer_busy(q);
 	pthread_cond_broadcast(&q->changed);
-	if (!r)
+	return lost ? metadata_failed(q, r) : r ? metadata_unwritten(q, r) : 0;
+}
+
+static int may_go_down(struct qcow2 *q)
+{
+	while (q->syncing)
+		pthread_cond_wait(&q->changed, &q->lock);
+	return q->broken;
+}
+
+int metadata_sync(struct qcow2 *q)
+{
+	int r = may_go_down(q);
+	return r ? r : metadata_down(q, false);
+}
+
+int metadata_flush(struct qcow2 *q)
+{
+	int r = may_go_down(q);
+	if (r)
+		return r;
+	struct cluster_list taken = q->freed;     /* what no table on disk refers to afterwards */
+	q->freed = (struct cluster_list){ 0 };
+	if (!(r = metadata_down(q, true)))
 		return settle(q, &taken);
-	return lost ? metadata_failed(q, r) : metadata_unwritten(q, r);
+	for (size_t i = 0; no_space(r) && i < taken.n; i++)
+		clusters_put(&q->freed, taken.at[i]);
+	free(taken.at);                           /* lost for good: they stay counted, leaks */
+	return r;
 }
 
 /* Make room: the oldest clean table goes; if all are dirty, none is afterwards. */
