@@ -122,7 +122,7 @@ static void mark(struct vcpu *v, struct verify *y)
 	memcpy(&p->cpu, &v->cpu, offsetof(struct x86_cpu, lapic));
 }
 
-/* At most `count` instructions, while they follow each other. */
+/* At most `count` instructions, as they follow each other in a block. */
 static void interpret(struct vcpu *v, struct verify *y, unsigned count)
 {
 	uint64_t next;
@@ -139,7 +139,8 @@ static void interpret(struct vcpu *v, struct verify *y, unsigned count)
 		interp_exec(v, insn);
 		if (x86_op_info[insn->op].props & OPP_SYSTEM)
 			mmu_update_mode(v);
-		if (v->cpu.rip != next)
+		/* Back to the start: a loop of which the block holds several turns. */
+		if (v->cpu.rip != next && v->cpu.rip != y->before.rip)
 			return;
 		/* STI leaves the block if requests wait (t_sti). */
 		if (insn->op == OP_STI && (v->requests || v->irq_waiting))
