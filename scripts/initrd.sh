@@ -50,6 +50,6 @@ echo USERSPACE-REACHED
 exec sh </dev/console >/dev/console 2>&1
 INIT
 fi
-chmod 755 "$work/init"
+chmod 755 "$work" "$work/init"    # mktemp made it for root alone
 (cd "$work" && find . | cpio -o -H newc --quiet | gzip -1) >"$out.tmp"
 mv "$out.tmp" "$out"

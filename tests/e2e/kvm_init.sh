@@ -1,6 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Init of the computer with AMD-V (nested.py): loads KVM, runs the job, powers off.
+# The root that the kernel unpacks into cannot be left by pivot_root, which the jail wants to
+# do: on with a mount of it, moved over it.
+if [ -z "$moved" ]; then
+	mkdir /moved && mount -o bind / /moved && cd /moved && mount -o move . /
+	moved=yes exec chroot . /init
+fi
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
