@@ -52,6 +52,8 @@ static void run_posts(uv_async_t *a)
 static void before_wait(uv_prepare_t *p) { epoch_leave(); }
 static void after_wait(uv_check_t *c) { epoch_enter(); }
 
+void loop_forget(void) { uv_library_shutdown(); }
+
 struct loop *loop_new(struct error *err)
 {
 	struct loop *l = xnew(struct loop);

@@ -15,6 +15,9 @@ struct loop_fd;
 
 enum { LOOP_READ = 1, LOOP_WRITE = 2 };   /* hang-up is reported as LOOP_READ */
 
+/* In a forked child that has no loop and is about to close what it does not know: libuv
+ * would go on to close descriptors by the numbers that its own had, at every fork(). */
+void loop_forget(void);
 struct loop *loop_new(struct error *err);
 void loop_free(struct loop *l);
 void loop_run(struct loop *l);            /* until loop_stop */

@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 
 #include "cli/table.h"
-#include "container/json.h"
+#include "container/bundle.h"
 #include "jail/spawn.h"
 
 enum { LIST_MAX = 64, STATUS_SIGNAL = 128 };
@@ -60,42 +60,6 @@ static const struct cli_option chroot_options[] = {
 	{ NULL }
 };
 
-/* The index of DIR: what follows it belongs to the command. */
-static int find_dir(int argc, char **argv)
-{
-	for (int i = 1; i < argc; i++) {
-		const struct cli_option *o = chroot_options;
-		if (argv[i][0] != '-')
-			return i;
-		if (!strcmp(argv[i], "--"))
-			return i + 1;
-		while (o->name && strcmp(o->name, argv[i]))
-			o++;
-		i += o->name && o->argument;
-	}
-	return argc;
-}
-
-static void put_strings(struct json_out *j, const char *key, const char *const *v, unsigned n)
-{
-	json_open(j, key, '[');
-	for (unsigned i = 0; i < n; i++)
-		json_put_str(j, NULL, v[i]);
-	json_close(j, ']');
-}
-
-static void put_caps(struct json_out *j)
-{
-	static const char *const caps[] = { "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW",
-		"CAP_SETGID", "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL",
-		"CAP_AUDIT_WRITE" };
-	static const char *const sets[] = { "bounding", "effective", "permitted" };
-	json_open(j, "capabilities", '{');
-	for (unsigned i = 0; i < ARRAY_SIZE(sets); i++)
-		put_strings(j, sets[i], caps, ARRAY_SIZE(caps));
-	json_close(j, '}');
-}
-
 static void put_environment(struct json_out *j, const struct chroot_options *o)
 {
 	char term[80];
@@ -129,22 +93,11 @@ static bool put_process(struct json_out *j, const struct chroot_options *o, char
 	json_put_u64(j, "uid", uid);
 	json_put_u64(j, "gid", gid);
 	json_close(j, '}');
-	put_strings(j, "args", words ? (const char *const *)command : shell, words ? words : 1);
+	bundle_strings(j, "args", words ? (const char *const *)command : shell, words ? words : 1);
 	put_environment(j, o);
-	put_caps(j);
+	bundle_caps(j, bundle_default_caps, 14);
 	json_close(j, '}');
 	return true;
-}
-
-static void put_mount(struct json_out *j, const char *at, const char *type, const char *source, const char *const *options,
-	unsigned n)
-{
-	json_open(j, NULL, '{');
-	json_put_str(j, "destination", at);
-	json_put_str(j, "type", type);
-	json_put_str(j, "source", source);
-	put_strings(j, "options", options, n);
-	json_close(j, '}');
 }
 
 /* HOST:/INSIDE[:ro] */
@@ -159,21 +112,16 @@ static bool put_volume(struct json_out *j, const char *volume, struct error *err
 		return error_set(err, 0, "--volume '%s': what follows the second ':' is ro or rw", volume);
 	if (!source || !realpath(source, host))
 		return error_set(err, errno, "cannot find '%s'", source ? source : volume);
-	put_mount(j, inside, "bind", host, options, mode && !strcmp(mode, ":ro") ? 3 : 2);
+	bundle_mount(j, inside, "bind", host, options, mode && !strcmp(mode, ":ro") ? 3 : 2);
 	return true;
 }
 
 static bool put_mounts(struct json_out *j, const struct chroot_options *o, struct error *err)
 {
-	static const char *const dev[] = { "nosuid", "mode=755", "size=64k" }, *const sys[] = { "rbind", "rro" },
-		*const pts[] = { "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620" },
-		*const shm[] = { "nosuid", "nodev", "mode=1777" };
+	static const char *const sys[] = { "rbind", "rro" };
 	json_open(j, "mounts", '[');
-	put_mount(j, "/proc", "proc", "proc", NULL, 0);
-	put_mount(j, "/dev", "tmpfs", "tmpfs", dev, ARRAY_SIZE(dev));
-	put_mount(j, "/dev/pts", "devpts", "devpts", pts, ARRAY_SIZE(pts));
-	put_mount(j, "/dev/shm", "tmpfs", "shm", shm, ARRAY_SIZE(shm));
-	put_mount(j, "/sys", "bind", "/sys", sys, ARRAY_SIZE(sys));
+	bundle_basic_mounts(j, 0);
+	bundle_mount(j, "/sys", "bind", "/sys", sys, ARRAY_SIZE(sys));
 	for (unsigned i = 0; i < o->nvolumes; i++)
 		if (!put_volume(j, o->volumes[i], err))
 			return false;
@@ -181,22 +129,9 @@ static bool put_mounts(struct json_out *j, const struct chroot_options *o, struc
 	return true;
 }
 
-static void put_map(struct json_out *j, const char *key, uint32_t outside)
-{
-	json_open(j, key, '[');
-	json_open(j, NULL, '{');
-	json_put_u64(j, "containerID", 0);
-	json_put_u64(j, "hostID", outside);
-	json_put_u64(j, "size", 1);
-	json_close(j, '}');
-	json_close(j, ']');
-}
-
 static void put_linux(struct json_out *j, const struct chroot_options *o)
 {
 	static const char *const types[] = { "mount", "pid", "ipc", "uts", "network", "user" };
-	static const char *const readonly[] = { "/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus" };
-	static const char *const masked[] = { "/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware" };
 	json_open(j, "linux", '{');
 	json_open(j, "namespaces", '[');
 	for (unsigned i = 0; i < ARRAY_SIZE(types); i++) {
@@ -208,11 +143,10 @@ static void put_linux(struct json_out *j, const struct chroot_options *o)
 	}
 	json_close(j, ']');
 	if (geteuid()) {
-		put_map(j, "uidMappings", geteuid());
-		put_map(j, "gidMappings", getegid());
+		bundle_map(j, "uidMappings", 0, geteuid(), 1);
+		bundle_map(j, "gidMappings", 0, getegid(), 1);
 	}
-	put_strings(j, "readonlyPaths", readonly, ARRAY_SIZE(readonly));
-	put_strings(j, "maskedPaths", masked, ARRAY_SIZE(masked));
+	bundle_hidden_paths(j);
 	json_close(j, '}');
 }
 
@@ -288,8 +222,8 @@ int verb_chroot(int argc, char **argv)
 	struct chroot_options o = { 0 };
 	struct error err = { 0 };
 	const char *words[2] = { NULL };
-	int at = find_dir(argc, argv);
 	const struct cli_group groups[] = { { chroot_options, &o }, { NULL } };
+	int at = cli_first_word(groups, argc, argv);
 	int status = cli_parse(groups, MIN(at + 1, argc), argv, words, 1, 1);
 	if (status < 0) {
 		status = run_in(words[0], &o, argv + MIN(at + 1, argc), &err);

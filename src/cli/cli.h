@@ -40,6 +40,10 @@ struct cli_group { const struct cli_option *options; void *target; };
 int cli_parse(const struct cli_group *groups, int argc, char **argv,
 	      const char **words, unsigned min, unsigned max);
 
+/* The index of the first word that belongs to no option (argc: there is none): what
+ * stands behind it may be another program's. */
+int cli_first_word(const struct cli_group *groups, int argc, char **argv);
+
 /* For `abyme completion`: as the first argument, makes cli_parse print what may follow
  * the word behind it (NULL: at the beginning), and end. */
 #define CLI_COMPLETE "--complete"
@@ -88,6 +92,11 @@ int verb_snapshot(int argc, char **argv);
 int verb_clone(int argc, char **argv);
 int verb_backup(int argc, char **argv);
 int verb_network(int argc, char **argv);
+int verb_exec(int argc, char **argv);
+int verb_attach(int argc, char **argv);
+int verb_wait(int argc, char **argv);
+int verb_top(int argc, char **argv);
+int verb_update(int argc, char **argv);
 int verb_image(int argc, char **argv);
 int verb_images(int argc, char **argv);
 int verb_load(int argc, char **argv);

@@ -6,6 +6,7 @@
 #include "cli/name.h"
 #include "cli/options.h"
 #include "cli/run.h"
+#include "instance/client.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -44,10 +45,11 @@ static bool limit_running(const struct instance *i, const struct definition *d, 
 	return ok && o;
 }
 
-static void note_running(const struct instance *i)
+static bool note_running(const struct instance *i)
 {
 	if (instance_keeper(i))
 		fprintf(stderr, "abyme: '%s' is running; limits of disks hold at once, all else from its next start on\n", i->name);
+	return true;
 }
 
 /* ---- edit ---- */
@@ -102,27 +104,26 @@ int verb_edit(int argc, char **argv)
 /* ---- set ---- */
 
 /* The name comes first, as the options change what it has. */
-int verb_set(int argc, char **argv)
+static int change(int argc, char **argv, bool (*told)(const struct instance *))
 {
 	struct error err = { 0 };
 	const char *name = NULL;
 	if (argc < 2 || argv[1][0] == '-') {
-		const struct cli_group help[] = { { definition_options, NULL }, { NULL } };
+		const struct cli_group help[] = { { definition_options, NULL }, { program_options, NULL }, { NULL } };
 		if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], CLI_COMPLETE)))
 			return cli_parse(help, argc, argv, &name, 0, 0);
-		error_set(&err, 0, "abyme set needs a NAME first: abyme set NAME OPTIONS");
+		error_set(&err, 0, "abyme %s needs a NAME first: abyme %s NAME OPTIONS", argv[0], argv[0]);
 		return cli_usage(&err);
 	}
 	struct instance *i = instance_open(argv[1], &err);
 	struct definition *d = i ? instance_definition(i, &err) : NULL;
 	int status = d ? -1 : cli_fail(&err);
-	const struct cli_group groups[] = { { definition_options, d }, { NULL } };
+	const struct cli_group groups[] = { { definition_options, d }, { program_options, d }, { NULL } };
 	argv[1] = argv[0];
 	if (d)
 		status = cli_parse(groups, argc - 1, argv + 1, &name, 0, 0);
 	if (status < 0 && replace(i, d, &err)) {
-		note_running(i);
-		status = limit_running(i, d, &err) ? 0 : cli_fail(&err);
+		status = !told(i) ? STATUS_FAILED : !d->ndisks || limit_running(i, d, &err) ? 0 : cli_fail(&err);
 	} else if (status < 0) {
 		status = cli_usage(&err);
 	}
@@ -130,3 +131,15 @@ int verb_set(int argc, char **argv)
 	instance_close(i);
 	return status;
 }
+
+int verb_set(int argc, char **argv) { return change(argc, argv, note_running); }
+
+/* ---- update ---- */
+
+static bool tell_running(const struct instance *i)
+{
+	struct error err = { 0 };
+	return !instance_keeper(i) || control_do(i, "update", &err) || (cli_fail(&err), false);
+}
+
+int verb_update(int argc, char **argv) { return change(argc, argv, tell_running); }

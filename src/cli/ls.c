@@ -61,7 +61,10 @@ static void print_table(json_t *all)
 		long long memory = json_integer_value(json_object_get(o, "memory"));
 		long long up = json_integer_value(json_object_get(o, "uptime_ns"));
 		printf("%-20s %-10s %-8s ", text_of(o, "name"), text_of(o, "state"), text_of(o, "engine"));
-		if (memory)
+		const char *isolation = json_string_value(json_object_get(o, "isolation"));
+		if (isolation)
+			printf("%5s %8s %8lld s\n", "-", "-", up / 1000000000);
+		else if (memory)
 			printf("%5lld %6lld M %8lld s\n", json_integer_value(json_object_get(o, "vcpus")),
 			       memory >> 20, up / 1000000000);
 		else

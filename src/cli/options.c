@@ -146,7 +146,6 @@ static bool add_publish(void *target, const char *value, struct error *err)
 
 const struct cli_option definition_options[] = {
 	CALL("-f", "FILE.yaml", set_file, "start from the definition in a file"),
-	NUMBER("--cpus", "N", cpus, "CPUs the machine may use (as many vCPUs)"),
 	NUMBER("--vcpus", "N", vcpus, "number of vCPUs, if not that of --cpus"),
 	TEXT("--cpu", "MODEL", cpu, "abyme-v2.1, abyme-v3.1 or max"),
 	TEXT("--memory", "SIZE", memory, "512M, 2G (default 1G)"),
@@ -168,6 +167,7 @@ const struct cli_option definition_options[] = {
 	CALL("--net", "NAME|user|none|vhost-user:SOCKET[,mac=MAC][,model=virtio|e1000][,ip=ADDR][,vlan=N]", add_net, "a network interface (repeatable)"),
 	CALL("--network", "NAME|user|none[,...]", add_net, "the same as --net"),
 	CALL("--publish", "[ADDR:]HOSTPORT:GUESTPORT[/udp]", add_publish, "reach a guest's port from the host"),
+	CALL("-p", "[ADDR:]HOSTPORT:GUESTPORT[/udp]", add_publish, "the same"),
 	CALL("--serial", "stdio|file:PATH|unix:PATH|none", set_serial, "where the serial console goes"),
 	TEXT("--engine", "auto|kvm|jit|interp", engine, "what runs the guest's instructions"),
 	CALL("--share", "HOSTDIR:TAG[,readonly]", add_share, "a directory for the guest, by 9p"),
@@ -182,11 +182,18 @@ const struct cli_option definition_options[] = {
 	{ NULL }
 };
 
+bool word_is_disk(const char *word)
+{
+	return word[0] == '/' || !strncmp(word, "./", 2) || !strncmp(word, "../", 3);
+}
+
 bool definition_take_word(struct definition *d, const char *word, struct error *err)
 {
-	if (word[0] != '/' && strncmp(word, "./", 2) && strncmp(word, "../", 3))
-		return error_set(err, 0, "'%s' names an image, which this version cannot run: give a disk "
-				 "file as /PATH or ./PATH", word);
+	if (!word_is_disk(word)) {
+		free(d->image);
+		d->image = xstrdup(word);
+		return true;
+	}
 	if (!add_disk(d, word, err))
 		return false;
 	struct def_disk first = d->disks[d->ndisks - 1];

@@ -7,8 +7,10 @@
 #include "instance/definition.h"
 
 extern const struct cli_option definition_options[];   /* target: struct definition */
+extern const struct cli_option program_options[];      /* the same; about the program of an image */
 
-/* A positional argument of run: a disk file (it becomes the first disk). */
+/* The first word of run: a disk file (it becomes the first disk), or an image. */
+bool word_is_disk(const char *word);
 bool definition_take_word(struct definition *d, const char *word, struct error *err);
 
 /* From the working directory; to be freed. */

@@ -128,6 +128,21 @@ static int one_option(const struct cli_group *groups, const char *verb, char **a
 	return store(o, target, value, err) ? used : 0;
 }
 
+int cli_first_word(const struct cli_group *groups, int argc, char **argv)
+{
+	void *target;
+	const char *value;
+	for (int i = 1; i < argc; i++) {
+		if (argv[i][0] != '-' || !argv[i][1])
+			return i;
+		if (!strcmp(argv[i], "--"))
+			return i + 1;
+		const struct cli_option *o = find(groups, argv[i], &target, &value);
+		i += o && o->argument && !value;
+	}
+	return argc;
+}
+
 int cli_parse(const struct cli_group *groups, int argc, char **argv,
 	      const char **words, unsigned min, unsigned max)
 {

@@ -2,24 +2,29 @@
 /* abyme run, create: from options to an instance; run starts it, too. */
 #include "cli/run.h"
 #include "cli/options.h"
+#include "cli/session.h"
 #include "cli/terminal.h"
+#include "image/store.h"
+#include "instance/program.h"
 #include "cli/table.h"
 
 #include <stdio.h>
 #include <sys/wait.h>
 
-struct run_options { char *name; char *format; bool rm, detach, dry_run; };
+struct run_options { char *name; char *format; char *entrypoint; bool rm, detach, dry_run; };
 
 #define TARGET struct run_options
 static const struct cli_option create_options[] = {
 	TEXT("--name", "NAME", name, "name of the instance (default: a made-up one)"),
 	FLAG("--dry-run", dry_run, "print the resolved definition, do nothing"),
+	TEXT("--entrypoint", "PROGRAM", entrypoint, "instead of the image's; '' for none"),
 	TEXT("--format", "json", format, "with --dry-run: print JSON"),
 	{ NULL }
 };
 static const struct cli_option run_options[] = {
 	FLAG("--rm", rm, "remove the instance when it ends"),
 	FLAG("--detach", detach, "do not stay in the foreground"),
+	FLAG("-d", detach, "the same"),
 	{ NULL }
 };
 
@@ -49,6 +54,17 @@ static int dry_run(const struct definition *d, const struct run_options *o)
 	return ok ? 0 : cli_usage(&err);
 }
 
+/* An image that an instance was made from stays as long as the instance. */
+static bool note_use(const struct instance *i, const char *digest, struct error *err)
+{
+	struct image_store s;
+	if (!image_store_open(&s, err))
+		return false;
+	bool ok = image_use(&s, i->name, digest, err);
+	image_store_close(&s);
+	return ok;
+}
+
 /* The instance on disk, or NULL with *status. */
 static struct instance *make_instance(struct definition *d, const struct run_options *o, int *status)
 {
@@ -63,6 +79,11 @@ static struct instance *make_instance(struct definition *d, const struct run_opt
 		return NULL;
 	}
 	struct instance *i = instance_create(o->name ? o->name : d->name, full, &err);
+	if (i && full->digest && !note_use(i, full->digest, &err)) {
+		instance_remove(i, NULL);
+		instance_close(i);
+		i = NULL;
+	}
 	definition_free(full);
 	if (!i)
 		*status = cli_fail(&err);
@@ -83,20 +104,40 @@ static int final_status(struct keeper_link *link)
 	return r.word == KEEPER_ENDED ? r.status : STATUS_FAILED;
 }
 
+static int detached(const struct instance *i, struct keeper_link *link, const char *verb)
+{
+	fd_write_full(link->leash, "d", 1);
+	fprintf(stderr, "abyme: detached; abyme %s %s comes back, abyme kill %s ends it\n", verb, i->name, i->name);
+	return 0;
+}
+
+static void let_go(struct keeper_link *link)
+{
+	close(link->leash);      /* letting go kills */
+	link->leash = -1;
+}
+
+static int program_foreground(struct instance *i, const struct definition *d, struct keeper_link *link)
+{
+	const struct session s = { .fd = link->console, .tty = d->tty, .input = d->interactive };
+	struct error err = { 0 };
+	int status = 0;
+	enum session_end end = session_join(&s, &status, &err);
+	if (end == SESSION_DETACHED)
+		return detached(i, link, "attach");
+	if (end == SESSION_KILL || end == SESSION_SIGNAL)
+		let_go(link);
+	return final_status(link);
+}
+
 static int foreground(struct instance *i, struct keeper_link *link)
 {
 	int signal = 0;
 	enum terminal_end end = terminal_join(link->console, link->report, &signal);
-	if (end == TERMINAL_DETACHED) {
-		fd_write_full(link->leash, "d", 1);
-		fprintf(stderr, "abyme: detached; abyme console %s comes back, abyme kill %s ends it\n",
-			i->name, i->name);
-		return 0;
-	}
-	if (end != TERMINAL_CLOSED) {
-		close(link->leash);      /* letting go kills */
-		link->leash = -1;
-	}
+	if (end == TERMINAL_DETACHED)
+		return detached(i, link, "console");
+	if (end != TERMINAL_CLOSED)
+		let_go(link);
 	int status = final_status(link);
 	return signal ? 128 + signal : status;
 }
@@ -112,7 +153,7 @@ int run_instance(struct instance *i, const struct definition *d, const struct ke
 		fprintf(stderr, "abyme: this host does not grant all of the jail: %s (abyme doctor tells more)\n",
 			link.missing);
 	if (o->foreground)
-		status = foreground(i, &link);
+		status = definition_isolation(d) == ISOLATION_VM ? foreground(i, &link) : program_foreground(i, d, &link);
 	else
 		printf("%s\n", i->name);
 	keeper_link_close(&link);
@@ -132,15 +173,22 @@ static int start_new(struct instance *i, const struct run_options *o)
 	return status;
 }
 
+/* Behind an image's name stands its command. */
 static int parse(int argc, char **argv, struct definition *d, struct run_options *o, bool run)
 {
 	struct error err = { 0 };
-	const char *disk = NULL;
-	struct cli_group groups[] = { { create_options, o }, { definition_options, d },
+	const char *word = NULL;
+	struct cli_group groups[] = { { create_options, o }, { definition_options, d }, { program_options, d },
 				      { run ? run_options : NULL, o }, { NULL } };
-	int status = cli_parse(groups, argc, argv, &disk, 0, 1);
-	if (status < 0 && disk && !definition_take_word(d, disk, &err))
+	int at = cli_first_word(groups, argc, argv);
+	bool image = at < argc && !word_is_disk(argv[at]);
+	int status = cli_parse(groups, image ? at + 1 : argc, argv, &word, 0, 1);
+	if (status < 0 && word && !definition_take_word(d, word, &err))
 		status = cli_usage(&err);
+	for (int i = at + 1; image && i < argc; i++)
+		definition_append(&d->command, &d->ncommand, argv[i]);
+	if (status < 0 && d->image && !o->dry_run && !program_take_image(d, o->entrypoint, &err))
+		status = cli_fail(&err);
 	return status;
 }
 
@@ -161,6 +209,7 @@ static int run_or_create(int argc, char **argv, bool run)
 	definition_free(d);
 	free(o.name);
 	free(o.format);
+	free(o.entrypoint);
 	return status;
 }
 

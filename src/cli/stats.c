@@ -78,6 +78,19 @@ static json_t *processes(int keeper)
 	return list;
 }
 
+static long long number(json_t *o, const char *a, const char *b, const char *c)
+{
+	o = json_object_get(json_object_get(o, a), b);
+	return json_integer_value(c ? json_object_get(o, c) : o);
+}
+
+/* What its control groups have counted. */
+static void print_container(json_t *o)
+{
+	printf("processes %lld\nmemory %.1f MiB\ncpu %.2f s\n", number(o, "pids", "current", NULL),
+	       (double)number(o, "memory", "usage", "usage") / (1 << 20), (double)number(o, "cpu", "usage", "total") / 1e9);
+}
+
 static void print_text(json_t *o, bool engine)
 {
 	const char *key;
@@ -111,7 +124,7 @@ int verb_stats(int argc, char **argv)
 		if (json)
 			json_dumpf(o, stdout, JSON_INDENT(2)), printf("\n");
 		else
-			print_text(o, s.engine);
+			json_object_get(o, "pids") ? print_container(o) : print_text(o, s.engine);
 	} else {
 		status = json < 0 ? cli_usage(&err) : cli_fail(&err);
 	}

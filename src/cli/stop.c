@@ -1,17 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* abyme stop: the power button, then patience. abyme kill: at once. */
+/*
+ * abyme stop: the power button, or the signal that a program takes as the wish to end,
+ * then patience. abyme kill: at once.
+ */
 #include "cli/name.h"
-#include "cli/table.h"
 #include "instance/client.h"
 
-struct stop_options { bool force; unsigned timeout; };
+#include <jansson.h>
+
+struct stop_options { bool force; unsigned timeout; char *signal; };
 #define TARGET struct stop_options
+#include "cli/table.h"
 static const struct cli_option stop_options[] = {
-	FLAG("--force", force, "kill it instead of asking the guest"),
-	NUMBER("--timeout", "SECONDS", timeout, "how long the guest may take (default 60)"),
+	FLAG("--force", force, "kill it instead of asking"),
+	NUMBER("--timeout", "SECONDS", timeout, "how long it may take (default 60; a container 10, then it is killed)"),
 	{ NULL }
 };
-enum { STOP_SECONDS = 60, KILL_SECONDS = 10 };
+static const struct cli_option kill_options[] = {
+	TEXT("--signal", "SIGNAL", signal, "send this to a container's program"),
+	{ NULL }
+};
+enum { STOP_SECONDS = 60, CONTAINER_SECONDS = 10, KILL_SECONDS = 10, ASK_SECONDS = 10 };
 
 static int do_kill(const struct instance *i)
 {
@@ -24,21 +33,32 @@ static int do_kill(const struct instance *i)
 	return cli_fail(&err);
 }
 
+static bool is_container(const struct instance *i)
+{
+	struct definition *d = instance_definition(i, NULL);
+	bool yes = d && definition_isolation(d) == ISOLATION_CONTAINER;
+	definition_free(d);
+	return yes;
+}
+
 static int do_stop(const struct instance *i, unsigned seconds)
 {
 	struct error err = { 0 };
+	bool container = is_container(i);
 	if (!control_do(i, "stop", &err))
 		return cli_fail(&err);
-	if (instance_wait_stopped(i, seconds))
+	if (instance_wait_stopped(i, seconds ? seconds : container ? CONTAINER_SECONDS : STOP_SECONDS))
 		return 0;
+	if (container)
+		return do_kill(i);
 	error_set(&err, 0, "the guest has not powered off within %u s: abyme stop --force %s kills it",
-		  seconds, i->name);
+		  seconds ? seconds : STOP_SECONDS, i->name);
 	return cli_fail(&err);
 }
 
 int verb_stop(int argc, char **argv)
 {
-	struct stop_options o = { .timeout = STOP_SECONDS };
+	struct stop_options o = { 0 };
 	int status;
 	struct instance *i = cli_instance(stop_options, &o, argc, argv, &status);
 	if (i)
@@ -47,12 +67,24 @@ int verb_stop(int argc, char **argv)
 	return status;
 }
 
+static int send_signal(const struct instance *i, const char *name)
+{
+	struct error err = { 0 };
+	json_t *args = json_pack("{s:s}", "signal", name);
+	json_t *o = control_call_with(i, "signal", args, -1, ASK_SECONDS, &err);
+	json_decref(args);
+	json_decref(o);
+	return o ? 0 : cli_fail(&err);
+}
+
 int verb_kill(int argc, char **argv)
 {
+	struct stop_options o = { 0 };
 	int status;
-	struct instance *i = cli_instance(NULL, NULL, argc, argv, &status);
+	struct instance *i = cli_instance(kill_options, &o, argc, argv, &status);
 	if (i)
-		status = do_kill(i);
+		status = o.signal ? send_signal(i, o.signal) : do_kill(i);
 	instance_close(i);
+	free(o.signal);
 	return status;
 }

@@ -5,15 +5,20 @@
 #include <stdio.h>
 
 const struct verb verbs[] = {
-	{ "run", "[OPTIONS] [DISK]", "create an instance and start it", verb_run },
-	{ "create", "[OPTIONS] [DISK]", "create an instance", verb_create },
+	{ "run", "[OPTIONS] [DISK | IMAGE [COMMAND...]]", "create an instance and start it", verb_run },
+	{ "create", "[OPTIONS] [DISK | IMAGE [COMMAND...]]", "create an instance", verb_create },
 	{ "start", "[--attach] [--rm] NAME", "start a stopped instance", verb_start },
 	{ "ls", "[--quiet] [--format json]", "list the instances (also: ps)", verb_ls },
 	{ "inspect", "[--format json] NAME", "show an instance's definition and run", verb_inspect },
 	{ "edit", "NAME", "change a definition in $EDITOR", verb_edit },
 	{ "set", "NAME OPTIONS", "change a definition by options of run", verb_set },
 	{ "stop", "[--force] [--timeout SECONDS] NAME", "press the power button and wait", verb_stop },
-	{ "kill", "NAME", "end a machine at once", verb_kill },
+	{ "kill", "[--signal SIGNAL] NAME", "end an instance at once, or send a signal", verb_kill },
+	{ "exec", "[OPTIONS] NAME COMMAND...", "run a further program in a container", verb_exec },
+	{ "attach", "NAME", "join a container's program", verb_attach },
+	{ "wait", "NAME", "wait for a container's end, print its status", verb_wait },
+	{ "top", "NAME", "the processes of a container", verb_top },
+	{ "update", "NAME OPTIONS", "change a container's limits while it runs", verb_update },
 	{ "pause", "NAME", "let a machine stand still", verb_pause },
 	{ "unpause", "NAME", "let it go on", verb_unpause },
 	{ "console", "NAME", "join the serial console", verb_console },

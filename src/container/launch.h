@@ -64,7 +64,6 @@ bool terminal_open(struct launch *l, struct error *err);
 void terminal_hold_signals(void);
 /* Serve it to our own terminal or pipes until `pid` ends; its wait status. */
 int terminal_serve(int master, pid_t pid);
-bool terminal_receive(int socket, int *master, struct error *err);
 
 /* seccomp.c */
 bool seccomp_compile(struct arena *a, const struct spec_seccomp *s, struct launch *l, struct error *err);

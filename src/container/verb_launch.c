@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
+#include "container/channel.h"
 #include "container/verbs.h"
 
 int exit_status(int status)

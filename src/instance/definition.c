@@ -6,6 +6,7 @@
 #include "instance/fields.h"
 #include "instance/display.h"
 #include "instance/engines.h"
+#include "instance/program.h"
 #include "net/user.h"
 #include "network/network.h"
 
@@ -14,7 +15,7 @@
 #include <stdio.h>
 #include <sys/random.h>
 
-enum { MAX_NETS = 4, MAX_PUBLISH = 64, MAX_SHARES = 8, MAX_VCPUS = 64 };
+enum { MAX_NETS = 4, MAX_PUBLISH = 64, MAX_SHARES = 8, MAX_VCPUS = 64, MAX_CPUS = 4096 };
 #define MIN_MEMORY (16 * MiB)
 #define MAX_MEMORY (128 * GiB)
 
@@ -124,6 +125,19 @@ uint64_t definition_memory(const struct definition *d)
 	return bytes;
 }
 
+enum isolation definition_isolation(const struct definition *d)
+{
+	if (!d->isolation || !strcmp(d->isolation, "vm"))
+		return ISOLATION_VM;
+	return strcmp(d->isolation, "microvm") ? ISOLATION_CONTAINER : ISOLATION_MICROVM;
+}
+
+void definition_append(char ***list, unsigned *n, const char *value)
+{
+	*list = xrealloc(*list, (*n + 1) * sizeof(**list));
+	(*list)[(*n)++] = xstrdup(value);
+}
+
 static void make_uuid(char **field)
 {
 	uint8_t b[16];
@@ -152,9 +166,13 @@ static bool check_memory(const struct definition *d, struct error *err)
 
 static bool check_cpus(struct definition *d, struct error *err)
 {
+	if (d->cpus < 0 || d->cpus > MAX_CPUS)
+		return error_set(err, 0, "--cpus takes a number of CPUs up to %d, as in 1.5", MAX_CPUS);
+	if (definition_isolation(d) == ISOLATION_CONTAINER)
+		return true;
 	if (!d->vcpus)
-		d->vcpus = d->cpus ? d->cpus : 1;
-	if (!d->cpus)
+		d->vcpus = d->cpus > 1 ? (unsigned)d->cpus + (d->cpus > (unsigned)d->cpus) : 1;
+	if (!(d->cpus > 0))
 		d->cpus = d->vcpus;
 	if (d->vcpus > MAX_VCPUS)
 		return error_set(err, 0, "%u vCPUs are too many: a machine has at most %d", d->vcpus, MAX_VCPUS);
@@ -193,14 +211,15 @@ static bool check_nets(struct definition *d, struct error *err)
 	for (unsigned i = 0; i < d->nnets; i++) {
 		struct def_net *net = &d->nets[i];
 		uint8_t mac[6];
+		bool host = !strcmp(net->name, "host") && definition_isolation(d) == ISOLATION_CONTAINER;
 		field_default(&net->model, "virtio");
-		if (!ONE_OF(net->model, "network card", "virtio", "e1000") || !check_net_place(net, err))
+		if (!ONE_OF(net->model, "network card", "virtio", "e1000") || (!host && !check_net_place(net, err)))
 			return false;
 		make_mac(net, d->uuid, i);
 		if (!mac_parse(net->mac, mac))
 			return error_set(err, 0, "MAC address '%s' is not valid: write six hexadecimal "
 					 "bytes, the first even, as in 02:00:00:00:00:01", net->mac);
-		user += strcmp(net->name, "none") && !net_is_vhost(net->name);
+		user += strcmp(net->name, "none") && !host && !net_is_vhost(net->name);
 	}
 	for (unsigned i = 0; i < d->npublish; i++) {
 		struct publish p;
@@ -319,16 +338,24 @@ static bool check_board(const struct definition *d, struct error *err)
 bool definition_resolve(struct definition *d, char why[160], struct error *err)
 {
 	d->version = DEFINITION_VERSION;
+	if (!program_resolve(d, err))
+		return false;
 	make_uuid(&d->uuid);
 	field_default(&d->uuid, "00000000-0000-4000-8000-000000000000");
 	field_default(&d->board, "pc");
-	field_default(&d->memory, "1G");
+	if (definition_isolation(d) != ISOLATION_CONTAINER)
+		field_default(&d->memory, "1G");
 	field_default(&d->serial, "stdio");
 	field_default(&d->on_reboot, "restart");
 	field_default(&d->clock, "host");
 	field_default(&d->display, "none");
 	field_default(&d->jail, "auto");
 	field_default(&d->engine, "auto");
+	if (definition_isolation(d) == ISOLATION_CONTAINER) {
+		snprintf(why, 160, "the host kernel runs it");
+		return check_cpus(d, err) && check_uuid(d->uuid, err) && check_nets(d, err) &&
+			(!d->name || instance_name_ok(d->name, err));
+	}
 	if (!check_memory(d, err) || !check_cpus(d, err) || !definition_check_disks(d, err) ||
 	    !check_nets(d, err) || !check_rest(d, err) || !check_firmware(d, err) ||
 	    !check_board(d, err))

@@ -27,7 +27,8 @@ struct definition {
 	char *board;              /* pc or microvm */
 	char *engine;             /* auto|kvm|jit|interp[,option...] */
 	char *cpu;
-	unsigned cpus, vcpus;
+	double cpus;              /* how many CPUs' time it may take */
+	unsigned vcpus;
 	char *memory;             /* "512M" */
 	char *firmware;           /* none|bios|uefi|/path/of/a/rom */
 	char *boot;               /* disk,cdrom,net,floppy */
@@ -49,7 +50,28 @@ struct definition {
 	char *trace;              /* names of tracepoints */
 	bool debug_exit, test_device;
 	char *uuid;
+	/* of what runs an image; isolation NULL or "vm": it is a machine with its disks */
+	char *isolation;          /* container|microvm|vm|auto */
+	char *image, *digest;     /* its name, and the manifest that was meant */
+	char **command; unsigned ncommand;
+	char **env; unsigned nenv;
+	char *user, *workdir, *hostname, *stop_signal;
+	char **volumes; unsigned nvolumes;        /* HOST:/INSIDE[:ro], NAME:/INSIDE */
+	char **tmpfs; unsigned ntmpfs;            /* /INSIDE[:OPTION,...] */
+	char **cap_add; unsigned ncap_add;
+	char **cap_drop; unsigned ncap_drop;
+	char **devices; unsigned ndevices;        /* /dev/X[:/dev/Y[:rwm]] */
+	char *restart;            /* no|always|on-failure[:N]|unless-stopped */
+	char *cpuset;             /* "0-1,3" */
+	char *io;                 /* bytes a second, each way: "10M" */
+	unsigned pids;
+	bool tty, interactive, privileged, read_only;
 };
+
+enum isolation { ISOLATION_VM, ISOLATION_CONTAINER, ISOLATION_MICROVM };
+enum isolation definition_isolation(const struct definition *d);      /* resolved */
+/* Append to a list of strings. */
+void definition_append(char ***list, unsigned *n, const char *value);
 
 void definition_free(struct definition *d);
 struct definition *definition_copy(const struct definition *d);

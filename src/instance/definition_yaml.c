@@ -65,7 +65,7 @@ static const cyaml_schema_value_t share_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct def_share, share_fields) };
 
 static const cyaml_schema_value_t string_schema = {
-	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 1, MAX_STRING) };
+	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, MAX_STRING) };
 
 #define LIST(key, member, count, schema, most) \
 	CYAML_FIELD_SEQUENCE_COUNT(key, OPT | CYAML_FLAG_POINTER, struct definition, \
@@ -79,7 +79,7 @@ static const cyaml_schema_field_t definition_fields[] = {
 	FIELD("board", board),
 	FIELD("engine", engine),
 	FIELD("cpu", cpu),
-	CYAML_FIELD_UINT("cpus", OPT, struct definition, cpus),
+	CYAML_FIELD_FLOAT("cpus", OPT, struct definition, cpus),
 	CYAML_FIELD_UINT("vcpus", OPT, struct definition, vcpus),
 	FIELD("memory", memory),
 	FIELD("firmware", firmware),
@@ -104,6 +104,28 @@ static const cyaml_schema_field_t definition_fields[] = {
 	FIELD("trace", trace),
 	CYAML_FIELD_BOOL("debug-exit", OPT, struct definition, debug_exit),
 	CYAML_FIELD_BOOL("test-device", OPT, struct definition, test_device),
+	FIELD("isolation", isolation),
+	FIELD("image", image),
+	FIELD("image-digest", digest),
+	LIST("command", command, ncommand, &string_schema, 1024),
+	LIST("env", env, nenv, &string_schema, 1024),
+	FIELD("user", user),
+	FIELD("workdir", workdir),
+	FIELD("hostname", hostname),
+	FIELD("stop-signal", stop_signal),
+	LIST("volumes", volumes, nvolumes, &string_schema, 64),
+	LIST("tmpfs", tmpfs, ntmpfs, &string_schema, 64),
+	LIST("cap-add", cap_add, ncap_add, &string_schema, 64),
+	LIST("cap-drop", cap_drop, ncap_drop, &string_schema, 64),
+	LIST("devices", devices, ndevices, &string_schema, 64),
+	FIELD("restart", restart),
+	FIELD("cpuset", cpuset),
+	FIELD("io", io),
+	CYAML_FIELD_UINT("pids", OPT, struct definition, pids),
+	CYAML_FIELD_BOOL("tty", OPT, struct definition, tty),
+	CYAML_FIELD_BOOL("interactive", OPT, struct definition, interactive),
+	CYAML_FIELD_BOOL("privileged", OPT, struct definition, privileged),
+	CYAML_FIELD_BOOL("read-only", OPT, struct definition, read_only),
 	CYAML_FIELD_END
 };
 static const cyaml_schema_value_t definition_schema = {
@@ -178,6 +200,9 @@ static void make_absolute(struct definition *d, const char *file)
 			from_directory(&d->disks[i].file, real, n);
 	for (unsigned i = 0; i < d->nshares; i++)
 		from_directory(&d->shares[i].dir, real, n);
+	for (unsigned i = 0; i < d->nvolumes; i++)
+		if (d->volumes[i][0] == '.')
+			from_directory(&d->volumes[i], real, n);
 }
 
 struct definition *definition_load(const char *path, struct error *err)
@@ -248,6 +273,11 @@ static json_t *value_json(const cyaml_schema_value_t *v, const char *p, uint64_t
 	switch (v->type) {
 	case CYAML_UINT:
 		return json_integer((json_int_t)unsigned_at(p, v->data_size));
+	case CYAML_FLOAT: {
+		double d;
+		memcpy(&d, p, sizeof(d));
+		return d == (double)(json_int_t)d ? json_integer((json_int_t)d) : json_real(d);
+	}
 	case CYAML_BOOL:
 		return json_boolean(*(const bool *)p);
 	case CYAML_STRING:

@@ -5,7 +5,7 @@
  * to go on under another engine.  Signals come through a signalfd: SIGTERM and
  * SIGINT kill the machine, SIGCHLD reaps.
  */
-#include "instance/keeper.h"
+#include "instance/keeper_process.h"
 #include "instance/console.h"
 #include "instance/dialer.h"
 #include "instance/helpers.h"
@@ -43,14 +43,14 @@ struct keeper {
 	struct machine_report last;
 };
 
-static void report(struct keeper *k, int word, int status, const char *text)
+void keeper_report(int fd, int word, int status, const char *text)
 {
 	struct keeper_report r = { .word = word, .status = status };
 	snprintf(r.text, sizeof(r.text), "%s", text);
-	fd_write_full(k->report, &r, sizeof(r));
+	fd_write_full(fd, &r, sizeof(r));
 }
 
-static void to_null(int fd)
+void keeper_to_null(int fd)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	dup2(null, fd);
@@ -101,7 +101,7 @@ static void leash_ready(void *opaque, int events)
 	char c = 0;
 	ssize_t n = read(k->leash, &c, 1);
 	if (n == 1 && c == 'd')
-		to_null(STDERR_FILENO);
+		keeper_to_null(STDERR_FILENO);
 	else
 		kill_machine(k);
 	loop_fd_del(k->leash_watch);
@@ -280,11 +280,11 @@ static NORETURN void fail(struct keeper *k, const struct error *err)
 		kill(k->machine.pid, SIGKILL);
 	if (k->opened.config.name)      /* the lock is ours */
 		clean_up(k);
-	report(k, KEEPER_FAILED, 1, err->text);
+	keeper_report(k->report, KEEPER_FAILED, 1, err->text);
 	_exit(1);
 }
 
-static void take_signals(struct keeper *k)
+static int take_signals(void)
 {
 	sigset_t set;
 	sigemptyset(&set);
@@ -294,33 +294,45 @@ static void take_signals(struct keeper *k)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
-	k->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static NORETURN void keeper_main(struct keeper *k)
+int keeper_settle(const struct keeper_job *job)
+{
+	prctl(PR_SET_NAME, "abyme-keeper");
+	setsid();
+	keeper_to_null(STDIN_FILENO);
+	keeper_to_null(STDOUT_FILENO);
+	if (!job->options->foreground)
+		keeper_to_null(STDERR_FILENO);
+	return take_signals();
+}
+
+NORETURN void machine_keeper(const struct keeper_job *job)
 {
 	struct error err = { 0 };
 	char text[480];
-	prctl(PR_SET_NAME, "abyme-keeper");
-	setsid();
-	to_null(STDIN_FILENO);
-	to_null(STDOUT_FILENO);
-	if (!k->options->foreground)
-		to_null(STDERR_FILENO);
-	take_signals(k);
+	struct keeper *k = xnew(struct keeper);
+	k->instance = job->instance;
+	k->definition = job->definition;
+	k->options = job->options;
+	k->report = job->report;
+	k->leash = job->leash;
+	k->primary = job->primary;
+	k->signals = keeper_settle(job);
 	if (!instance_lock(k->instance, &err) || !start_children(k, &err) || !start_loop(k, &err) ||
 	    !write_facts(k, &err))
 		fail(k, &err);
 	if (k->leash >= 0)
 		k->leash_watch = loop_fd_add(k->loop, k->leash, LOOP_READ, leash_ready, k);
-	report(k, KEEPER_READY, 0, k->jail.missing);
+	keeper_report(k->report, KEEPER_READY, 0, k->jail.missing);
 	loop_run(k->loop);
 	machine_reported(k, 0);
 	opened_close_machine(&k->opened);     /* or the console would never end */
 	console_drain(k->console);
 	int status = end_status(k, text);
 	clean_up(k);
-	report(k, KEEPER_ENDED, status, text);
+	keeper_report(k->report, KEEPER_ENDED, status, text);
 	console_free(k->console);
 	_exit(status);
 }
@@ -383,15 +395,11 @@ bool keeper_start(struct instance *i, const struct definition *d,
 	if (pid < 0)
 		return error_set(err, errno, "cannot start the keeper");
 	if (pid == 0) {
-		struct keeper *k = xnew(struct keeper);
 		close_side(&c, 0);
-		k->instance = i;
-		k->definition = d;
-		k->options = o;
-		k->report = c.report[1];
-		k->leash = c.leash[0];
-		k->primary = c.console[1];
-		keeper_main(k);
+		const struct keeper_job job = { i, d, o, c.report[1], c.leash[0], c.console[1] };
+		if (definition_isolation(d) == ISOLATION_CONTAINER)
+			container_keeper(&job);
+		machine_keeper(&job);
 	}
 	close_side(&c, 1);
 	*link = (struct keeper_link){ .pid = pid, .report = c.report[0], .console = c.console[0], .leash = c.leash[1] };

@@ -5,6 +5,7 @@
  */
 #include "instance/store.h"
 #include "base/place.h"
+#include "image/store.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -81,16 +82,16 @@ bool instance_set_definition(const struct instance *i, const struct definition *
 
 /* ---- create, remove, list ---- */
 
-static char *fresh_name(void)
+static char *fresh_name(const struct definition *d)
 {
 	uint8_t b[4] = { 0 };
 	ssize_t n UNUSED = getrandom(b, sizeof(b), 0);
-	return xasprintf("vm-%02x%02x%02x%02x", b[0], b[1], b[2], b[3]);
+	return xasprintf("%s-%02x%02x%02x%02x", d->image ? "run" : "vm", b[0], b[1], b[2], b[3]);
 }
 
 struct instance *instance_create(const char *name, const struct definition *d, struct error *err)
 {
-	auto_free char *chosen = name ? xstrdup(name) : fresh_name();
+	auto_free char *chosen = name ? xstrdup(name) : fresh_name(d);
 	if (!instance_name_ok(chosen, err))
 		return NULL;
 	auto_close int store = store_open(err);
@@ -126,6 +127,9 @@ bool instance_remove(struct instance *i, struct error *err)
 	auto_free char *tmp = xasprintf(".old-%s-%d", i->name, (int)getpid());
 	if (renameat(store, i->name, store, tmp))
 		return error_set(err, errno, "cannot remove instance '%s'", i->name);
+	auto_free char *text = instance_read(i, "definition.yaml");
+	if (text && strstr(text, "image-digest:"))
+		image_unuse(i->name);
 	place_empty(i->dir);
 	if (unlinkat(store, tmp, AT_REMOVEDIR))
 		return error_set(err, errno, "cannot remove the directory of instance '%s'", i->name);

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* From a definition to the bundle that abyme-oci takes. */
+#ifndef INSTANCE_CONTAINER_CONFIG_H
+#define INSTANCE_CONTAINER_CONFIG_H
+
+#include "instance/definition.h"
+
+struct container_place {
+	const char *bundle;           /* absolute; with rootfs/ mounted, resolv.conf, hosts, hostname */
+	const char *name;
+	bool own_network;             /* a network namespace of its own */
+	bool rootless;                /* we are root of a user namespace only */
+	bool in_guest;                /* the machine around it keeps the limits */
+};
+
+/* The text of config.json, to be freed. */
+char *container_config(const struct definition *d, const struct container_place *p, struct error *err);
+/* "linux.resources" alone, for `update`. */
+char *container_resources(const struct definition *d, struct error *err);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The process beside a program in a container: it starts it through abyme-oci, holds
+ * its terminal or pipes, and speaks frames (frame.h) over one socket, until it has ended.
+ * It is the same for a container of this host and for one inside a guest.
+ */
+#ifndef SESSION_SHIM_H
+#define SESSION_SHIM_H
+
+#include <sys/types.h>
+
+#include "session/frame.h"
+
+struct shim {
+	const char *oci;              /* the runtime's program */
+	const char *records;          /* its --root */
+	const char *bundle;           /* with config.json and rootfs/ */
+	const char *id;
+	bool terminal;                /* config.json asks for one */
+	/* The container is made, its program not yet started; may be NULL. */
+	bool (*created)(pid_t pid, void *opaque, struct error *err);
+	void *opaque;
+};
+
+/* The container's own program, from nothing to its removal; the status it ended with. */
+int shim_main(int sock, const struct shim *s);
+
+/* A further program in it. The first frame is FRAME_START:
+ *     {"args": [...], "env": [...], "cwd": "...", "user": "...", "terminal": false, "detach": false}
+ * of which only args must be there. */
+int shim_exec(int sock, const struct shim *s);
+
+/* abyme-oci VERB ...: its status, and what it wrote (to be freed). words end with NULL. */
+int shim_oci(const struct shim *s, const char *const *words, char **output);
+
+#endif

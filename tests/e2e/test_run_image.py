@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""abyme run IMAGE: a container with the habits of Docker, from image to end, and nothing left behind."""
+import json
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from conftest import ABYME
+from images import Image, busybox_layer, entry, layer
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts overlays and makes control groups as root")
+LIMIT = 60
+
+
+def ok(abyme, *args, **more):
+    status, out, err = abyme(*args, seconds=LIMIT, **more)
+    assert status == 0, (args, status, out, err)
+    return out
+
+
+@pytest.fixture
+def box(abyme, tmp_path):
+    """A state directory with the image `box`; afterwards nothing may be left."""
+    ok(abyme, "load", Image(busybox_layer(), layer(entry("etc/second", b"2")), tag="box").tar(tmp_path / "box.tar"))
+    yield abyme
+    for name in ok(abyme, "ls", "--quiet").split():
+        abyme("rm", "--force", name, seconds=LIMIT)
+    assert ok(abyme, "ls", "--quiet") == ""
+    with open("/proc/self/mountinfo", encoding="utf-8") as f:
+        assert str(abyme.state) not in f.read()
+    groups = [os.path.join(top, d) for top, dirs, _ in os.walk("/sys/fs/cgroup") for d in dirs if d.startswith(("t-", "run-"))]
+    assert not [g for g in groups if g.rsplit("/", 1)[1] in names_used], groups
+
+
+names_used = set()
+
+
+def named(name):
+    full = f"t-{name}-{os.getpid()}"
+    names_used.add(full)
+    return full
+
+
+def wait_for(what, seconds=LIMIT):
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+def test_what_a_program_gets(box, tmp_path):
+    (tmp_path / "vol").mkdir()
+    (tmp_path / "env").write_text("# comment\nFROM_FILE=a b\n")
+    status, out, err = box(
+        "run", "--rm", "--hostname", "inside", "-e", "A=1", "--env-file", str(tmp_path / "env"), "-w", "/tmp", "-u", "user",
+        "-v", f"{tmp_path}/vol:/data", "-v", f"{tmp_path}/env:/ro:ro", "-v", "kept:/named", "--tmpfs", "/scratch:size=1m", "box", "sh", "-c",
+        "id; hostname; pwd; echo $A $FROM_FILE; cat /etc/second; ls /; touch /ro /etc/no; mount | grep scratch; echo x >&2; exit 7")
+    assert status == 7, err
+    assert "uid=1000(user) gid=1000(user) groups=100(users)" in out.replace(",1000(user)", ""), out
+    assert "inside\n/tmp\n1 a b\n2" in out and "data" in out and "size=1024k" in out, out
+    assert "x" in err and "/ro: Read-only" in err.replace("touch: ", ""), err
+    ok(box, "run", "--rm", "-v", "kept:/named", "box", "sh", "-c", "echo stays >/named/file")
+    assert ok(box, "run", "--rm", "-v", "kept:/named", "box", "cat", "/named/file") == "stays\n"
+    assert ok(box, "run", "--rm", "--read-only", "box", "sh", "-c", "touch /x || echo refused") == "refused\n"
+
+
+def test_entrypoint_and_command(box, tmp_path):
+    image = Image(busybox_layer(), tag="ep", Entrypoint=["echo", "entry"], Cmd=["cmd"], WorkingDir="/tmp", User="1000:100")
+    ok(box, "load", image.tar(tmp_path / "ep.tar"))
+    assert ok(box, "run", "--rm", "ep") == "entry cmd\n"
+    assert ok(box, "run", "--rm", "ep", "-n", "given") == "entry -n given\n"
+    assert ok(box, "run", "--rm", "--entrypoint", "id", "ep", "-u") == "1000\n"
+    assert ok(box, "run", "--rm", "--entrypoint", "", "ep", "pwd") == "/tmp\n"
+
+
+def test_life(box):
+    name = named("life")
+    assert ok(box, "run", "-d", "--name", name, "box", "sh", "-c",
+              "trap 'echo bye; exit 9' TERM; echo up; while :; do sleep 0.1; done") == name + "\n"
+    wait_for(lambda: "up" in ok(box, "logs", name))
+    assert name in ok(box, "ps") and "sh -c" in ok(box, "top", name)
+    status, out, err = box("exec", "-e", "B=2", "-w", "/tmp", "-u", "1000", "-i", name, "sh", "-c", "cat; pwd; id -u; echo $B; exit 4",
+                           text="piped\n")
+    assert (status, out) == (4, "piped\n/tmp\n1000\n2\n"), err
+    assert box("exec", name, "/nonexistent")[0] == 125
+    waiter = subprocess.Popen([ABYME, "wait", name], env=box.env, stdout=subprocess.PIPE, text=True)
+    ok(box, "pause", name)
+    assert json.loads(ok(box, "ls", "--format", "json"))[0]["state"] == "paused"
+    ok(box, "unpause", name)
+    ok(box, "exec", "-d", name, "sh", "-c", "echo detached >/tmp/d")
+    wait_for(lambda: box("exec", name, "cat", "/tmp/d")[1] == "detached\n")
+    ok(box, "stop", name)
+    assert waiter.communicate(timeout=LIMIT)[0] == "9\n"
+    assert ok(box, "logs", name).endswith("bye\n")
+    status, _, err = box("rmi", "box")
+    assert status == 0, err
+    ok(box, "start", name)            # its image stays as long as it does
+    wait_for(lambda: "up" in ok(box, "logs", name))
+    assert ok(box, "exec", name, "cat", "/tmp/d") == "detached\n", "what was written stays"
+    ok(box, "kill", "--signal", "TERM", name)
+    wait_for(lambda: "stopped" in ok(box, "ls"))
+    ok(box, "rm", name)
+    ok(box, "image", "prune")
+    assert not os.listdir(f"{box.state}/images/layers")
+
+
+def test_terminal(box):
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve(ABYME, ["abyme", "run", "--rm", "-it", "box", "sh"], box.env)
+    seen = b""
+
+    def expect(pattern):
+        nonlocal seen
+        end = time.monotonic() + LIMIT
+        while not re.search(pattern, seen):
+            assert time.monotonic() < end, seen
+            if select.select([fd], [], [], 1)[0]:
+                try:
+                    seen += os.read(fd, 4096)
+                except OSError:
+                    break
+        m = re.search(pattern, seen)
+        assert m, seen
+        seen = seen[m.end():]
+
+    import fcntl
+    import struct
+    import termios
+    expect(rb"# ")
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+    os.kill(pid, signal.SIGWINCH)
+    os.write(fd, b"until stty size | grep '33 77'; do sleep 0.1; done; tty\n")
+    expect(rb"33 77\r\n(.|\r|\n)*/dev/pts/0|33 77\r\n(.|\r|\n)*/dev/console")
+    os.write(fd, b"sh -c 'trap \"echo cau''ght; exit\" INT; echo rea''dy; while :; do sleep 0.1; done'\n")
+    expect(rb"ready")
+    os.write(fd, b"\x03")
+    expect(rb"caught")
+    os.write(fd, b"exit 5\n")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
+    os.close(fd)
+
+
+def test_foreground_signals_and_death(box):
+    p = subprocess.Popen([ABYME, "run", "--rm", "--name", named("fg"), "box", "sh", "-c",
+                          "trap 'exit 6' INT; echo up; while :; do sleep 0.1; done"], env=box.env, stdout=subprocess.PIPE, text=True)
+    assert p.stdout.readline() == "up\n"
+    p.send_signal(signal.SIGINT)
+    assert p.wait(LIMIT) == 6
+    p = subprocess.Popen([ABYME, "run", "--rm", "--name", named("fg"), "box", "sh", "-c", "echo up; sleep 1000"], env=box.env,
+                         stdout=subprocess.PIPE, text=True)
+    assert p.stdout.readline() == "up\n"
+    p.kill()                          # whoever starts in the foreground takes it along
+    p.wait()
+    wait_for(lambda: ok(box, "ls", "--quiet") == "")
+    for who in ("keeper", "pid"):     # a sudden death of a part; the next start cleans up
+        name = named(f"dead-{who}")
+        ok(box, "run", "-d", "--name", name, "box", "sleep", "1000")
+        facts = json.loads(ok(box, "inspect", "--format", "json", name))["run"]
+        os.kill(facts[who], signal.SIGKILL)
+        wait_for(lambda: "running" not in ok(box, "ls"))
+        ok(box, "start", name)
+        ok(box, "kill", name)
+        ok(box, "rm", name)
+
+
+def test_restart(box):
+    name = named("again")
+    ok(box, "run", "-d", "--name", name, "--restart", "on-failure:2", "box", "sh", "-c", "echo x >>/count; exit 3")
+    wait_for(lambda: "stopped" in ok(box, "ls"))
+    assert open(f"{box.state}/instances/{name}/upper/count", encoding="ascii").read() == "x\n" * 3
+
+
+def test_network(box):
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+    p = subprocess.Popen([ABYME, "run", "--rm", "box", "sh", "-c", f"echo hello | nc 10.0.2.2 {port}"], env=box.env)
+    server.settimeout(LIMIT)
+    assert server.accept()[0].recv(100) == b"hello\n"
+    assert p.wait(LIMIT) == 0
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        outside = free.getsockname()[1]
+    name = named("web")
+    ok(box, "run", "-d", "--name", name, "-p", f"{outside}:80", "box", "sh", "-c", "while :; do echo served | nc -l -p 80; done")
+
+    def served():
+        try:
+            with socket.create_connection(("127.0.0.1", outside), timeout=5) as s:
+                return s.recv(100) == b"served\n"
+        except OSError:
+            return False
+    wait_for(served)
+    assert ok(box, "run", "--rm", "--network", "none", "box", "sh", "-c", "ip -o link | wc -l") == "1\n"
+    links = subprocess.run(["ls", "/sys/class/net"], capture_output=True, text=True, check=True).stdout.split()
+    assert ok(box, "run", "--rm", "--network", "host", "box", "sh", "-c", "ip -o link | wc -l") == f"{len(links)}\n"
+
+
+def test_switch_network(box):
+    net = f"tn{os.getpid()}"
+    ok(box, "network", "create", net, "--kind", "nat")
+    try:
+        name = named("peer")
+        ok(box, "run", "-d", "--name", name, "--network", net, "box", "sh", "-c", "while :; do echo from-peer | nc -l -p 7; done")
+        address = re.search(r"inet ([0-9.]+)", ok(box, "exec", name, "ip", "addr", "show", "eth0")).group(1)
+        out = ok(box, "run", "--rm", "--network", net, "box", "sh", "-c",
+                 f"for i in $(seq 50); do nc {address} 7 && exit 0; sleep 0.2; done; exit 1")
+        assert "from-peer" in out
+    finally:
+        box("rm", "--force", name)
+        ok(box, "network", "delete", net)
+
+
+def test_rights(box):
+    caps = "grep CapEff /proc/self/status; unshare -r true && echo unshared; mount -t tmpfs t /tmp && echo mounted; true"
+    plain = ok(box, "run", "--rm", "box", "sh", "-c", caps)
+    assert "00000000a80425fb" in plain and "unshared" not in plain and "mounted" not in plain, plain
+    assert "0000000000000000" in ok(box, "run", "--rm", "--cap-drop", "all", "box", "sh", "-c", caps)
+    assert "0000000000000400" in ok(box, "run", "--rm", "--cap-drop", "ALL", "--cap-add", "net_bind_service", "box", "sh", "-c", caps)
+    assert "mounted" in ok(box, "run", "--rm", "--privileged", "box", "sh", "-c", caps)
+    dev = "test -c /dev/mine && head -c 1 /dev/mine | wc -c; head -c 1 /dev/kmsg >/dev/null 2>&1 && echo kmsg; true"
+    assert ok(box, "run", "--rm", "--device", "/dev/zero:/dev/mine:r", "box", "sh", "-c", dev) == "1\n"
+
+
+def test_limits(box):
+    """Each is tried to be exceeded."""
+    status, _, err = box("run", "--rm", "--pids", "8", "box", "sh", "-c", "(for i in 1 2 3 4 5 6 7 8 9 10; do sleep 5 & done) || exit 44")
+    assert status in (2, 44) and "fork" in err, (status, err)
+    status, _, err = box("run", "--rm", "--memory", "32M", "box", "sh", "-c", "tail /dev/zero")
+    assert status == 137, err
+    name = named("cpu")
+    ok(box, "run", "-d", "--name", name, "--cpus", "0.2", "box", "sh", "-c", "while :; do :; done")
+    start = time.monotonic()
+    time.sleep(3)
+    used = json.loads(ok(box, "stats", "--format", "json", name))["cpu"]["usage"]["total"] / 1e9
+    assert used <= 0.2 * (time.monotonic() - start) + 0.5, used
+    ok(box, "update", name, "--cpus", "0.1", "--memory", "64M", "--pids", "20")
+    again = json.loads(ok(box, "stats", "--format", "json", name))
+    assert again["memory"]["usage"]["limit"] == 64 << 20 and again["pids"]["limit"] == 20, again
+
+
+def test_refusals(box, tmp_path):
+    for args, word in ((["nothing"], "no image"), (["-u", "nobody", "box"], "no user"), (["box", "/nonexistent"], "no such file"),
+                       (["--isolation", "cage", "box"], "isolation"), (["--restart", "often", "box"], "--restart"),
+                       (["--cap-add", "fly", "box"], "capability"), (["-v", "x", "box"], "volume"), (["-e", "=", "box"], "--env"),
+                       (["--device", "/dev/nothing", "box"], "device"), (["--network", "nonet", "box"], "network"),
+                       (["--memory", "1", "box"], "memory"), (["--pids", "3"], "--pids"), (["Bad Name"], "image")):
+        status, _, err = box("run", "--rm", *args)
+        assert status and word in err and len(err.strip().splitlines()) == 1, (args, err)
+    assert ok(box, "ls", "--quiet") == ""
