@@ -150,7 +150,7 @@ const struct cli_option definition_options[] = {
 	TEXT("--cpu", "MODEL", cpu, "abyme-v2.1, abyme-v3.1 or max"),
 	TEXT("--memory", "SIZE", memory, "512M, 2G (default 1G)"),
 	TEXT("--board", "pc|microvm", board, "microvm: a kernel and virtio devices, nothing else"),
-	CALL("--firmware", "none|bios|uefi|FILE", set_firmware, "what starts the disk (SeaBIOS, OVMF)"),
+	CALL("--firmware", "none|bios|uefi|uefi-secure|FILE", set_firmware, "what starts the disk (SeaBIOS, OVMF)"),
 	TEXT("--boot", "disk,cdrom,net,floppy", boot, "what firmware tries, in this order"),
 	TEXT("--display", "none|headless|vnc[:[ADDR:]PORT][,password-file=FILE]", display,
 	     "a screen, for abyme screenshot or for a VNC viewer too"),

@@ -306,7 +306,7 @@ static bool check_boot(const char *boot, struct error *err)
 static bool check_firmware(struct definition *d, struct error *err)
 {
 	field_default(&d->firmware, d->kernel ? "none" : "bios");
-	if (d->firmware[0] != '/' && !ONE_OF(d->firmware, "firmware", "none", "bios", "uefi"))
+	if (d->firmware[0] != '/' && !ONE_OF(d->firmware, "firmware", "none", "bios", "uefi", "uefi-secure"))
 		return false;
 	if (strcmp(d->firmware, "none") && d->kernel)
 		return error_set(err, 0, "--firmware starts disks, --kernel starts a kernel: "

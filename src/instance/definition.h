@@ -30,7 +30,7 @@ struct definition {
 	double cpus;              /* how many CPUs' time it may take */
 	unsigned vcpus;
 	char *memory;             /* "512M" */
-	char *firmware;           /* none|bios|uefi|/path/of/a/rom */
+	char *firmware;           /* none|bios|uefi|uefi-secure|/path/of/a/rom */
 	char *boot;               /* disk,cdrom,net,floppy */
 	char *display;            /* none|headless|vnc... */
 	char *gpu;                /* std|virtio */

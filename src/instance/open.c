@@ -59,6 +59,7 @@ static bool open_kernel(struct machine_config *c, const struct definition *d, st
 static const struct { const char *name, *package, *code, *variables; } firmwares[] = {
 	{ "bios", "seabios", "/usr/share/seabios/bios-256k.bin", NULL },
 	{ "uefi", "ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd" },
+	{ "uefi-secure", "ovmf", "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd" },
 };
 
 /* The instance's store, made from the package's on its first start. */

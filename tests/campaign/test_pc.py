@@ -13,7 +13,7 @@ import time
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "e2e"))
-from conftest import abyme, debian_package  # noqa: E402, F401  pylint: disable=unused-import,wrong-import-position
+from conftest import abyme, debian_package, pixels  # noqa: E402, F401  pylint: disable=unused-import,wrong-import-position
 
 BUSES = ["virtio", "scsi", "ahci", "nvme", "ide"]
 
@@ -59,6 +59,16 @@ def test_uefi_grub(abyme, tmp_path, bus):  # noqa: F811
     m.expect("grub> |GNU GRUB", 300)
 
 
+def test_secure_boot_refuses(abyme, tmp_path):  # noqa: F811
+    """A loader without a signature is not started; the same firmware starts what Debian has had signed
+    (test_pc_debian.py)."""
+    grub = f"{debian_package('grub-efi-amd64-bin')}/usr/lib/grub/x86_64-efi/monolithic/gcdx64.efi"
+    m = abyme.start("run", "--rm", "--engine", "jit", "--memory", "256M", "--firmware", "uefi-secure", "--boot", "disk",
+                    "--disk", esp(tmp_path, grub))
+    m.expect("Access Denied", 600)
+    assert "GNU GRUB" not in m.text and "grub>" not in m.text
+
+
 def test_uefi_systemd_boot(abyme, tmp_path):  # noqa: F811
     boot = f"{debian_package('systemd-boot-efi')}/usr/lib/systemd/boot/efi/systemd-bootx64.efi"
     conf = tmp_path / "loader.conf"
@@ -82,19 +92,9 @@ def test_uefi_memtest(abyme, tmp_path):  # noqa: F811
 
 
 def blue_share(path):
-    """The share of pixels that are pure blue, in a PNG as abyme writes it."""
-    import struct
-    import zlib
-    data = path.read_bytes()
-    width, height = struct.unpack(">II", data[16:24])
-    idat, at = b"", 8
-    while at < len(data):
-        n, kind = struct.unpack(">I4s", data[at:at + 8])
-        idat += data[at + 8:at + 8 + n] if kind == b"IDAT" else b""
-        at += n + 12
-    raw = zlib.decompress(idat)
-    rows = [raw[y * (width * 3 + 1) + 1:(y + 1) * (width * 3 + 1)] for y in range(height)]
-    blue = sum(r[x:x + 2] == b"\0\0" and r[x + 2] > 0x80 for r in rows for x in range(0, width * 3, 30))
+    """The share of pixels that are pure blue."""
+    width, height, rgb = pixels(path)
+    blue = sum(rgb[i:i + 2] == b"\0\0" and rgb[i + 2] > 0x80 for i in range(0, len(rgb), 30))
     return blue / (width * height / 10)
 
 

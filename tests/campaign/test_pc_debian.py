@@ -3,16 +3,18 @@
 
     make campaign-pc
 """
+import hashlib
 import os
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "e2e"))
-from conftest import abyme  # noqa: E402,F401  pylint: disable=unused-import,wrong-import-position
+from conftest import abyme, pixels  # noqa: E402,F401  pylint: disable=unused-import,wrong-import-position
 import installed  # noqa: E402  pylint: disable=wrong-import-position
 
 BUSES = ["ahci", "nvme", "ide", "virtio", "scsi"]
@@ -69,3 +71,54 @@ def test_boots(abyme, disk, firmware, bus):  # noqa: F811
     run(m, "cat /root/mark", r"kept\s")
     m.send("poweroff\n")
     assert m.wait(600) == 0
+
+
+def test_secure_boot(abyme, disk):  # noqa: F811
+    """Shim, GRUB and kernel are signed: they start, and the kernel knows that it was verified."""
+    m = abyme.start("run", "--rm", "--engine", "jit", "--memory", "512M", "--firmware", "uefi-secure", "--boot", "disk",
+                    "--disk", f"{disk},format=qcow2,bus=ahci")
+    login(m)
+    run(m, "dmesg | grep -i 'secure boot'", "[Ss]ecure boot enabled")
+
+
+DRAW = """export DISPLAY=:0; Xorg :0 -nocursor -ac -s 0 >/tmp/x.log 2>&1 &
+until xset q >/dev/null 2>&1; do sleep 1; done; xset -dpms; xsetroot -mod 16 16 -fg white -bg blue
+xlogo -geometry 300x300+40+40 & xterm -geometry 60x16+360+60 -e sh -c 'seq 40; while :; do sleep 99; done' &
+until [ $(xwininfo -root -tree | grep -ciE 'xterm|xlogo') -ge 2 ]; do sleep 1; done"""
+DIGEST = r"xwininfo -root | tr '\n' ' ' | sed 's/.*Width: \([0-9]*\) *Height: \([0-9]*\).*/size \1 \2/'; " \
+         r"xwd -root -silent | tail -c $(xwininfo -root | awk '/Width/{w=$2}/Height/{print w*$2*4}') | " \
+         r"perl -0777 -pe 's/(...)./$1\0/gs' | md5sum"
+
+
+@pytest.mark.parametrize("gpu", ["std", "virtio"])
+def test_xorg(abyme, disk, tmp_path, gpu):  # noqa: F811
+    """X draws; what the screen shows is, pixel for pixel, what X says that it has drawn."""
+    m = abyme.start("run", "--name", "x", "--engine", "jit", "--memory", "768M", "--display", "headless", "--gpu", gpu,
+                    "--input", "virtio", "--disk", f"{disk},format=qcow2")
+    login(m)
+    for line in DRAW.splitlines():
+        run(m, line + f"; echo li''ne-{len(line)}", f"line-{len(line)}", 900)
+    for _ in range(20):                      # until the last window has drawn itself
+        got = run(m, DIGEST, r"size (\d+) (\d+)\s+([0-9a-f]{32})  -", 300)
+        assert abyme("screenshot", "x", str(tmp_path / "x.png"))[0] == 0
+        width, height, rgb = pixels(tmp_path / "x.png")
+        assert (width, height) == (int(got.group(1)), int(got.group(2)))
+        picture = bytearray(width * height * 4)
+        picture[0::4], picture[1::4], picture[2::4] = rgb[2::3], rgb[1::3], rgb[0::3]
+        if hashlib.md5(picture).hexdigest() == got.group(3):
+            break
+        time.sleep(1)
+    else:
+        raise AssertionError("the screen never showed what X has drawn")
+    assert len(set(zip(rgb[0::3], rgb[1::3], rgb[2::3]))) > 3      # blue, white, black, and the logo's edge
+
+
+def test_xen(abyme, disk):  # noqa: F811
+    """GRUB starts Xen, and Xen a paravirtual Debian as its dom0, up to its login."""
+    m = abyme.start("run", "--rm", "--engine", "jit", "--memory", "1536M", "--disk", f"{disk},format=qcow2,bus=ahci")
+    m.expect("GRUB loading", 300)
+    m.send("x")
+    m.expect("Xen version 4", 300)
+    m.expect("Xen is relinquishing VGA console|Dom0 has maximum|DOM0", 600)
+    login(m)
+    run(m, "cat /sys/hypervisor/type", "^xen|xen\\s")

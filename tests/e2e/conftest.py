@@ -5,8 +5,10 @@ import re
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import time
+import zlib
 
 import pytest
 
@@ -148,6 +150,19 @@ def debian_package(name):
         assert os.path.isdir(out)  # another test was first
     shutil.rmtree(work)
     return out
+
+
+def pixels(path):
+    """Width, height and the colours of a PNG as abyme writes it: no filter, 24 bits."""
+    data = path.read_bytes()
+    width, height = struct.unpack(">II", data[16:24])
+    idat, at = b"", 8
+    while at < len(data):
+        n, kind = struct.unpack(">I4s", data[at:at + 8])
+        idat += data[at + 8:at + 8 + n] if kind == b"IDAT" else b""
+        at += n + 12
+    raw = zlib.decompress(idat)
+    return width, height, b"".join(raw[y * (width * 3 + 1) + 1:(y + 1) * (width * 3 + 1)] for y in range(height))
 
 
 def vmlinuz(tree):

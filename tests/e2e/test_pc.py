@@ -3,13 +3,11 @@
 import hashlib
 import os
 import random
-import struct
 import time
-import zlib
 
 import pytest
 
-from conftest import guest_args, off, run, shell
+from conftest import guest_args, off, pixels, run, shell
 
 MODULES = ["virtio_pci", "virtio_scsi", "ahci", "nvme", "ata_piix", "sd_mod", "sr_mod", "isofs"]
 BUSES = {"ahci": "sda", "nvme": "nvme0n1", "ide": "sda", "scsi": "sda"}
@@ -91,19 +89,6 @@ def test_refused(abyme, tmp_path):
     status, _, text = abyme("run", "--rm", "--disk", f"{disk},bus=mfm")
     assert status and "mfm" in text and "nvme" in text and text.count("\n") == 1
     assert os.path.exists(disk)
-
-
-def pixels(path):
-    """Width, height and the colours of a PNG as abyme writes it: no filter, 24 bits."""
-    data = path.read_bytes()
-    width, height = struct.unpack(">II", data[16:24])
-    idat, at = b"", 8
-    while at < len(data):
-        n, kind = struct.unpack(">I4s", data[at:at + 8])
-        idat += data[at + 8:at + 8 + n] if kind == b"IDAT" else b""
-        at += n + 12
-    raw = zlib.decompress(idat)
-    return width, height, b"".join(raw[y * (width * 3 + 1) + 1:(y + 1) * (width * 3 + 1)] for y in range(height))
 
 
 def test_virtio_screen_and_input(abyme, kernel_tree, tmp_path):
