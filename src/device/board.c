@@ -20,6 +20,7 @@
 #include "device/mouse.h"
 #include "device/net.h"
 #include "device/smbios.h"
+#include "device/usb/xhci.h"
 #include "device/vga/screen.h"
 #include "device/virtio/virtio.h"
 #include "disk/disk.h"
@@ -298,6 +299,8 @@ static bool create_virtio(struct machine *m, struct error *err)
 	if (c->vsock_cid && !virtio_vsock_create(m, c->vsock_cid, c->vsock_fd, c->vsock_dial_fd, err))
 		return false;
 	if (c->gpu_virtio && !virtio_gpu_create(m, err))
+		return false;
+	if (c->input_usb && !xhci_create(m, err))
 		return false;
 	if (c->input_virtio && !(virtio_input_create(m, false, err) && virtio_input_create(m, true, err)))
 		return false;

@@ -143,3 +143,32 @@ def wait_picture(abyme, name, tmp_path, picture):
             return
         time.sleep(0.5)
     raise AssertionError("the screen does not show what the guest has painted")
+
+
+def test_usb_input(abyme, kernel_tree, tmp_path):
+    """Keys and places come by the USB keyboard and tablet, before and after a suspend."""
+    args = guest_args(kernel_tree("amd64"), tmp_path, ["virtio_pci", "virtio-gpu", "xhci-pci", "usbhid", "hid-generic", "evdev"])
+    m = abyme.start("run", "--name", "u", *args, "--display", "headless", "--gpu", "virtio", "--input", "usb")
+    shell(m)
+    run(m, "until grep -q 'Abyme tablet' /proc/bus/input/devices && grep -q 'Abyme keyboard' /proc/bus/input/devices; do "
+           "sleep 1; done; echo pluggg''ed", "^pluggged", 120)
+    m.send("for i in 0 1 2 3 4 5 6; do e=/dev/input/event$i; [ -e $e ] && cat $e > /tmp/e$i & done; sleep 1; echo rea''dy\n")
+    m.expect("^ready", 60)
+    assert abyme("key", "u", "shift-a")[0] == 0
+    status, _, text = abyme("mouse", "--at", "u", "1279", "0", "right")
+    assert status == 0, text
+    wait_event(m, "01 00 2a 00 01 00 00 00")               # EV_KEY, KEY_LEFTSHIFT, down
+    wait_event(m, "01 00 1e 00 01 00 00 00")               # EV_KEY, KEY_A, down
+    wait_event(m, "01 00 1e 00 00 00 00 00")               # and up
+    wait_event(m, "03 00 00 00 ff 7f 00 00")               # EV_ABS, ABS_X, 32767
+    wait_event(m, "01 00 11 01 01 00 00 00")               # EV_KEY, BTN_RIGHT, down
+    status, _, text = abyme("suspend", "u", str(tmp_path / "saved"), seconds=120)
+    assert status == 0, text
+    assert m.wait(60) == 0
+    m = abyme.start("resume", str(tmp_path / "saved"))
+    m.send("\n")
+    m.expect("# ", 60)
+    assert abyme("key", "u", "b")[0] == 0
+    wait_event(m, "01 00 30 00 01 00 00 00")
+    run(m, "dmesg | grep -ciE 'xhci.*(warn|error|fail|died|timeout)'", r"^0\s")
+    off(m)
