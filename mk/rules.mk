@@ -71,8 +71,13 @@ check: all tests
 FUZZ_SECONDS ?= 60
 fuzz: fuzzers
 	@for f in $(FUZZ); do $$f $(FUZZ_SECONDS) $$(date +%s) || exit 1; done
+# make bench PAIRS=1 for a quick look; tables on the terminal, JSON and plots in build/bench
+PAIRS ?= 5
+BENCH_RUN = bench/run --kernel "$$(ls "$$(sh scripts/kernel.sh amd64)"/boot/vmlinuz-*)" --pairs $(PAIRS) --tools --timeout 3600
 bench: all
-	sh bench/boot
+	sh bench/boot $(PAIRS)
+	$(BENCH_RUN)
+	$(BENCH_RUN) --vcpus 2 smp
 clean:
 	rm -rf build build-san
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -62,5 +62,6 @@ void boot_order_describe(struct machine *m, const char *words)
 
 void boot_order_free(struct machine *m)
 {
-	free(m->board_data->boot_order);
+	if (m->board_data)               /* else the engine could not be made before it */
+		free(m->board_data->boot_order);
 }

@@ -32,7 +32,7 @@ struct machine_config {
 	char *board;                  /* "pc" (also NULL) or "microvm" */
 	char *cpu;                    /* model name */
 	char *engine;                 /* "jit", "interp": already resolved */
-	char *engine_options;         /* "verify", "eager" or NULL */
+	char *engine_options;         /* what follows the engine's name and a comma, or NULL */
 	unsigned vcpus;
 	uint64_t memory;              /* bytes */
 	int kernel_fd, initrd_fd;     /* -1: none */

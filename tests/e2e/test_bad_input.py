@@ -31,6 +31,8 @@ def sentence(result, status, *words):
     (["--vcpus", "1000"], "1000"),
     (["--cpu", "pentium"], "pentium"),
     (["--engine", "warp"], "warp"),
+    (["--engine", "jit,fast"], "fast"),
+    (["--engine", "jit,cache=3"], "cache"),
     (["--board", "amiga"], "amiga"),
     (["--net", "wifi"], "wifi"),
     (["--net", "user,mac=01:00:00:00:00:00"], "01:00:00:00:00:00"),

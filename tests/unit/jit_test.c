@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 
+#include "engine/jit/jit.h"
 #include "lib/forms.h"
 #include "lib/rig.h"
 
@@ -184,9 +185,52 @@ static void test_strings(void **unused)
 	directed("\xb9\x64\0\0\0\xf3\xaa\xb1\x08\xf3\x48\xa5\xfd\xb1\x03\xf3\xab\xfc\x31\xc0\xf4", 21, 0);
 }
 
+static void note(void *opaque, const char *name, uint64_t value)
+{
+	uint64_t *got = opaque;
+
+	if (!strcmp(name, "flushes"))
+		got[0] = value;
+	if (!strcmp(name, "cache_bytes"))
+		got[1] = value;
+}
+
+/* More has been translated than there is room for: what was, is gone, and all went on. */
+static void test_small_cache(void **unused)
+{
+	uint64_t got[2] = { 0, 0 };
+
+	engine_jit.stats(&rig.m, note, got);
+	assert_true(got[0] >= 2);
+	assert_in_range(got[1], 1, MiB);
+}
+
+static void test_options(void **unused)
+{
+	static struct jit_vm vm;
+	static const char *const wrong[] = { "cache", "cache=", "cache=0", "cache=1000", "cache=2G", "cache=1.5M", "fast", "eager,fast" };
+	struct error err = { 0 };
+
+	assert_true(jit_options(&vm, NULL, &err));
+	assert_int_equal(vm.size, 64 * MiB);
+	assert_false(vm.eager || vm.verifies);
+	assert_true(jit_options(&vm, "eager,cache=16M", &err));
+	assert_int_equal(vm.size, 16 * MiB);
+	assert_true(vm.eager && !vm.verifies);
+	assert_true(jit_options(&vm, "verify", &err));
+	assert_int_equal(vm.size, 64 * MiB);
+	assert_true(vm.verifies);
+	for (unsigned k = 0; k < ARRAY_SIZE(wrong); k++)
+		assert_false(jit_options(&vm, wrong[k], &err));
+}
+
 static int setup(void **unused)
 {
+	static char options[] = "cache=1M";
+	static struct machine_config config = { .engine_options = options };
+
 	rig_create(&oracle, &engine_interp, "max", GiB);
+	rig_config = &config;
 	rig_create(&rig, &engine_jit, "max", GiB);
 	return 0;
 }
@@ -204,7 +248,7 @@ int main(void)
 		cmocka_unit_test(test_loop), cmocka_unit_test(test_calls),
 		cmocka_unit_test(test_self_modifying), cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_code_becomes_data),
-		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_random), cmocka_unit_test(test_small_cache), cmocka_unit_test(test_options),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -10,6 +10,7 @@
  *   t_*.c       templates by group       run.c     the engine's verbs, run loop
  *   slow.c      what translations call   jump.c    jump caches
  *   memo.c      pages found before       tier.c    second translations
+ *   options.c   --engine jit,...
  *
  * In translated code GS holds the struct vcpu; guest registers are in the host
  * registers of the same name but R10 and R11, which live in cpu.gpr[] and whose
@@ -225,6 +226,7 @@ struct jit_vm {
 	_Atomic uint64_t drops;       /* counts dropped blocks */
 	bool avx;                     /* AVX state is kept in the host's registers too */
 	bool eager;                   /* no counting: memos for all (tests) */
+	bool verifies;                /* asked for: each vCPU makes `verify` */
 	struct verify *verify;        /* NULL: not in verify mode */
 	struct vcpu *owner;           /* who holds the lock, if a vCPU */
 };
@@ -250,6 +252,10 @@ static inline struct jit_rec *rec_at(const struct jit_vm *vm, uint32_t rec)
 {
 	return (struct jit_rec *)&vm->recs[rec];
 }
+
+/* options.c: sets vm->size and what was asked for; text: the words, or NULL */
+enum { CACHE_LEAST = MiB, CACHE_SIZE = 64 * MiB, CACHE_MOST = GiB };
+bool jit_options(struct jit_vm *vm, const char *text, struct error *err);
 
 /* cache.c */
 bool code_create(struct jit_vm *vm, size_t size, struct error *err);

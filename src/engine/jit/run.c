@@ -17,12 +17,10 @@
 #include "engine/jit/slow.h"
 #include "engine/jit/verify.h"
 
-enum { CACHE_MIB = 64 };
-
 static bool jit_probe(struct error *err)
 {
 	struct jit_vm *vm = xnew(struct jit_vm);      /* too large for a stack */
-	bool ok = code_create(vm, MiB, err);
+	bool ok = code_create(vm, CACHE_LEAST, err);
 	code_destroy(vm);
 	free(vm);
 	return ok;
@@ -72,11 +70,11 @@ static bool jit_vm_create(struct machine *m, struct error *err)
 
 	vm->machine = m;
 	m->engine_data = vm;
-	vm->eager = m->config && m->config->engine_options && !strcmp(m->config->engine_options, "eager");
 	vm->avx = x86_has(m->model, FEAT_AVX) && __builtin_cpu_supports("avx");
 	pthread_mutex_init(&vm->lock, NULL);
 	vm->sites = xcalloc(MEMOS, sizeof(*vm->sites));
-	if (!code_create(vm, CACHE_MIB * MiB, err) || !stubs_emit(vm, err))
+	if (!jit_options(vm, m->config ? m->config->engine_options : NULL, err) ||
+	    !code_create(vm, vm->size, err) || !stubs_emit(vm, err))
 		return false;
 	memory_set_hooks(m->memory, &(struct memory_hooks) {
 		.on_code_write = code_written, .on_flags_set = pages_flagged, .opaque = vm });
@@ -120,7 +118,7 @@ static bool jit_vcpu_create(struct vcpu *v, struct error *err)
 	v->hot[HOT_SELF] = (uintptr_t)v;
 	v->mmu->memos = (struct memo_log) { .count = &near_of(v)->memos, .memo = near_of(v)->log };
 	v->hot[HOT_MXCSR] = __builtin_ia32_stmxcsr();
-	if (ok && verify_wanted(v->machine))
+	if (ok && jit_vm(v)->verifies)
 		ok = verify_create(v, err);
 	return ok;
 }

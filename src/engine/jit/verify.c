@@ -359,11 +359,6 @@ void verify_flush(struct vcpu *v)
 	y->apart_at = UINT64_MAX;
 }
 
-bool verify_wanted(const struct machine *m)
-{
-	return m->config && m->config->engine_options && !strcmp(m->config->engine_options, "verify");
-}
-
 bool verify_create(struct vcpu *v, struct error *err)
 {
 	struct verify *y;

@@ -46,8 +46,6 @@ struct verify {
 	bool cut;                        /* the last one did not end: REP */
 };
 
-/* Was it asked for (--engine jit,verify)? */
-bool verify_wanted(const struct machine *m);
 /* While it runs, the guest's time goes 2^6 times slower: its watchdogs mind how long
  * a piece of work takes. */
 enum { VERIFY_SLOW = 6 };

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What follows the engine's name: --engine jit,verify,eager,cache=SIZE. */
+#include <string.h>
+#include "base/util.h"
+#include "engine/jit/jit.h"
+
+static bool option(struct jit_vm *vm, const char *word, struct error *err)
+{
+	uint64_t size;
+
+	if (!strcmp(word, "verify"))
+		return vm->verifies = true;
+	if (!strcmp(word, "eager"))
+		return vm->eager = true;
+	if (strncmp(word, "cache=", 6))
+		return error_set(err, 0, "engine jit has no option '%s': use verify or cache=SIZE", word);
+	if (!parse_size(word + 6, &size) || size < CACHE_LEAST || size > CACHE_MOST || size % CACHE_LEAST)
+		return error_set(err, 0, "the code cache cannot have the size '%s': use 1M to 1G, in whole MiB", word + 6);
+	vm->size = size;
+	return true;
+}
+
+bool jit_options(struct jit_vm *vm, const char *text, struct error *err)
+{
+	auto_free char *copy = xstrdup(text ? text : "");
+	char *rest = NULL;
+
+	vm->size = CACHE_SIZE;
+	for (char *word = strtok_r(copy, ",", &rest); word; word = strtok_r(NULL, ",", &rest))
+		if (!option(vm, word, err))
+			return false;
+	return true;
+}
