@@ -13,7 +13,7 @@ enum { MAX_WORDS = 64 };
 
 /* ---- by the helper ---- */
 
-struct image_options { char *name, *output; };
+struct image_options { char *name, *output, *credentials; };
 static const struct cli_option name_options[] = {
 	{ "--name", "NAME[:TAG]", "call it so, whatever the archive says", OPTION_STRING, offsetof(struct image_options, name) },
 	{ NULL }
@@ -21,6 +21,12 @@ static const struct cli_option name_options[] = {
 static const struct cli_option output_options[] = {
 	{ "--output", "FILE", "write to FILE instead of standard output", OPTION_STRING, offsetof(struct image_options, output) },
 	{ "-o", "FILE", "the same", OPTION_STRING, offsetof(struct image_options, output) },
+	{ NULL }
+};
+
+static const struct cli_option pull_options[] = {
+	{ "--credentials", "FILE", "log in with the USER:PASSWORD that stands in FILE", OPTION_STRING,
+	  offsetof(struct image_options, credentials) },
 	{ NULL }
 };
 
@@ -36,7 +42,8 @@ static int hand_over(const char *verb, const struct cli_option *options, unsigne
 	int status = cli_parse(options ? groups : none, argc, argv, words, min, max);
 	if (status >= 0)
 		return status;
-	const struct { const char *option; char *value; } given[] = { { "--name", o.name }, { "--output", o.output } };
+	const struct { const char *option; char *value; } given[] = { { "--name", o.name }, { "--output", o.output },
+		{ "--credentials", o.credentials } };
 	for (unsigned i = 0; i < ARRAY_SIZE(given); i++)
 		if (given[i].value) {
 			args[n++] = (char *)given[i].option;
@@ -48,10 +55,12 @@ static int hand_over(const char *verb, const struct cli_option *options, unsigne
 	status = cli_helper(args);
 	free(o.name);
 	free(o.output);
+	free(o.credentials);
 	return status;
 }
 
 int verb_load(int argc, char **argv) { return hand_over("load", name_options, 1, 1, argc, argv); }
+int verb_pull(int argc, char **argv) { return hand_over("pull", pull_options, 1, 1, argc, argv); }
 int verb_save(int argc, char **argv) { return hand_over("save", output_options, 1, MAX_WORDS, argc, argv); }
 int verb_rmi(int argc, char **argv) { return hand_over("rmi", NULL, 1, MAX_WORDS, argc, argv); }
 static int image_import(int argc, char **argv) { return hand_over("import", NULL, 2, 2, argc, argv); }
@@ -181,6 +190,7 @@ static const struct verb image_verbs[] = {
 	{ "import", "TARBALL|DIR|- NAME[:TAG]", "a root file system becomes an image", image_import },
 	{ "inspect", "NAME", "an image's manifest and configuration", image_inspect },
 	{ "tag", "NAME NEW[:TAG]", "a further name", image_tag_verb },
+	{ "pull", "[--credentials FILE] NAME", "the same as abyme pull", verb_pull },
 	{ "load", "[--name NAME] FILE|DIR|-", "the same as abyme load", verb_load },
 	{ "save", "[--output FILE] NAME...", "the same as abyme save", verb_save },
 	{ "rm", "NAME...", "the same as abyme rmi", verb_rmi },

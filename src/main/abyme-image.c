@@ -14,6 +14,7 @@
 #include "container/args.h"
 #include "container/subids.h"
 #include "image/install.h"
+#include "image/registry.h"
 
 struct command {
 	const char *name;
@@ -21,7 +22,7 @@ struct command {
 	bool (*run)(struct image_store *s, int argc, char **argv, struct error *err);
 };
 
-static const char *name_option, *output_option;
+static const char *name_option, *output_option, *credentials_file;
 
 static bool do_load(struct image_store *s, int argc, char **argv, struct error *err)
 {
@@ -56,6 +57,22 @@ static bool do_save(struct image_store *s, int argc, char **argv, struct error *
 	return ok;
 }
 
+/* The password comes in a file, not in a list that everybody may read. */
+static bool do_pull(struct image_store *s, int argc, char **argv, struct error *err)
+{
+	struct reference r;
+	auto_free char *credentials = credentials_file ? place_read(AT_FDCWD, credentials_file, 4096) : NULL;
+	if (credentials_file && !credentials)
+		return error_set(err, errno, "cannot read '%s'", credentials_file);
+	if (credentials)
+		credentials[strcspn(credentials, "\r\n")] = 0;
+	const struct registry_options o = { .credentials = credentials, .progress = isatty(2) };
+	if (!reference_parse(argv[0], &r, err) || !registry_pull(s, &r, &o, err))
+		return false;
+	printf("%s\n", reference_familiar(r.full));
+	return true;
+}
+
 /* A tag that instances were made from may go; their image stays until they go, too. */
 static bool do_rmi(struct image_store *s, int argc, char **argv, struct error *err)
 {
@@ -85,6 +102,7 @@ static bool do_prune(struct image_store *s, int argc, char **argv, struct error 
 static const struct command commands[] = {
 	{ "load", 1, 1, do_load },
 	{ "import", 2, 2, do_import },
+	{ "pull", 1, 1, do_pull },
 	{ "save", 1, 64, do_save },
 	{ "rmi", 1, 64, do_rmi },
 	{ "prune", 0, 0, do_prune },
@@ -95,7 +113,8 @@ static bool run(int argc, char **argv, struct error *err)
 {
 	struct image_store s;
 	const struct command *c = commands;
-	const struct arg table[] = { { "name", 0, ARG_TEXT, &name_option }, { "output", 'o', ARG_TEXT, &output_option }, { NULL } };
+	const struct arg table[] = { { "name", 0, ARG_TEXT, &name_option }, { "output", 'o', ARG_TEXT, &output_option },
+		{ "credentials", 0, ARG_TEXT, &credentials_file }, { NULL } };
 	int at = 2;
 	while (c->name && (argc < 2 || strcmp(c->name, argv[1])))
 		c++;
