@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Finding, making, joining and removing control groups: cgroup.h. cgroups(7). */
 #include "container/cgroup.h"
+#include "container/subids.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -246,7 +247,7 @@ bool cgroups_make(struct cgroups *c, struct error *err)
 		if (make_dir(&c->dir[i], c->v2, &e))
 			continue;
 		/* what a limit then needs is an error in cgroups_limit() */
-		if (e.code != EROFS && (!geteuid() || (e.code != EACCES && e.code != EPERM)))
+		if (e.code != EROFS && (subids_real_root() || (e.code != EACCES && e.code != EPERM)))
 			return error_set(err, 0, "%s", e.text);
 	}
 	return true;

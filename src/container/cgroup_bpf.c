@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 
 #include "container/cgroup.h"
+#include "container/subids.h"
 
 enum { RULES_MAX = 512, INSNS_A_RULE = 8, PROGRAM_MAX = RULES_MAX * INSNS_A_RULE + 16 };
 
@@ -104,5 +105,5 @@ bool cgroup_bpf_devices(const struct cgroup_dir *d, const struct spec_device_rul
 	if (load(p, d, err))
 		return true;
 	/* an ordinary user may not load it; his user namespace keeps devices out */
-	return geteuid() != 0;
+	return !subids_real_root();
 }

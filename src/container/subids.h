@@ -10,6 +10,8 @@
 
 /* The mappings of the caller: one entry, or two. `room` holds them. */
 void subids_maps(struct id_map room[4], struct id_maps *uids, struct id_maps *gids);
+/* Root of the host, not only of such a namespace. */
+bool subids_real_root(void);
 /* Become root of such a namespace. Root already: nothing happens. */
 bool subids_enter(struct error *err);
 

@@ -254,3 +254,32 @@ def test_refusals(box, tmp_path):
         status, _, err = box("run", "--rm", *args)
         assert status and word in err and len(err.strip().splitlines()) == 1, (args, err)
     assert ok(box, "ls", "--quiet") == ""
+
+
+def test_ordinary_user(tmp_path):
+    """No daemon, no privilege: root of a user namespace. A limit that cannot be kept is refused."""
+    home = tmp_path / "home"
+    home.mkdir()
+    image = Image(busybox_layer(), tag="box").tar(home / "box.tar")
+    for d in (tmp_path, *tmp_path.parents):
+        if d.stat().st_uid == 0 and not d.stat().st_mode & 1:
+            d.chmod(d.stat().st_mode | 0o111)
+    os.chmod(image, 0o644)
+    os.chown(home, 64321, 64321)
+
+    def user(*args):
+        p = subprocess.run([ABYME, *args], env=dict(os.environ, ABYME_STATE=f"{home}/state", HOME=str(home)), user=64321, group=64321,
+                           extra_groups=[], capture_output=True, text=True, timeout=LIMIT, check=False)
+        return p.returncode, p.stdout, p.stderr
+    status, _, err = user("load", image)
+    if status and "user namespace" in err:
+        pytest.skip("this host lets an ordinary user make no user namespace")
+    assert status == 0, err
+    status, out, err = user("run", "--rm", "--network", "none", "box", "sh", "-c", "id -u; echo x >/etc/x; cat /etc/x; exit 3")
+    assert (status, out) == (3, "0\nx\n"), err
+    status, _, err = user("run", "--rm", "--network", "none", "--memory", "32M", "box", "true")
+    assert status and "control group" in err, err
+    assert user("run", "-d", "--name", "mine", "--network", "none", "box", "sleep", "1000")[1] == "mine\n"
+    assert user("exec", "mine", "id", "-u")[1] == "0\n"
+    assert user("kill", "mine")[0] == 0 and user("rm", "mine")[0] == 0 and user("rmi", "box")[0] == 0
+    assert not os.listdir(home / "state/instances") + os.listdir(home / "state/images/layers")
