@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 
 bool ring_make(struct ring_fds *fds, struct error *err)
 {
@@ -205,4 +206,18 @@ void ring_bell_clear(struct ring *r)
 {
 	uint64_t n;
 	ssize_t got UNUSED = read(r->bell_in, &n, sizeof(n));
+}
+
+bool ring_stays_awake(struct ring *r)
+{
+	struct timespec t;
+	uint32_t us = atomic_load_explicit(&r->shared->poll, memory_order_relaxed);
+	if (!us)
+		return false;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	uint64_t now = (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+	if (r->rx.own != r->noted)
+		r->noted_ns = now;
+	r->noted = r->rx.own;
+	return now - r->noted_ns < MIN(us, (uint32_t)RING_POLL_MAX) * 1000ull;
 }

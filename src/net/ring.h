@@ -20,7 +20,7 @@
 #include "net/port.h"
 
 enum { RING_PAGE = 4096, RING_DATA = 512 << 10, RING_ALIGN = 16, RING_LENGTH = 4,
-       RING_RECORD_MAX = NET_HDR + NET_FRAME_MAX, RING_FILE = RING_PAGE + 2 * RING_DATA };
+       RING_RECORD_MAX = NET_HDR + NET_FRAME_MAX, RING_POLL_MAX = 1000, RING_FILE = RING_PAGE + 2 * RING_DATA };
 enum { RING_TO_SWITCH, RING_FROM_SWITCH };
 
 struct ring_way {
@@ -31,7 +31,8 @@ struct ring_way {
 };
 struct ring_shared {
 	_Atomic uint32_t link;                      /* 1: up; written by the network's keeper */
-	_Atomic uint32_t caps; char pad[56];        /* NET_CAP_*: what the port's owner takes */
+	_Atomic uint32_t caps;                      /* NET_CAP_*: what the port's owner takes */
+	_Atomic uint32_t poll; char pad[52];        /* microseconds that its owner may wait awake */
 	struct ring_way way[2];
 };
 _Static_assert(sizeof(struct ring_shared) <= RING_PAGE, "the header is a page");
@@ -54,6 +55,8 @@ struct ring {
 	struct ring_end tx, rx;
 	int bell_out, bell_in;         /* eventfds: the other side's, ours */
 	bool broken;                   /* the other side broke the rules */
+	uint32_t noted;                /* of what ring_stays_awake() has seen */
+	uint64_t noted_ns;
 	uint8_t *map;
 };
 /* One side of the rings; descriptors stay the caller's.  Goes on where the
@@ -75,5 +78,8 @@ void ring_done(struct ring *r);             /* after a batch; tells a starved pr
 /* Ask for the bell; false: there is something to take already. */
 bool ring_sleep(struct ring *r);
 void ring_bell_clear(struct ring *r);
+/* Instead of sleeping: the last record was taken so lately that the network wants the
+ * next one waited for awake. */
+bool ring_stays_awake(struct ring *r);
 
 #endif

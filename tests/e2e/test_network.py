@@ -309,7 +309,7 @@ def fixture_guest(kernel_tree, tmp_path_factory):
 
 
 def test_machines_and_a_namespace(lab, guest):
-    lab.network("lan", "--kind", "internal")
+    lab.network("lan", "--kind", "internal", "--poll", "100")
     machines = [lab.abyme.start("run", "--rm", "--name", n, "--net", "lan", *guest) for n in ("one", "two")]
     peer = lab.join("lan", "peer")
     for m in machines:

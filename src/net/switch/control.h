@@ -12,7 +12,7 @@ struct switch_process {
 	struct link *links, *active;
 	int epoll, keeper;
 	unsigned poll_us;
-	uint64_t gap_ns, next_tick_ns;
+	uint64_t gap_ns, last_ns, next_tick_ns;
 	bool spinning, talk, stop;
 };
 
@@ -22,6 +22,7 @@ bool control_talk(struct switch_process *w);
 void control_broken(struct switch_process *w, const struct link *l);
 void control_end(struct switch_process *w);
 
+void process_poll_time(const struct switch_process *w, struct link *l);
 bool process_add_link(struct switch_process *w, struct link *l, struct error *err);
 void process_remove_link(struct switch_process *w, struct link *l);
 struct link *process_find_link(struct switch_process *w, uint64_t id);

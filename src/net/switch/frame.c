@@ -174,14 +174,26 @@ bool frame_fits(const struct frame *f, unsigned caps)
 
 /* ---- checksums ---- */
 
+/* RFC 1071 2(B): words are added as they lie, eight bytes at once; only the sum is put
+ * in order. */
+static uint64_t raw_sum(const uint8_t *p, size_t n)
+{
+	uint64_t s = 0, w;
+	for (; n >= 8; p += 8, n -= 8) {
+		memcpy(&w, p, 8);
+		s += (w & 0xffffffff) + (w >> 32);
+	}
+	w = 0;
+	memcpy(&w, p, n);
+	s += (w & 0xffffffff) + (w >> 32);
+	while (s >> 16)
+		s = (s & 0xffff) + (s >> 16);
+	return be16toh((uint16_t)s);
+}
+
 uint16_t inet_sum(const uint8_t *p, size_t n, uint64_t s)
 {
-	for (; n >= 4; p += 4, n -= 4)
-		s += be32_get(p);
-	if (n >= 2)
-		s += be16_get(p), p += 2, n -= 2;
-	if (n)
-		s += (uint64_t)(*p << 8);
+	s += raw_sum(p, n);
 	while (s >> 16)
 		s = (s & 0xffff) + (s >> 16);
 	return (uint16_t)~s;

@@ -17,6 +17,8 @@ struct link_ops {
 	 * something again. NULL: it always tells. */
 	bool (*arm)(struct link *l);
 	bool (*broken)(const struct link *l);      /* NULL: as link->gone says */
+	/* Its other side may wait for frames awake, so many microseconds; may be NULL. */
+	void (*poll_time)(struct link *l, unsigned us);
 	void (*free)(struct link *l);
 };
 struct link {

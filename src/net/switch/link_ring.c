@@ -77,6 +77,11 @@ static bool ring_broken(const struct link *l)
 	return container_of(l, struct ring_link, link)->ring.broken;
 }
 
+static void ring_poll_time(struct link *l, unsigned us)
+{
+	atomic_store(&container_of(l, struct ring_link, link)->ring.shared->poll, us);
+}
+
 static void ring_free(struct link *l)
 {
 	struct ring_link *k = container_of(l, struct ring_link, link);
@@ -86,7 +91,7 @@ static void ring_free(struct link *l)
 }
 
 static const struct link_ops link_ops = {
-	.poll = ring_poll, .arm = ring_arm, .broken = ring_broken, .free = ring_free,
+	.poll = ring_poll, .arm = ring_arm, .broken = ring_broken, .poll_time = ring_poll_time, .free = ring_free,
 };
 
 struct link *link_ring(struct sw *s, const struct link_request *r, struct error *err)

@@ -18,7 +18,6 @@
 #include "net/switch/control.h"
 
 enum { BUDGET = 64, EVENTS = 64, ROUNDS = 16, TICK_MS = 1000 };
-enum { SPIN_TRIES = 64 };       /* idle turns between two looks at the bells */
 
 static uint64_t now_ns(void)
 {
@@ -38,6 +37,12 @@ static void activate(struct switch_process *w, struct link *l)
 	w->active = l;
 }
 
+void process_poll_time(const struct switch_process *w, struct link *l)
+{
+	if (l->ops->poll_time)
+		l->ops->poll_time(l, w->poll_us);
+}
+
 bool process_add_link(struct switch_process *w, struct link *l, struct error *err)
 {
 	struct epoll_event e = { .events = EPOLLIN | (l->edge ? (uint32_t)EPOLLET : 0), .data.ptr = l };
@@ -46,6 +51,7 @@ bool process_add_link(struct switch_process *w, struct link *l, struct error *er
 	l->next = w->links;
 	w->links = l;
 	activate(w, l);
+	process_poll_time(w, l);
 	return true;
 }
 
@@ -139,24 +145,6 @@ static void events(struct switch_process *w, int timeout_ms)
 	}
 }
 
-/* Spin while it pays: true if frames came before the time was over. */
-static bool spin(struct switch_process *w)
-{
-	uint64_t until = now_ns() + w->poll_us * 1000ull;
-	w->spinning = true;
-	bool got = false;
-	while (!got) {
-		for (unsigned i = 0; i < SPIN_TRIES && !got; i++) {
-			got = turn(w) > 0;
-			__builtin_ia32_pause();
-		}
-		if (now_ns() > until)
-			break;
-	}
-	w->spinning = false;
-	return got;
-}
-
 /* Whether frames have come close together of late: an average over 8 sleeps. */
 static bool worth_spinning(struct switch_process *w)
 {
@@ -169,27 +157,41 @@ static int sleep_time(const struct switch_process *w)
 		(int)((w->next_tick_ns - w->sw->now_ns) / 1000000 + 1);
 }
 
+/* Watch the rings that had frames of late without their bells. */
+static void begin_spin(struct switch_process *w)
+{
+	for (struct link *l = w->links; l; l = l->next)
+		if (l->edge && l->port->rx_frames != l->seen_frames) {
+			l->seen_frames = l->port->rx_frames;
+			activate(w, l);
+		}
+	w->spinning = w->active != NULL;
+}
+
+/* Turns until there is nothing to do, or it is time to look at other things. */
+static void turns(struct switch_process *w)
+{
+	for (unsigned i = 0; i < ROUNDS && w->active; i++) {
+		if (turn(w)) {
+			w->gap_ns = (w->gap_ns * 7 + MIN(w->sw->now_ns - w->last_ns, 1000000000ull)) / 8;
+			w->last_ns = w->sw->now_ns;
+		}
+		__builtin_ia32_pause();
+	}
+}
+
 static void serve(struct switch_process *w)
 {
-	uint64_t last = now_ns();
+	w->last_ns = now_ns();
 	while (!w->stop) {
 		events(w, sleep_time(w));
 		tick(w);
-		for (unsigned i = 0; i < ROUNDS && w->active; i++) {
-			if (turn(w)) {
-				w->gap_ns = (w->gap_ns * 7 + MIN(w->sw->now_ns - last, 1000000000ull)) / 8;
-				last = w->sw->now_ns;
-			}
-		}
-		if (!w->active && worth_spinning(w)) {
-			for (struct link *l = w->links; l; l = l->next)
-				if (l->edge && l->port->rx_frames != l->seen_frames) {
-					l->seen_frames = l->port->rx_frames;
-					activate(w, l);
-				}
-			for (unsigned i = 0; i < ROUNDS && w->active && spin(w); i++)
-				last = w->sw->now_ns;
-			turn(w);          /* arms the bells again */
+		turns(w);
+		if (w->spinning && w->sw->now_ns - w->last_ns > w->poll_us * 1000ull) {
+			w->spinning = false;
+			turn(w);          /* asks for the bells again */
+		} else if (!w->active && worth_spinning(w)) {
+			begin_spin(w);
 		}
 	}
 }
