@@ -194,6 +194,17 @@ static bool write_resolver(const char *server, struct error *err)
 	return (fd >= 0 && fd_write_full(fd, text, (size_t)n)) || error_set(err, errno, "cannot write resolv.conf of the container");
 }
 
+/* A network of ours answers DNS at the second address of its subnet. */
+static void find_resolver(const struct network_joined *j, char out[64])
+{
+	struct in_addr a;
+	out[0] = 0;
+	if (!j->prefix || inet_pton(AF_INET, j->ip, &a) != 1)
+		return;
+	a.s_addr = htonl((ntohl(a.s_addr) & ~0u << (32 - j->prefix)) + 2);
+	inet_ntop(AF_INET, &a, out, 64);
+}
+
 /* The lease stays open as long as the shim lives. */
 static bool one_network(const struct definition *d, unsigned k, const char *name, pid_t pid, struct error *err)
 {
@@ -218,7 +229,9 @@ static bool one_network(const struct definition *d, unsigned k, const char *name
 	i.gateway = k ? "" : joined.gateway;
 	i.prefix = joined.prefix;
 	i.mtu = joined.mtu;
-	const char *resolver = user ? "10.0.2.3" : joined.gateway;
+	char resolver[64] = "10.0.2.3";
+	if (!user)
+		find_resolver(&joined, resolver);
 	return in_namespace(&i, configure, err) && (k || !*resolver || write_resolver(resolver, err));
 }
 

@@ -47,7 +47,7 @@ def busybox_layer(*more):
     with open("/bin/busybox", "rb") as f:
         box = f.read()
     applets = ("sh true false sleep cat ls echo id env touch rm mkdir wc grep kill ps tr stty tty dd test pwd hostname ip nc wget "
-               "sort head tail cut stat mount umount yes date chmod nproc seq printf sync uname mkfifo timeout").split()
+               "nslookup sort head tail cut stat mount umount yes date chmod nproc seq printf sync uname mkfifo timeout").split()
     return layer(directory("bin"), directory("tmp", 0o1777), directory("etc"), directory("proc"), directory("dev"), directory("sys"),
                  entry("bin/busybox", box, mode=0o755), *[symlink(f"bin/{a}", "busybox") for a in applets],
                  entry("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n"),

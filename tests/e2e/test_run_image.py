@@ -209,6 +209,7 @@ def test_switch_network(box):
         name = named("peer")
         ok(box, "run", "-d", "--name", name, "--network", net, "box", "sh", "-c", "while :; do echo from-peer | nc -l -p 7; done")
         address = re.search(r"inet ([0-9.]+)", ok(box, "exec", name, "ip", "addr", "show", "eth0")).group(1)
+        assert address in ok(box, "exec", name, "nslookup", name)
         out = ok(box, "run", "--rm", "--network", net, "box", "sh", "-c",
                  f"for i in $(seq 50); do nc {address} 7 && exit 0; sleep 0.2; done; exit 1")
         assert "from-peer" in out
