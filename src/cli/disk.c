@@ -47,7 +47,7 @@ static void put_size(const char *label, uint64_t bytes)
 
 /* ---- create ---- */
 
-struct create_options { char *size, *format, *backing, *backing_format, *cluster, *preallocation; bool lazy; };
+struct create_options { char *size, *format, *backing, *backing_format, *cluster, *preallocation, *data; bool lazy, data_raw; };
 #define ROW(name, arg, field, text) \
 	{ name, arg, text, OPTION_STRING, offsetof(struct create_options, field), NULL }
 static const struct cli_option create_options[] = {
@@ -57,6 +57,8 @@ static const struct cli_option create_options[] = {
 	ROW("--backing-format", "qcow2|raw", backing_format, "default: by the file's first bytes"),
 	ROW("--cluster-size", "SIZE", cluster, "512 to 2M (qcow2, default 64k)"),
 	ROW("--preallocation", "off|metadata|falloc|full", preallocation, "take the space now (default off)"),
+	ROW("--data-file", "FILE", data, "a new file for the data; this one has tables only (qcow2)"),
+	{ "--data-file-raw", NULL, "which by itself is a raw disk", OPTION_FLAG, offsetof(struct create_options, data_raw), NULL },
 	{ "--lazy-refcounts", NULL, "QEMU may write reference counts late (qcow2)", OPTION_FLAG,
 	  offsetof(struct create_options, lazy), NULL },
 	{ NULL }
@@ -85,6 +87,17 @@ static bool look_at_backing(const struct create_options *o, const char *path, st
 	return true;
 }
 
+/* Named relative to the disk. */
+static bool make_data_file(const char *path, const char *data, uint64_t size, struct error *err)
+{
+	const char *slash = strrchr(path, '/');
+	auto_free char *at = data[0] == '/' || !slash ? xstrdup(data) : xasprintf("%.*s%s", (int)(slash + 1 - path), path, data);
+	struct qcow2_create c = { .size = size };
+	struct image *i = image_make(at, "raw", &c, err);
+	image_close(i);
+	return i != NULL;
+}
+
 static bool create(const struct create_options *o, const char *path, struct error *err)
 {
 	const char *format = o->format ? o->format : o->backing ? "qcow2" : NULL;
@@ -109,6 +122,12 @@ static bool create(const struct create_options *o, const char *path, struct erro
 	if (o->preallocation && !preallocate_parse(o->preallocation, &how, err))
 		return false;
 	c.lazy_refcounts = o->lazy;
+	c.data_file = o->data;
+	c.data_raw = o->data_raw;
+	if (o->data && raw)
+		return error_set(err, 0, "a raw disk is its data: a data file goes with --format qcow2");
+	if (o->data && !make_data_file(path, o->data, c.size, err))
+		return false;
 	struct image *i = image_make(path, format, &c, err);
 	bool ok = i && image_preallocate(i, how, err);
 	image_close(i);

@@ -163,6 +163,7 @@ struct image *image_on(struct image_file *f, const char *format, const char *pat
 	else if (i->ops->open(i, err))
 		return i;
 	free(i->path);
+	free(i->data_name);
 	free(i->backing_name);
 	free(i->backing_format);
 	free(i);
@@ -170,12 +171,30 @@ struct image *image_on(struct image_file *f, const char *format, const char *pat
 }
 
 /* A relative name is relative to the image that names it. */
-static char *backing_path(const struct image *i)
+static char *path_of(const struct image *i, const char *name)
 {
 	const char *slash = strrchr(i->path, '/');
-	if (i->backing_name[0] == '/' || !slash)
-		return xstrdup(i->backing_name);
-	return xasprintf("%.*s%s", (int)(slash + 1 - i->path), i->path, i->backing_name);
+	if (name[0] == '/' || !slash)
+		return xstrdup(name);
+	return xasprintf("%.*s%s", (int)(slash + 1 - i->path), i->path, name);
+}
+
+/* The file that has the data, as the image itself is opened. A machine's jail has only what was passed to it. */
+static bool open_data(struct image *i, const struct image_open *o, struct error *err)
+{
+	auto_free char *path = path_of(i, i->data_name);
+	if (o->fd >= 0)
+		return error_set(err, 0, "disk '%s' keeps its data in the file '%s': tools can use it, machines cannot; convert it",
+				 i->path, path);
+	int fd = open(path, (o->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+	if (fd < 0)
+		return error_set(err, errno, "cannot open '%s', the data file of disk '%s'", path, i->path);
+	if (!o->no_lock && !disk_lock(fd, path, o->readonly, err)) {
+		close(fd);
+		return false;
+	}
+	i->data = image_file_fd(fd);
+	return true;
 }
 
 static struct image *open_one(const struct image_open *o, struct error *err)
@@ -188,6 +207,10 @@ static struct image *open_one(const struct image_open *o, struct error *err)
 	    (o->no_lock || disk_lock(fd, o->path, o->readonly, err))) {
 		struct image_file *f = image_file_fd(fd);
 		struct image *i = image_on(f, o->format ? o->format : image_probe(f, o->any_format), o->path, o->readonly, err);
+		if (i && i->data_name && !open_data(i, o, err)) {
+			image_close(i);
+			return NULL;
+		}
 		if (i)
 			return i;
 		free(container_of(f, struct fd_file, file));
@@ -201,7 +224,7 @@ static struct image *open_one(const struct image_open *o, struct error *err)
 static struct image *open_backing(const struct image_open *top, const struct image *above, unsigned n,
 				  struct error *err)
 {
-	auto_free char *path = backing_path(above);
+	auto_free char *path = path_of(above, above->backing_name);
 	struct image_open o = { .path = path, .fd = -1, .format = above->backing_format, .readonly = true,
 				.no_lock = top->no_lock };
 	if (n == IMAGE_CHAIN_MAX)          /* a loop ends here too */
@@ -232,7 +255,10 @@ void image_close(struct image *i)
 		struct image *backing = i->backing;
 		i->ops->close(i);
 		i->file->ops->close(i->file);
+		if (i->data)
+			i->data->ops->close(i->data);
 		free(i->path);
+		free(i->data_name);
 		free(i->backing_name);
 		free(i->backing_format);
 		free(i);

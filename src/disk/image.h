@@ -66,6 +66,8 @@ struct image {
 	bool readonly;
 	struct image *backing;
 	char *backing_name, *backing_format;   /* as written in the image, or NULL */
+	char *data_name;                  /* qcow2: where its data is, if not in the file itself */
+	struct image_file *data;
 	void *format;
 };
 
@@ -102,7 +104,8 @@ void iov_zero(const struct iovec *iov, unsigned n);
 
 /* qcow2.c */
 struct qcow2_create { uint64_t size; unsigned cluster_bits, version; const char *backing, *backing_format; bool zstd,
-	lazy_refcounts; /* a word for QEMU: Abyme keeps counts in order anyway */ };
+	data_raw; /* what is in the data file is the disk */
+	const char *data_file; bool lazy_refcounts; /* a word for QEMU: Abyme keeps counts in order anyway */ };
 bool qcow2_create(struct image_file *f, const struct qcow2_create *c, struct error *err);
 /* One whole cluster (padded with zeros at the end of the disk), compressed. One thread only. */
 int qcow2_write_compressed(struct image *i, const uint8_t *data, uint64_t offset);

@@ -63,6 +63,8 @@ bool image_preallocate(struct image *i, enum preallocate how, struct error *err)
 		return true;
 	if (how == PREALLOCATE_METADATA && !qcow2)
 		return error_set(err, 0, "a raw disk has no metadata: use --preallocation falloc or full");
+	if (i->data_name)
+		return error_set(err, 0, "a disk with a data file cannot be preallocated: preallocate that file");
 	if (i->backing_name)
 		return error_set(err, 0, "a disk with a backing file cannot be preallocated: it would hide what is below");
 	int r = qcow2 ? fill_tables(i->format) : 0;

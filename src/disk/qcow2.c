@@ -28,6 +28,7 @@
 enum { HEADER_V2 = 72, HEADER_V3 = 104, BACKING_MAX = 1023, TABLES_BYTES = 4 << 20 };
 enum { EXT_END = 0 };
 #define EXT_BACKING_FORMAT 0xe2792acau
+#define EXT_DATA_FILE 0x44415441u
 #define EXT_FEATURE_NAMES 0x6803f857u
 
 struct opening { struct qcow2 *q; uint8_t *head; uint64_t head_len; struct error *err; };
@@ -56,13 +57,16 @@ static bool refuse_feature(const struct opening *o, unsigned bit, uint64_t names
 static bool check_features(const struct opening *o, uint64_t names, uint64_t names_len)
 {
 	struct qcow2 *q = o->q;
-	uint64_t unknown = q->incompatible & ~(uint64_t)(INCOMPAT_DIRTY | INCOMPAT_COMPRESSION);
+	uint64_t unknown = q->incompatible & ~(uint64_t)(INCOMPAT_DIRTY | INCOMPAT_COMPRESSION | INCOMPAT_EXTERNAL);
 	unsigned compression = q->version == 3 && q->header_length > HEADER_V3 ? o->head[HEADER_V3] : 0;
 	if (!(q->incompatible & INCOMPAT_COMPRESSION) != !compression)
 		return refuse(o, "its compression type contradicts its feature bits");
 	if (compression > 1)
 		return refuse(o, "its compression type is neither zlib nor zstd");
 	q->zstd = compression == 1;
+	q->external = q->incompatible & INCOMPAT_EXTERNAL;
+	if (q->external && (!q->image->data_name || q->nb_snapshots))
+		return refuse(o, "it has no name of its external data file, or snapshots beside one");
 	return !unknown || refuse_feature(o, (unsigned)__builtin_ctzll(unknown), names, names_len);
 }
 
@@ -90,6 +94,8 @@ static bool read_extensions(struct opening *o)
 			return refuse(o, "a header extension is longer than the header");
 		if (type == EXT_BACKING_FORMAT && len < 32)
 			o->q->image->backing_format = xasprintf("%.*s", (int)len, (const char *)o->head + at);
+		if (type == EXT_DATA_FILE && !o->q->image->data_name && len && len <= BACKING_MAX && !memchr(o->head + at, 0, len))
+			o->q->image->data_name = xasprintf("%.*s", (int)len, (const char *)o->head + at);
 		if (type == EXT_FEATURE_NAMES) {
 			names = at;
 			names_len = len;
@@ -323,6 +329,14 @@ static uint8_t *make_header(const struct qcow2_create *c, const struct layout *l
 		memcpy(h + end + 8, c->backing_format, strlen(c->backing_format));
 		end += 8 + ALIGN_UP(strlen(c->backing_format), 8);
 	}
+	if (c->data_file) {
+		be64_put(h + 72, be64_get(h + 72) | INCOMPAT_EXTERNAL);
+		be64_put(h + 88, c->data_raw ? 2 : 0);
+		be32_put(h + end, EXT_DATA_FILE);
+		be32_put(h + end + 4, (uint32_t)strlen(c->data_file));
+		memcpy(h + end + 8, c->data_file, strlen(c->data_file));
+		end += 8 + ALIGN_UP(strlen(c->data_file), 8);
+	}
 	end += 8;                     /* the end of the extensions */
 	if (c->backing) {
 		be64_put(h + 8, end);
@@ -354,6 +368,8 @@ bool qcow2_create(struct image_file *f, const struct qcow2_create *c, struct err
 		return false;
 	if (c->zstd && c->version < 3)
 		return error_set(err, 0, "zstd compression needs version 3");
+	if (c->data_file && (c->version < 3 || c->backing || c->zstd || strlen(c->data_file) + 200 > l.cluster))
+		return error_set(err, 0, "a data file goes with version 3, without backing file and zstd, and its name must fit");
 	if (c->backing && (strlen(c->backing) > BACKING_MAX || strlen(c->backing) + 200 > l.cluster))
 		return error_set(err, 0, "the name of the backing file is too long");
 	auto_free uint8_t *header = make_header(c, &l);
@@ -437,6 +453,8 @@ static bool qcow2_resize(struct image *i, uint64_t size, struct error *err)
 		be64_put(field, size);
 		r = file_write(q->file, field, 8, 24);
 	}
+	if (!r && q->external)
+		r = i->data ? i->data->ops->truncate(i->data, size) : -EIO;
 	if (!r) {
 		i->size = size;
 		bitmaps_resize(q, false);

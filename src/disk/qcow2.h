@@ -49,6 +49,7 @@ struct qcow2 {
 	struct bitmaps *bitmaps;          /* qcow2_bitmap.c; NULL: none */
 	uint64_t cluster_size, l2_entries, refs_per_block;
 	uint64_t reftable_entries;
+	bool external;                    /* guest data lies in image->data, at the guest's own offsets, uncounted */
 	bool zstd;                        /* what compressed clusters are */
 	bool marked_dirty;                /* something may have changed; version 3: the bit is on disk */
 
@@ -132,6 +133,12 @@ static inline void bitmaps_mark(struct qcow2 *q, uint64_t offset, uint64_t len)
 }
 void bitmaps_resize(struct qcow2 *q, bool all);
 int bitmaps_store(struct qcow2 *q);
+
+/* Where guest data is. */
+static inline struct image_file *qcow2_data(const struct qcow2 *q)
+{
+	return q->external ? q->image->data : q->file;
+}
 
 /* qcow2_map.c */
 enum cluster_kind { CLUSTER_ABSENT, CLUSTER_ZERO, CLUSTER_DATA, CLUSTER_COMPRESSED };

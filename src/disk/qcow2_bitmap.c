@@ -147,7 +147,7 @@ int bitmaps_begin(struct qcow2 *q)
 	}
 	if (r || (r = q->file->ops->sync(q->file)))
 		return r;
-	be64_put(word, q->autoclear & 1);
+	be64_put(word, q->autoclear & 3);
 	r = file_write(q->file, word, 8, AUTOCLEAR_AT);
 	return r ? r : q->file->ops->sync(q->file);
 }
@@ -277,9 +277,11 @@ static int put_synced(struct qcow2 *q, const void *p, size_t n, uint64_t at)
 	return r ? r : q->file->ops->sync(q->file);
 }
 
-static int set_autoclear(struct qcow2 *q, uint64_t value)
+/* Our bit of them. */
+static int set_autoclear(struct qcow2 *q, bool on)
 {
 	uint8_t word[8];
+	uint64_t value = (q->autoclear & ~1ull) | on;
 	be64_put(word, value);
 	int r = put_synced(q, word, 8, AUTOCLEAR_AT);
 	if (!r)
@@ -340,13 +342,13 @@ static int tell_header(struct qcow2 *q, uint64_t offset, uint64_t size)
 	be32_put(body, q->bitmaps->n);
 	be64_put(body + 8, size);
 	be64_put(body + 16, offset);
-	int r = set_autoclear(q, 0);
+	int r = set_autoclear(q, false);
 	if (!r && !q->bitmaps->n)
 		r = q->bitmaps_at ? drop_extension(q) : 0;
 	else if (!r)
 		r = q->bitmaps_at ? put_synced(q, body, EXTENSION, q->bitmaps_at) : add_extension(q, body);
 	if (!r && q->bitmaps->n)
-		r = set_autoclear(q, 1);
+		r = set_autoclear(q, true);
 	q->nb_bitmaps = r ? 0 : q->bitmaps->n;
 	q->bitmaps_offset = offset;
 	q->bitmaps_size = size;

@@ -43,6 +43,8 @@ static int refer_l2(struct check *c, uint64_t at)
 		if (kind == CLUSTER_COMPRESSED) {
 			uint64_t end = c->clusters << q->cluster_bits;
 			refer(c, offset, offset < end ? MIN(bytes, end - offset) : bytes);
+		} else if (q->external && kind == CLUSTER_DATA) {
+			continue;             /* not in this file */
 		} else if (offset & (q->cluster_size - 1)) {
 			c->found->corruptions++;
 		} else if (offset) {
@@ -191,7 +193,7 @@ static int fix_copied(struct check *c, bool repair)
 		}
 		for (uint64_t k = 0; k < q->l2_entries; k++) {
 			uint64_t e = be64_get(t->data + 8 * k);
-			if (e & L2_COMPRESSED || !copied_wrong(c, e))
+			if (e & L2_COMPRESSED || (q->external && entry_kind(q, e) == CLUSTER_DATA) || !copied_wrong(c, e))
 				continue;
 			note(c, e, repair);
 			if (repair)

@@ -105,7 +105,7 @@ int qcow2_write_compressed(struct image *i, const uint8_t *data, uint64_t offset
 	auto_free uint8_t *out = xmalloc(q->cluster_size);
 	size_t n = q->zstd ? deflate_zstd(out, data, q->cluster_size) : deflate_zlib(out, data, q->cluster_size);
 	uint64_t at;
-	if (!n)
+	if (!n || q->external)
 		return image_write(i, data, MIN(q->cluster_size, i->size - offset), offset);
 	pthread_mutex_lock(&q->lock);
 	int r = mark_dirty(q);

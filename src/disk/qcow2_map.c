@@ -30,7 +30,7 @@ enum cluster_kind entry_kind(const struct qcow2 *q, uint64_t e)
 		return CLUSTER_COMPRESSED;
 	if (q->version >= 3 && e & L2_ZERO)
 		return CLUSTER_ZERO;
-	return e & OFFSET_MASK ? CLUSTER_DATA : CLUSTER_ABSENT;
+	return e & OFFSET_MASK || (q->external && e & L2_COPIED) ? CLUSTER_DATA : CLUSTER_ABSENT;
 }
 
 void compressed_place(const struct qcow2 *q, uint64_t e, uint64_t *offset, uint64_t *bytes)
@@ -93,7 +93,7 @@ static void free_entry_later(struct qcow2 *q, uint64_t e)
 	uint64_t offset = e & OFFSET_MASK, bytes = 1;
 	if (e & L2_COMPRESSED)
 		compressed_place(q, e, &offset, &bytes);
-	else if (!offset)
+	else if (!offset || q->external)
 		return;
 	uint64_t first = offset >> q->cluster_bits, last = (offset + bytes - 1) >> q->cluster_bits;
 	for (; first <= last; first++)
@@ -112,6 +112,8 @@ static int run_in(struct qcow2 *q, const struct table *t, uint64_t offset, uint6
 	run->host = (e & OFFSET_MASK) + in;
 	run->entry = e;
 	run->len = MIN(most, q->cluster_size - in);
+	if (q->external && run->kind == CLUSTER_DATA)
+		return q->image->data && run->host == offset && e & L2_COPIED ? 0 : -EIO;
 	if (run->kind == CLUSTER_DATA && !place_sound(q, e & OFFSET_MASK))
 		return -EIO;
 	if (!t)
@@ -151,7 +153,7 @@ static int read_backing(struct qcow2 *q, const struct iovec *iov, unsigned n, ui
 static int read_run(struct qcow2 *q, const struct run *run, const struct iovec *iov, unsigned n, uint64_t offset)
 {
 	switch (run->kind) {
-	case CLUSTER_DATA: return q->file->ops->read(q->file, iov, n, run->host);
+	case CLUSTER_DATA: return qcow2_data(q)->ops->read(qcow2_data(q), iov, n, run->host);
 	case CLUSTER_ABSENT: return read_backing(q, iov, n, offset, run->len);
 	case CLUSTER_ZERO:
 		iov_zero(iov, n);
@@ -200,7 +202,7 @@ enum image_direct qcow2_direct(struct image *i, uint64_t offset, uint64_t len, b
 	struct qcow2 *q = i->format;
 	struct run run = { .len = 0 };
 	enum image_direct found = DIRECT_NO;
-	if (pthread_mutex_trylock(&q->lock))
+	if (q->external || pthread_mutex_trylock(&q->lock))
 		return DIRECT_NO;
 	if (q->frozen) {
 		pthread_mutex_unlock(&q->lock);
@@ -283,6 +285,8 @@ static int fill_clusters(struct qcow2 *q, uint64_t host, uint64_t clusters, cons
 			 uint64_t offset, uint64_t len)
 {
 	uint64_t head = offset & (q->cluster_size - 1), tail = (clusters << q->cluster_bits) - head - len;
+	if (q->external)              /* a raw data file is as long as the disk */
+		tail = MIN(tail, q->image->size - (offset + len));
 	auto_free uint8_t *before = xmalloc(head + 1), *after = xmalloc(tail + 1);
 	struct iovec all[WINDOW + 2], old = { before, head };
 	unsigned k = 0;
@@ -299,7 +303,7 @@ static int fill_clusters(struct qcow2 *q, uint64_t host, uint64_t clusters, cons
 		r = there ? do_read(q, &part, 1, end, there) : 0;
 		all[k++] = old;
 	}
-	return r ? r : q->file->ops->write(q->file, all, k, host);
+	return r ? r : qcow2_data(q)->ops->write(qcow2_data(q), all, k, host);
 }
 
 /* New clusters that need nothing around the guest's data: it is zero, and so is the file. */
@@ -307,7 +311,7 @@ static bool needs_fill(const struct qcow2 *q, const struct pending *p, bool virg
 {
 	uint64_t from = p->first << q->cluster_bits;
 	bool below = q->image->backing && from < q->image->backing->size;
-	return !absent || below || !virgin;
+	return !absent || below || !virgin || q->external;
 }
 
 static bool pending_at(const struct qcow2 *q, uint64_t first, uint64_t last)
@@ -355,7 +359,8 @@ static int enter_new(struct qcow2 *q, uint64_t offset, uint64_t host, uint64_t n
 		r = l2_for_write(q, offset, &t);
 	for (uint64_t i = 0; i < n; i++) {
 		if (r) {
-			refcount_add(q, (host >> q->cluster_bits) + i, -1);
+			if (!q->external)
+				refcount_add(q, (host >> q->cluster_bits) + i, -1);
 			continue;
 		}
 		uint8_t *e = t->data + 8 * (l2_index(q, offset) + i);
@@ -377,15 +382,18 @@ static int write_new(struct qcow2 *q, const struct iovec *iov, unsigned n, uint6
 	if (r || (r = count_new(q, offset, *len, &want, &absent)) || (r = l2_for_write(q, offset, &t)))
 		return r;
 	uint64_t virgin = q->virgin;
-	if ((r = clusters_alloc(q, want, &host, &got)))
-		return r;
+	host = offset - in;
+	got = want;
+	if ((q->external && !q->image->data) || (!q->external && (r = clusters_alloc(q, want, &host, &got))))
+		return r ? r : -EIO;
 	*len = MIN(*len, (got << q->cluster_bits) - in);
 	unsigned k = iov_window(iov, n, 0, *len, part);
 	struct pending p = { offset >> q->cluster_bits, (offset >> q->cluster_bits) + got - 1, q->pending };
 	bool fill = needs_fill(q, &p, host >= virgin, absent);
 	q->pending = &p;        /* cppcheck-suppress autoVariables; pending_end() takes it out */
 	pthread_mutex_unlock(&q->lock);
-	r = fill ? fill_clusters(q, host, got, part, k, offset, *len) : q->file->ops->write(q->file, part, k, host + in);
+	r = fill ? fill_clusters(q, host, got, part, k, offset, *len) :
+		   qcow2_data(q)->ops->write(qcow2_data(q), part, k, host + in);
 	pthread_mutex_lock(&q->lock);
 	r = enter_new(q, offset, host, got, r);
 	pending_end(q, &p);
@@ -413,7 +421,7 @@ static int do_write(struct qcow2 *q, const struct iovec *iov, unsigned n, uint64
 			r = write_new(q, part, k, offset + done, &now);
 		pthread_mutex_unlock(&q->lock);
 		if (ours)
-			r = q->file->ops->write(q->file, part, k, run.host);
+			r = qcow2_data(q)->ops->write(qcow2_data(q), part, k, run.host);
 		if (r)
 			return r;
 		done += ours ? run.len : now;
@@ -462,7 +470,7 @@ static int zero_cluster(struct qcow2 *q, uint64_t offset, bool *done)
 	enum cluster_kind kind = entry_kind(q, e);
 	bool below = q->image->backing_name;          /* even if it is not open just now */
 	*done = r || (kind == CLUSTER_ABSENT && !below) || kind == CLUSTER_ZERO;
-	if (*done || (q->version < 3 && below))
+	if (*done || q->external || (q->version < 3 && below))
 		return r;
 	*done = true;
 	if ((r = mark_dirty(q)) || (r = l2_for_write(q, offset, &t)))

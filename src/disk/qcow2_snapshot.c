@@ -295,6 +295,8 @@ static struct qcow2 *writable(struct image *i, struct error *err)
 	if (i->ops != &image_qcow2)
 		return error_null(err, 0, "disk '%s' is %s, which has no snapshots: convert it to qcow2", i->path,
 				  i->ops->format);
+	if (((struct qcow2 *)i->format)->external)
+		return error_null(err, 0, "disk '%s' keeps its data in another file, and so has no snapshots: convert it", i->path);
 	if (i->readonly)
 		return error_null(err, 0, "disk '%s' is read-only: its snapshots cannot be changed", i->path);
 	return i->format;

@@ -152,7 +152,8 @@ static int metadata_down(struct qcow2 *q, bool let_go)
 	q->syncing = true;
 	if (let_go)
 		pthread_mutex_unlock(&q->lock);
-	r = q->file->ops->sync(q->file);
+	r = q->external && q->image->data ? q->image->data->ops->sync(q->image->data) : 0;
+	r = r ? r : q->file->ops->sync(q->file);
 	bool lost = r != 0;
 	r = copies_down(q, l2, r, &lost);
 	r = copies_down(q, l1, r, &lost);
@@ -269,7 +270,7 @@ int mark_dirty(struct qcow2 *q)
 	/* what we do not keep up to date is declared stale: autoclear */
 	int r = file_read(q->file, features, sizeof(features), 72);
 	be64_put(features, q->incompatible | INCOMPAT_DIRTY);
-	be64_put(features + 16, 0);
+	be64_put(features + 16, q->autoclear & 2);      /* all goes through the data file: raw it stays */
 	if (!r)
 		r = file_write(q->file, features, sizeof(features), 72);
 	if (r)

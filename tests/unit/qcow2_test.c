@@ -143,6 +143,50 @@ static void scribbles(void **state)
 	}
 }
 
+/* The data in another file, at the guest's own offsets: byte for byte the disk, if it is raw. */
+static void external_data(void **state)
+{
+	enum { SIZE = (4 << 20) + 512 * 5 };
+	auto_free char *path = at("tables.qcow2"), *data = at("data.raw");
+	for (unsigned bits = 9; bits <= 16; bits += 7) {
+		auto_free uint8_t *model = xcalloc(1, SIZE), *got = xmalloc(SIZE);
+		int fd = open(data, O_RDWR | O_CREAT | O_TRUNC, 0600);
+		assert_int_equal(ftruncate(fd, SIZE), 0);
+		create(path, &(struct qcow2_create){ .size = SIZE, .cluster_bits = bits, .version = 3,
+						     .data_file = data, .data_raw = true });
+		scribble(path, model, SIZE, bits, scaled(2000));
+		assert_true(fd_pread_full(fd, got, SIZE, 0));
+		assert_memory_equal(got, model, SIZE);
+		struct stat st;
+		assert_true(!fstat(fd, &st) && st.st_size == SIZE);
+		close(fd);
+		if (have_qemu && !run("qemu-img compare -f qcow2 -F raw %s %s", path, data))
+			fail_msg("QEMU reads something else");
+		struct image *i = open_image(path, false);
+		struct error err;
+		assert_false(qcow2_snapshot_create(i, "s", &err));
+		assert_true(qcow2_bitmap_add(i, "b", 16, NULL));
+		image_close(i);
+		check_clean(path);
+	}
+	/* theirs, written by us, and by them again */
+	if (have_qemu) {
+		assert_true(run("cd %s && rm -f q.raw && qemu-img create -f qcow2 -o data_file=%s/q.raw,data_file_raw=on q.qcow2 4M && "
+				"qemu-io -f qcow2 -c 'write -P 5 64k 200k' -c 'write -P 6 0 4k' q.qcow2", dir, dir));
+		auto_free char *theirs = at("q.qcow2");
+		auto_free uint8_t *model = xcalloc(1, 4 << 20);
+		memset(model + 65536, 5, 200 << 10);
+		memset(model, 6, 4096);
+		scribble(theirs, model, 4 << 20, 8, 1000);
+		assert_true(run("cd %s && qemu-io -f qcow2 -c 'write -P 7 1M 64k' q.qcow2 && qemu-img compare -f qcow2 -F raw q.qcow2 q.raw && "
+				"qemu-img info q.qcow2 | grep -q 'data file raw: true'", dir));
+		memset(model + (1 << 20), 7, 65536);
+		struct image *i = open_image(theirs, true);
+		same_as(i, model, 4 << 20);
+		image_close(i);
+	}
+}
+
 /* On top of another image, smaller than the disk, raw and qcow2. */
 static void backing(void **state)
 {
@@ -428,7 +472,7 @@ static int remove_dir(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(scribbles), cmocka_unit_test(backing), cmocka_unit_test(resizes),
+		cmocka_unit_test(scribbles), cmocka_unit_test(external_data), cmocka_unit_test(backing), cmocka_unit_test(resizes),
 		cmocka_unit_test(from_qemu), cmocka_unit_test(compressed), cmocka_unit_test(snapshots),
 		cmocka_unit_test(large_tables), cmocka_unit_test(refuses),
 	};
