@@ -29,7 +29,7 @@ def network(env, *argv):
 
 def memory(pid):
     for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith("Pss_Anon:"):      # what others share and drop is no leak
             return int(line.split()[1])
     return 0
 
