@@ -132,3 +132,44 @@ def test_isolinux(abyme, tmp_path, bus):  # noqa: F811
     m.expect("ISOLINUX", 120)
     m.expect("The CD speaks", 60)
     m.expect("boot:", 60)
+
+
+def fat(tmp_path, files):
+    """A disk that is one FAT file system with these files."""
+    tool("mformat", "mtools")
+    image = str(tmp_path / "fat.img")
+    with open(image, "wb") as f:
+        f.truncate(256 << 20)
+    subprocess.run(["mformat", "-i", image, "-F", "::"], check=True)
+    for f in files:
+        subprocess.run(["mcopy", "-i", image, f, "::"], check=True)
+    return image
+
+
+@pytest.mark.parametrize("arch", ["amd64", "i386"])
+def test_graphical_installer(abyme, tmp_path, arch):  # noqa: F811
+    """Debian's installer, started by GRUB in a VBE mode, draws its first question."""
+    package = debian_package(f"debian-installer-12-netboot-{arch}")
+    folder = f"{package}/usr/lib/debian-installer/images/12/{arch}/gtk/debian-installer/{arch}"
+    grub = f"{debian_package('grub-rescue-pc')}/usr/lib/grub-rescue/grub-rescue-cdrom.iso"
+    m = abyme.start("run", "--name", "i", "--engine", "jit", "--memory", "768M", "--display", "headless", "--cdrom", grub,
+                    "--boot", "cdrom", "--disk", fat(tmp_path, [f"{folder}/linux", f"{folder}/initrd.gz"]))
+    m.expect("GNU GRUB", 300)
+    m.send("c")
+    m.expect("grub> ", 120)
+    for line in ("insmod all_video", "set gfxpayload=800x600x32", "linux (hd0)/linux", "initrd (hd0)/initrd.gz"):
+        for key in line:                      # the BIOS keeps few keys: wait for the echo of each
+            m.send(key)
+            m.expect(re.escape(key), 120)
+        m.send("\r")
+        m.expect("grub> ", 300)
+    m.send("boot\r")
+    end = time.monotonic() + 1800
+    while time.monotonic() < end:             # its list of languages is dark on white, in a window
+        if abyme("screenshot", "i", str(tmp_path / "i.png"))[0] == 0:
+            width, height, rgb = pixels(tmp_path / "i.png")
+            light = sum(min(rgb[i:i + 3]) > 0xe0 for i in range(0, len(rgb), 30)) / (width * height / 10)
+            if (width, height) == (800, 600) and light > 0.4:
+                return
+        time.sleep(2)
+    raise AssertionError("the installer has not drawn its first screen")
