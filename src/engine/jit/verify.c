@@ -274,10 +274,8 @@ static int run_both(struct vcpu *v, struct verify *y)
 		restore_cpu(v, &y->before);
 		undo_stores(y);
 		if (!find(v, y))
-			break;
+			return 0;
 	} while (y->block->count > count);
-	if (!y->block)
-		return 0;
 	y->alone = false;
 	why = run_translation(v, y);
 	y->difference = verify_compare(v, y, why);
