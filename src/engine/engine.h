@@ -90,6 +90,7 @@ struct vcpu {
 	const struct engine_ops *engine;
 	struct soft_mmu *mmu;                /* soft TLB (interp, jit) */
 	void *engine_data;
+	uint64_t interpreted;                /* instructions that the interpreter ran, for the translator too */
 	uint64_t insn_rip;                   /* start of the instruction being run */
 	uint32_t step_tf;                    /* TF when it began: single-step trap due after it */
 	uint8_t ext;                         /* an external event is being delivered: EXT of error codes */

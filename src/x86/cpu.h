@@ -170,7 +170,6 @@ struct x86_cpu {
 	uint32_t debug_pending;           /* DR6 bits of #DB traps not delivered yet (MOV SS holds them) */
 	struct x86_event event;
 	struct x86_lapic lapic;
-	uint64_t retired;                 /* instructions that the interpreter ran, or ran for the translator */
 };
 
 static inline bool cpu_real_mode(const struct x86_cpu *c) { return !(c->cr0 & CR0_PE); }

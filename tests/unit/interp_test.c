@@ -170,11 +170,11 @@ static void test_loop(void **unused)
 	static const uint8_t code[] = { 0xb9, 5, 0, 0, 0, 0x31, 0xc0, 0x01, 0xc8, 0xff, 0xc9, 0x75, 0xfa, 0xf4 };
 	rig_long_mode(&rig);
 	rig_code(&rig, 0x20000, code, sizeof(code));
-	uint64_t before = rig.v->cpu.retired;
+	uint64_t before = rig.v->interpreted;
 	assert_int_equal(rig_run(&rig, 0x20000), EXIT_HALT);
 	assert_int_equal(rig.v->cpu.gpr[RAX], 15);
 	assert_int_equal(rig.v->cpu.rip, 0x2000e);
-	assert_int_equal(rig.v->cpu.retired - before, 2 + 5 * 3 + 1);
+	assert_int_equal(rig.v->interpreted - before, 2 + 5 * 3 + 1);
 }
 
 /* movb $0x41,1f+2(%rip) ... 1: the immediate of the next instruction changes */
@@ -214,14 +214,14 @@ static void test_single_step(void **unused)
 	rig_long_mode(&rig);
 	rig_code(&rig, 0x48000, debugged, sizeof(debugged));
 	v->debug.single_step = true;
-	uint64_t before = v->cpu.retired;
+	uint64_t before = v->interpreted;
 	assert_int_equal(rig_run(&rig, 0x48000), EXIT_DEBUG);
 	assert_int_equal(v->debug.hit_kind, 0);
 	assert_int_equal(v->cpu.rip, 0x48005);
-	assert_int_equal(v->cpu.retired - before, 1);
+	assert_int_equal(v->interpreted - before, 1);
 	v->debug.single_step = false;
 	assert_int_equal(rig_run(&rig, v->cpu.rip), EXIT_HALT);
-	assert_int_equal(v->cpu.retired - before, 4);
+	assert_int_equal(v->interpreted - before, 4);
 }
 
 static void debug_point(struct vcpu *v, uint8_t kind, uint64_t addr, uint64_t len)

@@ -65,12 +65,12 @@ static void test_fault(void **unused)
 	start(rig_long_mode);
 	fill(0x30000, 4096, 1);
 	registers(0x30000, END - 100, 200);
-	uint64_t retired = v->cpu.retired;
+	uint64_t retired = v->interpreted;
 	assert_int_equal(run("\xf3\xa4", 2), EXC_PF);
 	assert_registers(0x30000 + 100, END, 100);
 	assert_int_equal(v->cpu.cr2, END);
 	assert_int_equal(v->cpu.rip, CODE);
-	assert_int_equal(v->cpu.retired, retired);
+	assert_int_equal(v->interpreted, retired);
 	assert_memory_equal(rig_ram(&rig, END - 100), rig_ram(&rig, 0x30000), 100);
 
 	/* an element over the end: not even its first bytes */
@@ -117,16 +117,16 @@ static void test_request(void **unused)
 	start(rig_long_mode);
 	registers(0x30000, 0x50000, 3);
 	v->requests = REQ_STOP;
-	uint64_t retired = v->cpu.retired;
+	uint64_t retired = v->interpreted;
 	assert_int_equal(run("\xf3\xaa", 2), -1);
 	assert_int_equal(v->cpu.rip, CODE);
 	assert_int_equal(v->cpu.gpr[RCX], 2);
-	assert_int_equal(v->cpu.retired, retired);
+	assert_int_equal(v->interpreted, retired);
 	v->requests = 0;
 	assert_int_equal(run("\xf3\xaa", 2), -1);
 	assert_int_equal(v->cpu.rip, CODE + 2);
 	assert_int_equal(v->cpu.gpr[RCX], 0);
-	assert_int_equal(v->cpu.retired, retired + 1);
+	assert_int_equal(v->interpreted, retired + 1);
 }
 
 static void test_single_step(void **unused)

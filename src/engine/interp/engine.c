@@ -123,16 +123,16 @@ static void interp_state_set(struct vcpu *v)
 static void interp_stats(struct machine *m, void (*put)(void *, const char *, uint64_t), void *opaque)
 {
 	struct interp *e = m->engine_data;
-	uint64_t retired = 0, walks = 0, slow = 0, flushes = 0;
+	uint64_t interpreted = 0, walks = 0, slow = 0, flushes = 0;
 	for (unsigned i = 0; i < m->nvcpus; i++) {
-		retired += m->vcpus[i]->cpu.retired;
+		interpreted += m->vcpus[i]->interpreted;
 		if (!m->vcpus[i]->mmu)
 			continue;
 		walks += m->vcpus[i]->mmu->walks;
 		slow += m->vcpus[i]->mmu->slow;
 		flushes += m->vcpus[i]->mmu->flushes;
 	}
-	put(opaque, "instructions", retired);
+	put(opaque, "instructions", interpreted);
 	put(opaque, "tlb_walks", walks);
 	put(opaque, "tlb_slow_accesses", slow);
 	put(opaque, "tlb_flushes", flushes);

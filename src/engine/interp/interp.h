@@ -25,7 +25,7 @@ typedef void interp_fn(struct vcpu *v, const struct x86_insn *insn);
 extern interp_fn *const interp_ops[OP_COUNT];
 
 /* Run one decoded instruction at cpu.rip (rip is advanced, int_shadow cleared,
- * then the handler called; retired is counted). Used by interp's loop and by
+ * then the handler called; interpreted is counted). Used by interp's loop and by
  * translations. After a handler that set int_shadow (STI, MOV SS) one more
  * instruction must run before interp_poll may deliver. */
 void interp_exec(struct vcpu *v, const struct x86_insn *insn);

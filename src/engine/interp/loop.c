@@ -30,7 +30,7 @@ void interp_exec(struct vcpu *v, const struct x86_insn *insn)
 		c->rip = (uint32_t)c->rip;
 	c->int_shadow = 0;
 	interp_ops[insn->op](v, insn);
-	c->retired++;
+	v->interpreted++;
 }
 
 /* Bytes that may be fetched at rIP: to the limit of CS. */
@@ -179,7 +179,7 @@ static always_inline void run_block(struct vcpu *v, struct interp *e, struct ibl
 	e->cache.running = b;
 	const struct islot *end = b->slot[0].fn(v, b->slot);
 	e->cache.running = NULL;
-	v->cpu.retired += (uint64_t)(end - b->slot);
+	v->interpreted += (uint64_t)(end - b->slot);
 	e->budget -= (int)(end - b->slot);
 	if (b->system)
 		update_mode(v);
@@ -196,7 +196,7 @@ static void count_partial(struct vcpu *v, struct icache *cache, uint64_t start)
 		return;
 	for (unsigned i = 0; i < b->count && start != v->insn_rip; i++) {
 		start += b->slot[i].insn.len;
-		v->cpu.retired++;
+		v->interpreted++;
 	}
 }
 
@@ -273,7 +273,7 @@ static NORETURN void run_forever(struct vcpu *v, struct interp *e)
 static enum vcpu_exit leave(struct vcpu *v, enum vcpu_exit why)
 {
 	if (why == EXIT_HALT && v->cpu.rip != v->insn_rip)
-		v->cpu.retired++;
+		v->interpreted++;
 	v->insn_rip = v->cpu.rip;
 	return why;
 }

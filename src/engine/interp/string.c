@@ -33,7 +33,7 @@ void string_advance(struct vcpu *v, const struct x86_insn *i, unsigned reg, uint
 void string_leave(struct vcpu *v)
 {
 	v->cpu.rip = v->insn_rip;
-	v->cpu.retired--;            /* it is not done: the run loop counts it once too often */
+	v->interpreted--;            /* it is not done: the run loop counts it once too often */
 }
 
 bool string_yield(const struct vcpu *v)
