@@ -47,7 +47,7 @@ def test_try(user, tmp_path_factory):
         t.send(b"abyme\r")
         t.expect(PROMPT, 60)
         t.send(f"wget -qO- http://10.0.2.2:{server.server_address[1]}/ | wc -c\r".encode())
-        t.expect(rf"^{len(Hello.body)}", 60)
+        t.expect(rf"[\r\n]{len(Hello.body)}\b", 60)     # behind bash's "bracketed paste off"
         t.expect(PROMPT, 60)
         t.send(b"poweroff\r")
         assert t.wait(120) == 0, t.text[-2000:]
