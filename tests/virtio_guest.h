@@ -172,6 +172,16 @@ static UNUSED void g_queue(struct guest *g, struct g_queue *q, unsigned index, u
 }
 
 static UNUSED void g_live(struct guest *g) { g_set(g, 0x14, 15, 1); g_turn(g); }
+/* Reset, all that is offered, queue 0, live. */
+static UNUSED void g_begin(struct guest *g, struct g_queue *q, unsigned size)
+{
+	g_set(g, 0x14, 0, 1);
+	g_turn(g);
+	g_negotiate(g, g_offered(g));
+	g_queue(g, q, 0, size);
+	g_live(g);
+}
+
 static bool UNUSED g_broken(struct guest *g) { return g_reg(g, 0x14, 1) & VIRTIO_STATUS_NEEDS_RESET; }
 
 static void g_desc(struct guest *g, uint64_t table, unsigned i, uint64_t gpa, uint32_t len,

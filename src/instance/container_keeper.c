@@ -286,14 +286,10 @@ static void signal_ready(void *opaque, int events)
 		container_kill_all(k);
 }
 
-/* The foreground process wrote 'd' (detached) or is gone. */
 static void leash_ready(void *opaque, int events)
 {
 	struct container_keeper *k = opaque;
-	char c = 0;
-	if (read(k->leash, &c, 1) == 1 && c == 'd')
-		keeper_to_null(STDERR_FILENO);
-	else
+	if (!keeper_let_go(k->leash))
 		container_kill_all(k);
 	loop_fd_del(k->leash_watch);
 	close(k->leash);

@@ -57,6 +57,15 @@ void keeper_to_null(int fd)
 	close(null);
 }
 
+bool keeper_let_go(int leash)
+{
+	char c = 0;
+	bool detached = read(leash, &c, 1) == 1 && c == 'd';
+	if (detached)
+		keeper_to_null(STDERR_FILENO);
+	return detached;
+}
+
 /* ---- events ---- */
 
 static void kill_machine(struct keeper *k)
@@ -94,15 +103,10 @@ static void signal_ready(void *opaque, int events)
 		kill_machine(k);
 }
 
-/* The foreground process wrote 'd' (detached) or is gone. */
 static void leash_ready(void *opaque, int events)
 {
 	struct keeper *k = opaque;
-	char c = 0;
-	ssize_t n = read(k->leash, &c, 1);
-	if (n == 1 && c == 'd')
-		keeper_to_null(STDERR_FILENO);
-	else
+	if (!keeper_let_go(k->leash))
 		kill_machine(k);
 	loop_fd_del(k->leash_watch);
 	close(k->leash);

@@ -14,6 +14,9 @@ struct keeper_job {
 
 void keeper_report(int fd, int word, int status, const char *text);
 void keeper_to_null(int fd);
+/* The leash is readable: true if the foreground process wrote 'd' (it detached, and its
+ * terminal is no longer ours), false if it is gone. */
+bool keeper_let_go(int leash);
 /* A process group of its own, nothing of the starter's; a signalfd for CHLD, TERM, INT. */
 int keeper_settle(const struct keeper_job *job);
 

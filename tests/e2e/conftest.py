@@ -215,3 +215,14 @@ def nested(kernel_tree, tmp_path_factory):
         pytest.skip("qemu-system-x86 is needed to emulate AMD-V")
     import nested as room                                    # it needs this file
     return room.Nested(kernel_tree, tmp_path_factory.mktemp("nested"))
+
+
+@pytest.fixture
+def lab(abyme):
+    import netpeers as room                                  # it needs this file
+    why = room.needs_namespaces()
+    if why:
+        pytest.skip(why)
+    peers = room.Lab(abyme)
+    yield peers
+    peers.close()

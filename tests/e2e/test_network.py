@@ -7,18 +7,8 @@ import subprocess
 import pytest
 
 from conftest import ABYME, TOP, guest_args, off, run, shell
-from netpeers import Lab, iperf, line, needs_namespaces, sink, source, sunk, until
+from netpeers import iperf, line, sink, source, sunk, until
 from patience import patience
-
-
-@pytest.fixture(name="lab")
-def fixture_lab(abyme):
-    why = needs_namespaces()
-    if why:
-        pytest.skip(why)
-    lab = Lab(abyme)
-    yield lab
-    lab.close()
 
 
 def test_life_of_a_definition(abyme):

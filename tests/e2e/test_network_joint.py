@@ -5,18 +5,8 @@ import os
 import pytest
 
 from conftest import guest_args, off, run, shell
-from netpeers import Lab, line, needs_namespaces, until
+from netpeers import line, until
 from oci import Bundle
-
-
-@pytest.fixture(name="lab")
-def fixture_lab(abyme):
-    why = needs_namespaces()
-    if why:
-        pytest.skip(why)
-    lab = Lab(abyme)
-    yield lab
-    lab.close()
 
 
 @pytest.fixture(name="box")

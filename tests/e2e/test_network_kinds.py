@@ -4,21 +4,9 @@ import os
 import signal
 import subprocess
 
-import pytest
-
 from conftest import ABYME
-from netpeers import Lab, iperf, line, needs_namespaces, sink, source, sunk, until
+from netpeers import iperf, line, sink, source, sunk, until
 from patience import patience
-
-
-@pytest.fixture(name="lab")
-def fixture_lab(abyme):
-    why = needs_namespaces()
-    if why:
-        pytest.skip(why)
-    lab = Lab(abyme)
-    yield lab
-    lab.close()
 
 
 def wire(a, b, a_if, b_if, a_ip=None, b_ip=None):

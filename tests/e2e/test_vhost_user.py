@@ -5,19 +5,9 @@ import signal
 import pytest
 
 from conftest import TOP, guest_args, off, run, shell
-from netpeers import Lab, line, needs_namespaces, sink, source, sunk
+from netpeers import line, sink, source, sunk
 
 PEER = f"{TOP}/tests/e2e/vhost_peer.py"
-
-
-@pytest.fixture(name="lab")
-def fixture_lab(abyme):
-    why = needs_namespaces()
-    if why:
-        pytest.skip(why)
-    lab = Lab(abyme)
-    yield lab
-    lab.close()
 
 
 @pytest.fixture(scope="module", name="guest")

@@ -22,15 +22,6 @@ static void make_machine(void)
 		abort();
 }
 
-static void set_up(void)
-{
-	g_set(&g, 0x14, 0, 1);
-	g_turn(&g);
-	g_negotiate(&g, g_offered(&g));
-	g_queue(&g, &q, 0, QSIZE);
-	g_live(&g);
-}
-
 static void draw(void)
 {
 	struct image img;
@@ -93,7 +84,7 @@ void fuzz_one(const uint8_t *data, size_t size)
 	if (owner != getpid())
 		make_machine();
 	owner = getpid();
-	set_up();
+	g_begin(&g, &q, QSIZE);
 	for (size_t at = 0; at + RECORD <= size && at < RECORD * 200; at += RECORD) {
 		command(data + at);
 		draw();

@@ -16,15 +16,6 @@ enum { OP_POKE, OP_DESC, OP_AVAIL, OP_KICK, OP_REG, OP_TURN, OP_HEADER, OP_SETUP
 static struct guest g;
 static struct g_queue q;
 
-static void set_up(void)
-{
-	g_set(&g, 0x14, 0, 1);
-	g_turn(&g);
-	g_negotiate(&g, g_offered(&g));
-	g_queue(&g, &q, 0, QSIZE);
-	g_live(&g);
-}
-
 static void make_machine(void)
 {
 	guest_init(&g);
@@ -51,7 +42,7 @@ static void operate(const uint8_t *p)
 	case OP_REG: g_set(&g, le16_get(p + 1) % 0x2100, v, 1u << (p[3] % 3)); break;
 	case OP_TURN: g_turn(&g); break;
 	case OP_HEADER: le32_put(g_ptr(&g, gpa < AREA ? gpa : 0), i % 14); break;
-	case OP_SETUP: set_up(); break;
+	case OP_SETUP: g_begin(&g, &q, QSIZE); break;
 	}
 }
 
@@ -75,7 +66,7 @@ void fuzz_one(const uint8_t *data, size_t size)
 	if (owner != getpid())        /* threads do not live on in a child process */
 		make_machine();
 	owner = getpid();
-	set_up();
+	g_begin(&g, &q, QSIZE);
 	for (size_t at = 0; at + 8 <= size && at < 8 * 2000; at += 8)
 		operate(data + at);
 	g_turn(&g);
