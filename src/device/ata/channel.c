@@ -228,12 +228,18 @@ static void deliver(struct ide_channel *c)
 	raise(c);
 }
 
-/* The guest has to fill the buffer. */
-static void collect(struct ide_channel *c, bool first)
+/* The buffer is for the next chunk; nothing of the last one is left to move. */
+static void begin_chunk(struct ide_channel *c)
 {
 	c->fill = MIN(c->left, (uint32_t)IDE_CHUNK);
 	c->left -= c->fill;
-	c->at = 0;
+	c->at = c->drq = 0;
+}
+
+/* The guest has to fill the buffer. */
+static void collect(struct ide_channel *c, bool first)
+{
+	begin_chunk(c);
 	if (by_dma(c))
 		return;
 	c->phase = IDE_PIO_OUT;
@@ -252,8 +258,7 @@ static void next_chunk(struct ide_channel *c)
 	} else if (c->cmd.op == DISK_WRITE) {
 		collect(c, false);
 	} else {
-		c->fill = MIN(c->left, (uint32_t)IDE_CHUNK);
-		c->left -= c->fill;
+		begin_chunk(c);
 		want_disk(c);
 	}
 }
@@ -347,7 +352,7 @@ static void begin_transfer(struct ide_channel *c)
 	struct ata_command *cmd = &c->cmd;
 	struct ata_drive *d = selected(c);
 	c->left = 0;
-	c->at = c->fill = 0;
+	c->at = c->fill = c->drq = 0;
 	if (cmd->transfer == ATA_NO_DATA) {
 		end_command(c);
 	} else if (cmd->transfer == ATA_BUFFER_IN) {
