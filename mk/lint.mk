@@ -3,7 +3,7 @@
 .PHONY: lint
 lint: man
 	/usr/bin/python3 scripts/lint.py
-	shellcheck try check .ci/run scripts/*.sh bench/boot bench/disk
+	shellcheck try check .ci/run scripts/*.sh bench/boot bench/disk bench/microvm
 	cppcheck -q --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 \
 		--suppress=missingInclude --suppress=unknownMacro --suppress=nullPointerArithmetic --suppress=nullPointerArithmeticRedundantCheck \
 		--suppress=arrayIndexOutOfBoundsCond --suppress=pointerOutOfBoundsCond --suppress=shiftTooManyBitsSigned \
