@@ -19,7 +19,7 @@ def back_end(peer, path, mode="offload"):
     p = peer.spawn("/usr/bin/python3", PEER, path, mode)
     line(p, "listening")
     peer("ip", "addr", "replace", "192.0.2.1/24", "dev", "eth0")
-    peer("ip", "link", "set", "eth0", "up")
+    peer("ip", "link", "set", "eth0", "address", "02:00:00:00:77:02", "up")     # the guest remembers it
     return p
 
 

@@ -64,6 +64,7 @@ class Peer:
         assert struct.unpack_from("<I", payload)[0] == 1 and len(fds) == 1
         self.gpa, self.size, self.base, self.offset = struct.unpack_from("<QQQQ", payload, 8)
         self.memory = mmap.mmap(fds[0], self.size + self.offset)
+        self.words = memoryview(self.memory).cast("H")
         os.close(fds[0])
 
     def set_address(self, payload):
@@ -112,7 +113,7 @@ class Peer:
 
     def take(self, q):
         """(slot, address, length) of the next buffer, or None."""
-        if not q.enabled or struct.unpack_from("H", self.memory, q.avail_at + 2)[0] == q.last & 0xffff:
+        if not q.enabled or self.words[q.avail_at // 2 + 1] == q.last & 0xffff:
             return None
         slot = struct.unpack_from("<H", self.memory, q.avail_at + 4 + 2 * (q.last % q.size))[0]
         address, length, flags, _ = struct.unpack_from("<QIHH", self.memory, q.desc_at + 16 * slot)
@@ -122,7 +123,7 @@ class Peer:
     def give(self, q, slot, length):
         struct.pack_into("<II", self.memory, q.used_at + 4 + 8 * (q.last % q.size), slot, length)
         q.last += 1
-        struct.pack_into("H", self.memory, q.used_at + 2, q.last & 0xffff)     # native: one store, not two bytes
+        self.words[q.used_at // 2 + 1] = q.last & 0xffff     # in one store: pack_into() writes zeros first
         if not struct.unpack_from("<H", self.memory, q.avail_at)[0] & 1:
             os.write(q.call, struct.pack("Q", 1))
 
