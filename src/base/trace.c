@@ -8,7 +8,6 @@
 
 #include <stdio.h>
 #include <sys/syscall.h>
-#include <time.h>
 
 #include "base/util.h"
 
@@ -53,11 +52,9 @@ static struct trace_ring *ring_of_thread(void)
 void trace_record(enum trace_id id, uint64_t a, uint64_t b, uint64_t c, uint64_t d)
 {
 	struct trace_ring *r = ring_of_thread();
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
 	struct trace_record *rec = &r->rec[r->head % RING_RECORDS];
 	*rec = (struct trace_record){
-		.ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec,
+		.ns = monotonic_ns(),
 		.id = id, .tid = r->tid, .arg = { a, b, c, d },
 	};
 	__atomic_store_n(&r->head, r->head + 1, __ATOMIC_RELEASE);

@@ -5,6 +5,8 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
+#include <sys/wait.h>
+#include <time.h>
 
 static NORETURN void out_of_memory(void)
 {
@@ -151,4 +153,19 @@ bool parse_size(const char *s, uint64_t *bytes)
 		return false;
 	*bytes = v << shift;
 	return true;
+}
+
+int wait_child(pid_t pid)
+{
+	int status = -1;
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
+}
+
+uint64_t monotonic_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }

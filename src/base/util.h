@@ -41,6 +41,8 @@ static inline void cleanup_close_(int *fd) { if (*fd >= 0) close(*fd); }
 /* Give ownership away: the variable is emptied, its value returned. */
 #define move_ptr(p) ({ __typeof__(p) p_ = (p); (p) = NULL; p_; })
 static inline int move_fd(int *fd) { int f = *fd; *fd = -1; return f; }
+/* Close it, if it is open, and forget it. */
+static inline void close_fd(int *fd) { int f = move_fd(fd); if (f >= 0) close(f); }
 
 void *xmalloc(size_t n) __attribute__((malloc, alloc_size(1)));
 void *xcalloc(size_t n, size_t size) __attribute__((malloc));   /* zeroed */
@@ -65,6 +67,12 @@ bool fd_read_full(int fd, void *buf, size_t n);
 bool fd_write_full(int fd, const void *buf, size_t n);
 bool fd_pread_full(int fd, void *buf, size_t n, uint64_t offset);
 bool fd_pwrite_full(int fd, const void *buf, size_t n, uint64_t offset);
+
+/* Until the child has ended: its status as waitpid() has it; -1 if there is none. */
+int wait_child(pid_t pid);
+
+/* Nanoseconds of CLOCK_MONOTONIC. */
+uint64_t monotonic_ns(void);
 
 /* "512M", "2G", "64k" (binary multiples), plain bytes; false on anything else
  * or overflow.  */

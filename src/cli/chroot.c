@@ -175,7 +175,6 @@ static bool write_config(const char *bundle, const char *root, const struct chro
 static int run_runtime(const char *bundle, struct error *err)
 {
 	char id[32];
-	int status = 0;
 	auto_close int program = helper_open("abyme-oci", err);
 	if (program < 0)
 		return -1;
@@ -193,8 +192,7 @@ static int run_runtime(const char *bundle, struct error *err)
 	}
 	if (pid < 0)
 		return error_minus(err, errno, "cannot start abyme-oci");
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
+	int status = wait_child(pid);
 	return WIFSIGNALED(status) ? STATUS_SIGNAL + WTERMSIG(status) : WEXITSTATUS(status);
 }
 

@@ -8,7 +8,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "disk/disk.h"
 
@@ -86,7 +85,6 @@ static void begin(void *opaque)
 
 static double run(struct bench *b)
 {
-	struct timespec from, to;
 	b->slots = xcalloc(b->depth, sizeof(*b->slots));
 	b->buffer = xmalloc(b->depth * b->block);
 	memset(b->buffer, 0xa5, b->depth * b->block);
@@ -96,13 +94,13 @@ static double run(struct bench *b)
 		b->slots[i].next = b->spare;
 		b->spare = &b->slots[i];
 	}
-	clock_gettime(CLOCK_MONOTONIC, &from);
+	uint64_t from = monotonic_ns();
 	loop_post(b->loop, begin, b);
 	loop_run(b->loop);
-	clock_gettime(CLOCK_MONOTONIC, &to);
+	uint64_t took = monotonic_ns() - from;
 	free(b->slots);
 	free(b->buffer);
-	return (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
+	return (double)took / 1e9;
 }
 
 static bool plan(const struct bench_options *o, struct bench *b, uint64_t *count, struct error *err)

@@ -11,7 +11,6 @@
 int cli_helper(char *const argv[])
 {
 	struct error err = { 0 };
-	int status = 0;
 	auto_close int program = helper_open(argv[0], &err);
 	if (program < 0)
 		return cli_fail(&err);
@@ -25,8 +24,7 @@ int cli_helper(char *const argv[])
 		execv(path, argv);
 		_exit(127);
 	}
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
+	int status = wait_child(pid);
 	signal(SIGINT, SIG_DFL);
 	if (pid > 0)
 		return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);

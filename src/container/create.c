@@ -22,13 +22,6 @@ void launch_init(struct launch *l)
 		.rootfs = { .tree = -1, .fd = -1, .null = -1 } };
 }
 
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
 static void close_all(struct launch *l)
 {
 	close_fd(&l->channel[0]);
@@ -237,13 +230,11 @@ static void last_words(struct launch *l, struct error *err)
 /* The channel closes a moment before a dying process can be waited for. */
 static void end_child(struct launch *l, struct error *err)
 {
-	int status = 0;
 	auto_close int fd = sys_pidfd_open(l->pid);
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	bool by_itself = strstr(err->text, "ended before") && poll(&p, 1, 1000) > 0;
 	kill(l->pid, SIGKILL);
-	while (waitpid(l->pid, &status, 0) < 0 && errno == EINTR)
-		;
+	int status = wait_child(l->pid);
 	if (by_itself && WIFSIGNALED(status))
 		error_set(err, 0, "%s was killed by signal %d before it was ready%s", child, WTERMSIG(status),
 			WTERMSIG(status) == SIGKILL ? ": is the memory limit too small?" : "");

@@ -2,7 +2,6 @@
 /* The parent's side of `exec`: lifecycle.h. */
 #include <errno.h>
 #include <signal.h>
-#include <sys/wait.h>
 
 #include "container/channel.h"
 #include "container/kernel.h"
@@ -44,7 +43,6 @@ static bool executed(struct launch *l, struct error *err)
 pid_t container_exec(struct launch *l, struct error *err)
 {
 	struct container *c = l->container;
-	int status;
 	enum container_status s = container_status(c);
 	if (s != CONTAINER_RUNNING && s != CONTAINER_CREATED)
 		return error_minus(err, 0, "container '%s' is %s: nothing can be executed in it", c->id, container_status_words[s]);
@@ -57,7 +55,6 @@ pid_t container_exec(struct launch *l, struct error *err)
 	if (place(l, err) && executed(l, err) && (!l->pid_file || write_pid_file(l->pid_file, l->pid, err)))
 		return l->pid;
 	kill(l->pid, SIGKILL);
-	while (waitpid(l->pid, &status, 0) < 0 && errno == EINTR)
-		;
+	wait_child(l->pid);
 	return -1;
 }

@@ -29,15 +29,12 @@ static NORETURN void run_hook(const struct spec_hook *h, int input)
 /* Wait at most so many seconds (none: for ever), then kill. */
 static int wait_hook(pid_t pid, int64_t seconds, bool *late)
 {
-	int status = -1;
 	auto_close int fd = sys_pidfd_open(pid);
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	*late = seconds > 0 && poll(&p, 1, (int)MIN(seconds * 1000, (int64_t)INT32_MAX)) == 0;
 	if (*late)
 		kill(pid, SIGKILL);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return status;
+	return wait_child(pid);
 }
 
 static int state_file(struct container *c, const char *status, pid_t pid)

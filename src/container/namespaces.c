@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "container/channel.h"
@@ -166,7 +165,7 @@ static bool needs_helper(const struct launch *l)
 
 pid_t launch_spawn(struct launch *l, void (*main)(struct launch *l), struct error *err)
 {
-	int pid = -1, status;
+	int pid = -1;
 	if (!needs_helper(l)) {
 		pid = clone_child(l, new_flags(l->spec), main);
 		return pid > 0 ? pid : error_minus(err, errno, "cannot make the container's namespaces");
@@ -177,7 +176,6 @@ pid_t launch_spawn(struct launch *l, void (*main)(struct launch *l), struct erro
 	if (helper < 0)
 		return error_minus(err, errno, "cannot start a process");
 	bool ok = channel_wait(l->channel[0], CHANNEL_PID, &pid, "the process that joins namespaces", err);
-	while (waitpid(helper, &status, 0) < 0 && errno == EINTR)
-		;
+	wait_child(helper);
 	return ok ? pid : -1;
 }

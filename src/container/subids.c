@@ -7,7 +7,6 @@
 #include <pwd.h>
 #include <sched.h>
 #include <stdio.h>
-#include <sys/wait.h>
 
 #include "container/launch.h"
 
@@ -72,7 +71,6 @@ static NORETURN void map_parent(int go, int answer)
 static bool enter(int go[2], int answer[2], struct error *err)
 {
 	struct error why = { 0 };
-	int status = 1;
 	pid_t pid = fork();
 	if (!pid) {
 		close(go[1]);
@@ -87,8 +85,7 @@ static bool enter(int go[2], int answer[2], struct error *err)
 	close(go[1]);
 	go[1] = -1;
 	bool heard = made && fd_read_full(answer[0], &why, sizeof(why));
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
+	int status = wait_child(pid);
 	if (!made)
 		return error_set(err, e, "this host lets an ordinary user make no user namespace");
 	if (!heard || status) {

@@ -40,14 +40,12 @@ static bool helper(const char *program, pid_t pid, const struct id_maps *m, stru
 		argv[argc++] = arena_printf(&a, "%u", m->v[i].outside);
 		argv[argc++] = arena_printf(&a, "%u", m->v[i].size);
 	}
-	int status = -1;
 	pid_t child = fork();
 	if (!child) {
 		execvp(program, argv);
 		_exit(127);
 	}
-	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
+	int status = wait_child(child);
 	arena_free(&a);
 	if (child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 127)
 		return error_set(err, 0, "these ID mappings need %s (package uidmap)", program);

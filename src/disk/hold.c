@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <sys/timerfd.h>
-#include <time.h>
 
 #define SECOND 1000000000ull
 enum { RETRY_NS = 500000000 };
@@ -35,13 +34,6 @@ struct hold {
 	void *opaque;
 };
 
-static uint64_t now(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
-}
-
 static void put(struct queue *q, struct disk_request *r)
 {
 	r->next = NULL;
@@ -63,7 +55,7 @@ static struct disk_request *take(struct queue *q)
 
 static void fill(struct hold *h)
 {
-	uint64_t t = now();
+	uint64_t t = monotonic_ns();
 	double seconds = (double)(t - h->filled) / (double)SECOND;
 	h->filled = t;
 	h->ops.level = MIN(h->ops.most, h->ops.level + h->ops.rate * seconds);
@@ -189,7 +181,7 @@ bool hold_keeps(struct hold *h, struct disk_request *r, int *result)
 	if (keep) {
 		r->error = *result;
 		put(&h->failed, r);
-		h->retry_at = now() + RETRY_NS;
+		h->retry_at = monotonic_ns() + RETRY_NS;
 	} else if (h->on_error == DISK_ON_ERROR_IGNORE && *result != -EOPNOTSUPP) {
 		*result = 0;
 	}
@@ -255,7 +247,7 @@ static void fired(void *opaque, int events)
 	if (read(h->timer, &n, sizeof(n)) != sizeof(n))
 		return;
 	next_turns(h);
-	if (h->failed.n && now() >= h->retry_at)
+	if (h->failed.n && monotonic_ns() >= h->retry_at)
 		disk_retry(h->disk);
 	arm(h);
 }
@@ -266,7 +258,7 @@ struct hold *hold_new(struct disk *d)
 	h->disk = d;
 	h->turn.last = &h->turn.first;
 	h->failed.last = &h->failed.first;
-	h->filled = now();
+	h->filled = monotonic_ns();
 	h->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (h->timer >= 0)
 		h->watch = loop_fd_add(d->loop, h->timer, LOOP_READ, fired, h);

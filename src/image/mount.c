@@ -88,7 +88,6 @@ static bool by_fuse(const struct layers *l, int dir)
 	auto_free char *lower = lower_list(l, "/proc/self/fd/");
 	auto_free char *options = xasprintf("lowerdir=%s,upperdir=/proc/self/fd/%d/upper,workdir=/proc/self/fd/%d/work", lower, dir, dir);
 	auto_free char *target = xasprintf("/proc/self/fd/%d/rootfs", dir);
-	int status = -1;
 	pid_t pid = fork();
 	if (!pid) {
 		for (unsigned i = 0; i < l->n; i++)
@@ -97,9 +96,8 @@ static bool by_fuse(const struct layers *l, int dir)
 		execlp("fuse-overlayfs", "fuse-overlayfs", "-o", options, target, (char *)NULL);
 		_exit(127);
 	}
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return pid > 0 && WIFEXITED(status) && !WEXITSTATUS(status);
+	int status = wait_child(pid);
+	return status >= 0 && WIFEXITED(status) && !WEXITSTATUS(status);
 }
 
 bool image_mount(struct image_store *s, const char *hex, int dir, struct error *err)

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #include "base/place.h"
 #include "container/caps.h"
@@ -44,7 +43,7 @@ static NORETURN void child(int blob, int dir, int report)
 
 static bool run_child(int blob, int dir, struct answer *a, struct error *err)
 {
-	int pipe_fd[2], status;
+	int pipe_fd[2];
 	if (pipe2(pipe_fd, O_CLOEXEC))
 		return error_set(err, errno, "cannot create a pipe");
 	pid_t pid = fork();
@@ -53,8 +52,7 @@ static bool run_child(int blob, int dir, struct answer *a, struct error *err)
 	close(pipe_fd[1]);
 	bool heard = pid > 0 && fd_read_full(pipe_fd[0], a, sizeof(*a));
 	close(pipe_fd[0]);
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
+	wait_child(pid);
 	if (!heard)
 		return error_set(err, 0, "the process that unpacks a layer died");
 	if (!a->ok)

@@ -19,7 +19,6 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
 enum { MAX_FRAME = 66 << 10, MAX_ARGS = 256 };
 
@@ -44,7 +43,7 @@ static bool in_namespace(const struct inside *i, bool (*fn)(const struct inside 
 {
 	char path[40];
 	struct error why = { 0 };
-	int pipe_fd[2], status = -1;
+	int pipe_fd[2];
 	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)i->pid);
 	auto_close int ns = open(path, O_RDONLY | O_CLOEXEC);
 	if (ns < 0 || pipe2(pipe_fd, O_CLOEXEC))
@@ -58,8 +57,7 @@ static bool in_namespace(const struct inside *i, bool (*fn)(const struct inside 
 	close(pipe_fd[1]);
 	bool heard = pid > 0 && fd_read_full(pipe_fd[0], &why, sizeof(why));
 	close(pipe_fd[0]);
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
+	int status = wait_child(pid);
 	if (!heard)
 		return error_set(err, 0, "the process that sets up the container's network died");
 	if (status)

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Other media, and snapshots of a running machine's disks.  What can be flushed is flushed while the
- * guest runs; then its vCPUs stand still for as long as the snapshots of all its
- * disks take.
+ * Other media, limits and snapshots of a running machine's disks.  What can be flushed
+ * for a snapshot is flushed while the guest runs; then its vCPUs stand still for as long
+ * as the snapshots of all its disks take.
  */
 #include "machine/control_disks.h"
 
-#include <time.h>
 
 #include "device/media.h"
 #include "disk/disk.h"
@@ -37,20 +36,18 @@ static bool all_disks(struct machine *m, unsigned n, enum disk_snapshot what, co
 json_t *control_snapshot_create(struct machine *m, json_t *args, struct error *err)
 {
 	const char *name = name_of(args, err);
-	struct timespec from, to;
 	unsigned done;
 	if (!name || !all_disks(m, m->config->ndisks, DISK_SNAPSHOT_FLUSH, name, &done, err))
 		return NULL;
-	clock_gettime(CLOCK_MONOTONIC, &from);
+	uint64_t from = monotonic_ns();
 	vcpus_quiesce(m);
 	bool ok = all_disks(m, m->config->ndisks, DISK_SNAPSHOT_CREATE, name, &done, err);
 	vcpus_release(m);
-	clock_gettime(CLOCK_MONOTONIC, &to);
+	uint64_t stopped = monotonic_ns() - from;
 	unsigned undone;
 	if (!ok && !all_disks(m, done, DISK_SNAPSHOT_DELETE, name, &undone, NULL))
 		return NULL;
-	json_int_t ns = (json_int_t)(to.tv_sec - from.tv_sec) * 1000000000 + to.tv_nsec - from.tv_nsec;
-	return ok ? json_pack("{s:I}", "stopped_ns", ns) : NULL;
+	return ok ? json_pack("{s:I}", "stopped_ns", (json_int_t)stopped) : NULL;
 }
 
 json_t *control_snapshot_delete(struct machine *m, json_t *args, struct error *err)

@@ -27,13 +27,6 @@ struct machine_clock {
 	struct clock_timer *first;
 };
 
-static uint64_t host_now(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 static uint64_t running_now(const struct machine_clock *c)
 {
 	unsigned before;
@@ -41,7 +34,7 @@ static uint64_t running_now(const struct machine_clock *c)
 
 	do {
 		before = atomic_load_explicit(&c->changes, memory_order_acquire);
-		now = (host_now() >> atomic_load_explicit(&c->slow, memory_order_relaxed)) +
+		now = (monotonic_ns() >> atomic_load_explicit(&c->slow, memory_order_relaxed)) +
 		      (uint64_t)atomic_load_explicit(&c->offset, memory_order_relaxed);
 		atomic_thread_fence(memory_order_acquire);
 	} while (unlikely(before & 1 || before != atomic_load_explicit(&c->changes, memory_order_relaxed)));
@@ -162,7 +155,7 @@ void clock_resume(struct machine_clock *c)
 {
 	pthread_mutex_lock(&c->lock);
 	if (c->paused) {
-		c->offset = (int64_t)(c->frozen - (host_now() >> c->slow));
+		c->offset = (int64_t)(c->frozen - (monotonic_ns() >> c->slow));
 		c->paused = false;
 		arm(c);
 	}
@@ -172,7 +165,7 @@ void clock_resume(struct machine_clock *c)
 void clock_slow_down(struct machine_clock *c, unsigned shift)
 {
 	pthread_mutex_lock(&c->lock);
-	uint64_t host = host_now();
+	uint64_t host = monotonic_ns();
 	int64_t now = (int64_t)(host >> c->slow) + c->offset;
 	atomic_fetch_add(&c->changes, 1);
 	c->slow = shift;

@@ -7,7 +7,6 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 
 bool ring_make(struct ring_fds *fds, struct error *err)
 {
@@ -210,12 +209,10 @@ void ring_bell_clear(struct ring *r)
 
 bool ring_stays_awake(struct ring *r)
 {
-	struct timespec t;
 	uint32_t us = atomic_load_explicit(&r->shared->poll, memory_order_relaxed);
 	if (!us)
 		return false;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	uint64_t now = (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+	uint64_t now = monotonic_ns();
 	if (r->rx.own != r->noted)
 		r->noted_ns = now;
 	r->noted = r->rx.own;

@@ -2,7 +2,7 @@
 /* libslirp and poll(2): see slirp_poll.h. */
 #include "net/slirp_poll.h"
 
-#include <time.h>
+#include "base/util.h"
 
 static int add_poll(int fd, int events, void *opaque)
 {
@@ -39,12 +39,7 @@ int slirp_poll_wait(struct slirp_poll *p, Slirp *slirp, unsigned own, int most_m
 
 static void guest_error(const char *msg, void *opaque) { }
 
-static int64_t clock_ns(void *opaque)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ll + t.tv_nsec;
-}
+static int64_t clock_ns(void *opaque) { return (int64_t)monotonic_ns(); }
 
 /* Timers serve unasked router advertisements only, which nobody needs here. */
 static void *timer_new(SlirpTimerCb cb, void *cb_opaque, void *opaque) { return opaque; }

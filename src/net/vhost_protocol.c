@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #define REQUESTS(X) \
 	X(GET_FEATURES, 1) X(SET_FEATURES, 2) X(SET_OWNER, 3) X(SET_MEM_TABLE, 5) X(SET_VRING_NUM, 8) \
@@ -33,12 +32,7 @@ enum { F_CSUM = 0, F_GUEST_CSUM = 1, F_GUEST_TSO4 = 7, F_GUEST_TSO6 = 8, F_HOST_
 #define WANTED (BIT(F_CSUM) | BIT(F_GUEST_CSUM) | BIT(F_GUEST_TSO4) | BIT(F_GUEST_TSO6) | BIT(F_HOST_TSO4) | \
 		BIT(F_HOST_TSO6) | BIT(F_PROTOCOL) | BIT(F_VERSION_1))
 
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
+static uint64_t now_ms(void) { return monotonic_ns() / 1000000; }
 
 struct talk { int sock; bool acks; struct error *err; };
 

@@ -53,7 +53,6 @@ struct network_keeper {
 	bool held;                        /* stays without ports */
 	bool ending;
 };
-uint64_t keeper_now_ns(void);
 void keeper_wake(struct network_keeper *k, unsigned ms);      /* keeper_timer then */
 
 /* keeper_switch.c */

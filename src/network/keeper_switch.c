@@ -6,20 +6,12 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/log.h"
 #include "jail/spawn.h"
 #include "net/ring.h"
 
 enum { ANSWER_MS = 15000, SLOW_RESTART_MS = 1000 };
-
-uint64_t keeper_now_ns(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-}
 
 static void set_links(struct network_keeper *k, bool up)
 {
@@ -127,7 +119,7 @@ static bool spawn(struct network_keeper *k, struct error *err)
 
 bool keeper_switch_start(struct network_keeper *k, struct error *err)
 {
-	k->switch_started_ns = keeper_now_ns();
+	k->switch_started_ns = monotonic_ns();
 	k->switch_starts++;
 	if (!spawn(k, err))
 		return false;
@@ -154,5 +146,5 @@ void keeper_switch_died(struct network_keeper *k)
 	if (k->switch_sock >= 0)
 		close(move_fd(&k->switch_sock));
 	log_warn("the switch of network '%s' has died: it is started again", k->network->name);
-	keeper_wake(k, keeper_now_ns() - k->switch_started_ns < SLOW_RESTART_MS * 1000000ull ? SLOW_RESTART_MS : 1);
+	keeper_wake(k, monotonic_ns() - k->switch_started_ns < SLOW_RESTART_MS * 1000000ull ? SLOW_RESTART_MS : 1);
 }

@@ -40,13 +40,6 @@ struct program {
 	struct frames frames;
 };
 
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
 /* ---- the runtime ---- */
 
 static NORETURN void exec_oci(const struct shim *s, const char *const *words, const int stdio[3])
@@ -71,10 +64,8 @@ static NORETURN void exec_oci(const struct shim *s, const char *const *words, co
 
 static int wait_for(pid_t pid)
 {
-	int status = -1;
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	int status = wait_child(pid);
+	return status >= 0 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 static int run_oci(const struct shim *s, const char *const *words, const int stdio[3])

@@ -6,7 +6,6 @@
  * returns the code to go on with, or STUB_LEAVE for the run loop.  A fault
  * unwinds to the run loop from inside, with v->cpu whole.
  */
-#include <time.h>
 #include "engine/jit/jit.h"
 #include "engine/jit/slow.h"
 #include "engine/jit/verify.h"
@@ -146,25 +145,18 @@ static void flag_code(struct vcpu *v, const uint8_t *host)
 		memory_flag_pages(v->memory, s, page, 1, PAGE_CODE);
 }
 
-static uint64_t host_ns(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* requires: vm->lock */
 static struct jit_block *translate_or_flush(struct vcpu *v, const struct code *code, unsigned off,
 					    uint32_t key)
 {
-	uint64_t start = host_ns();
+	uint64_t start = monotonic_ns();
 	struct jit_block *b = translate(v, code, off, key);
 	if (!b) {
 		jit_stop_others(jit_vm(v), v);
 		blocks_flush(v, jit_vm(v));
 		b = translate(v, code, off, key);
 	}
-	jit_of(v)->stats[STAT_translate_ns] += host_ns() - start;
+	jit_of(v)->stats[STAT_translate_ns] += monotonic_ns() - start;
 	return b;
 }
 

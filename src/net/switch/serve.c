@@ -13,18 +13,10 @@
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "net/switch/control.h"
 
 enum { BUDGET = 64, EVENTS = 64, ROUNDS = 16, TICK_MS = 1000 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-}
 
 /* ---- links ---- */
 
@@ -90,7 +82,7 @@ static unsigned turn(struct switch_process *w)
 {
 	unsigned moved = 0;
 	struct link *l, **p = &w->active;
-	w->sw->now_ns = now_ns();
+	w->sw->now_ns = monotonic_ns();
 	while ((l = *p)) {
 		unsigned n = l->ops->poll(l, BUDGET);
 		moved += n;
@@ -132,7 +124,7 @@ static void events(struct switch_process *w, int timeout_ms)
 {
 	struct epoll_event e[EVENTS];
 	int n = epoll_wait(w->epoll, e, EVENTS, timeout_ms);
-	w->sw->now_ns = now_ns();
+	w->sw->now_ns = monotonic_ns();
 	for (int i = 0; i < n; i++) {
 		if (e[i].data.ptr)
 			activate(w, e[i].data.ptr);
@@ -182,7 +174,7 @@ static void turns(struct switch_process *w)
 
 static void serve(struct switch_process *w)
 {
-	w->last_ns = now_ns();
+	w->last_ns = monotonic_ns();
 	while (!w->stop) {
 		events(w, sleep_time(w));
 		tick(w);
