@@ -7,6 +7,7 @@
 #   make campaign-kvm BOOTS=100     engine kvm in QEMU's emulated AMD-V
 #   make campaign-pc                firmware and boot loaders on every controller
 #   make campaign-kill COUNT=1000   kill -9 under a guest that writes
+#   make campaign-resume COUNT=100  long jobs on disks, killed and gone on with
 #   make campaign-scribble          a million requests, 20,000 power cuts
 #   make campaign-verify            whole boots, each block run by both engines (of two kernels
 #                                   without their decompressor: it is the same as in the first)
@@ -42,7 +43,10 @@ campaign-engines: all
 campaign-network: all $(B)/bench/attach
 	ABYME=$(abspath $(B))/abyme /usr/bin/python3 tests/campaign/network.py
 # kill -9 of a machine whose guest writes: make campaign-kill COUNT=1000
-.PHONY: campaign-kill campaign-scribble
+.PHONY: campaign-kill campaign-scribble campaign-resume
+campaign-resume: all
+	for s in $$(seq $(or $(COUNT),100)); do ABYME_SEED=$$s ABYME=$(abspath $(B))/abyme /usr/bin/python3 -m pytest -q --tb=short \
+		-p no:cacheprovider tests/e2e/test_resume.py || exit 1; done
 campaign-kill: all
 	ABYME=$(abspath $(B))/abyme /usr/bin/python3 tests/campaign/kills.py --count $(or $(COUNT),1000) --seed $(or $(SEED),1)
 # a million random requests on qcow2 beside a copy in memory, qemu-img check in between; 10,000 power cuts

@@ -4,35 +4,53 @@
 #include "cli/disk.h"
 
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <time.h>
 
-struct backup_options { bool incremental, boot; unsigned number, seconds; char *output, *expect; };
+struct backup_options { bool incremental, resume, boot; unsigned number, seconds; char *output, *expect, *rate; };
 #define ROW(name, arg, kind, field, text) { name, arg, text, kind, offsetof(struct backup_options, field), NULL }
 
 static void copying(uint64_t done, uint64_t total) { disk_tool_progress("copying", done, total); }
 static void reading(uint64_t done, uint64_t total) { disk_tool_progress("reading", done, total); }
 
+static volatile sig_atomic_t stopped;
+static void on_signal(int signal) { stopped = 1; }
+static bool stop(void) { return stopped; }
+
+static bool make(const char *name, const char *dir, const struct backup_options *o, struct backup_make *m, struct error *err)
+{
+	struct backup_progress p = { .fn = copying, .stop = stop };
+	if (o->rate && (!parse_size(o->rate, &p.rate) || !p.rate))
+		return error_set(err, 0, "'%s' is not a size: write 10M", o->rate);
+	struct instance *i = instance_open(name, err);
+	signal(SIGINT, on_signal);
+	signal(SIGTERM, on_signal);
+	bool ok = i && backup_create(i, dir, m, &p, err);
+	instance_close(i);
+	return ok;
+}
+
 static int create(int argc, char **argv)
 {
 	static const struct cli_option options[] = {
-		ROW("--incremental", NULL, OPTION_FLAG, incremental, "only what has changed since the last one"), { NULL } };
+		ROW("--incremental", NULL, OPTION_FLAG, incremental, "only what has changed since the last one"),
+		ROW("--resume", NULL, OPTION_FLAG, resume, "finish the one that was interrupted, if there is one"),
+		ROW("--rate", "SIZE", OPTION_STRING, rate, "how much to copy a second (default: as fast as it goes)"), { NULL } };
 	struct backup_options o = { 0 };
 	const char *words[2];
-	unsigned number = 0;
 	struct error err;
 	int status = cli_parse((struct cli_group[]){ { options, &o }, { NULL } }, argc, argv, words, 2, 2);
 	if (status >= 0)
 		return status;
-	bool incremental = o.incremental;
-	struct instance *i = instance_open(words[0], &err);
-	bool ok = i && backup_create(i, words[1], &incremental, &(struct backup_progress){ copying }, &number, &err);
-	instance_close(i);
-	if (!ok)
+	struct backup_make m = { .incremental = o.incremental, .resume = o.resume };
+	if (!make(words[0], words[1], &o, &m, &err))
 		return cli_fail(&err);
-	if (o.incremental && !incremental)
+	if (m.resume)
+		fprintf(stderr, "abyme: it was interrupted before: this is the state that it began with\n");
+	else if (o.incremental && !m.incremental)
 		fprintf(stderr, "abyme: there was no earlier backup to build on: this one is full\n");
-	printf("backup %u\n", number);
+	printf("backup %u\n", m.number);
 	return 0;
 }
 
@@ -111,7 +129,7 @@ static int verify(int argc, char **argv)
 }
 
 static const struct verb backup_verbs[] = {
-	{ "create", "[--incremental] NAME DIRECTORY", "of a running or a stopped instance", create },
+	{ "create", "[--incremental] [--resume] NAME DIRECTORY", "of a running or a stopped instance", create },
 	{ "list", "[--format json] DIRECTORY", "what is in there", list },
 	{ "restore", "[--number N] DIRECTORY NEW-NAME", "an instance with the disks of a backup", restore },
 	{ "verify", "[--number N] [--boot] DIRECTORY", "read all of a backup, start it", verify },

@@ -3,14 +3,16 @@
 #include "cli/foreign.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "disk/copy.h"
+#include "disk/resume.h"
 
 #define CHUNK (1ull << 20)
 
-struct convert_options { char *format, *from_format, *compression; bool compress; };
+struct convert_options { char *format, *from_format, *compression, *rate; bool compress; };
 static const struct cli_option convert_options[] = {
 	{ "--format", "qcow2|raw|vmdk|vmdk-stream|vdi|vhd|vhdx", "of the new disk; default: by the end of its name", OPTION_STRING,
 	  offsetof(struct convert_options, format), NULL },
@@ -19,6 +21,8 @@ static const struct cli_option convert_options[] = {
 	{ "--compress", NULL, "compressed clusters (qcow2)", OPTION_FLAG, offsetof(struct convert_options, compress), NULL },
 	{ "--compression", "zstd|zlib", "how (default zstd)", OPTION_STRING,
 	  offsetof(struct convert_options, compression), NULL },
+	{ "--rate", "SIZE", "how much to copy a second (default: as fast as it goes)", OPTION_STRING,
+	  offsetof(struct convert_options, rate), NULL },
 	{ NULL }
 };
 
@@ -27,17 +31,36 @@ static void progress(uint64_t done, uint64_t total)
 	disk_tool_progress("converting", done, total);
 }
 
-static bool copy(struct image *from, const char *path, const char *format, bool compress, bool zstd, struct error *err)
+static volatile sig_atomic_t stopped;
+static void on_signal(int signal) { stopped = 1; }
+static bool stop(void) { return stopped; }
+
+/* A copy that was interrupted goes on, if it was of the same disk as it is now. */
+static bool copy(struct image *from, const char *path, const char *format, const struct convert_options *o, bool zstd,
+		 struct error *err)
 {
+	bool compress = o->compress || o->compression;
 	struct qcow2_create new = { .size = ALIGN_UP(from->size, 512), .cluster_bits = 16, .version = 3, .zstd = zstd };
-	struct image *to = image_make(path, format, &new, err);
-	if (!to)
+	struct image_copy c = { .from = from, .compress = compress, .resumable = true, .stop = stop, .progress = progress };
+	auto_free char *disks = resume_identity(from);
+	auto_free char *job = xasprintf("convert to %s%s%s", format, compress ? zstd ? " zstd" : " zlib" : "", disks);
+	if (o->rate && (!parse_size(o->rate, &c.rate) || !c.rate))
+		return error_set(err, 0, "'%s' is not a size: write 10M", o->rate);
+	c.to = resume_image(path, format, &new, job, &c.at, err);
+	if (!c.to)
 		return false;
-	struct image_copy c = { .from = from, .to = to, .compress = compress, .progress = progress };
+	if (c.at)
+		fprintf(stderr, "abyme: going on at %llu of %llu MiB\n", (unsigned long long)(c.at / MiB),
+			(unsigned long long)(from->size / MiB));
+	signal(SIGINT, on_signal);
+	signal(SIGTERM, on_signal);
 	int r = image_copy(&c);
-	image_close(to);
+	image_close(c.to);
+	if (r == -EINTR)
+		return error_set(err, 0, "stopped: the same command goes on where it was");
 	if (!r)
 		return true;
+	resume_forget(path);
 	unlink(path);
 	return error_set(err, -r, "cannot copy disk '%s' to '%s'", from->path, path);
 }
@@ -64,6 +87,14 @@ static bool target_format(const char **format, const char *path, bool *foreign, 
 	return *foreign || disk_tool_format(format, path, err);
 }
 
+/* Killed between the rename and its log's end, an earlier one was complete. */
+static bool refuse(const char *to, const char *part, struct error *err)
+{
+	if (access(part, F_OK))
+		resume_forget(part);
+	return error_set(err, 0, "disk '%s' is there already: it is not overwritten", to);
+}
+
 /* Under another name until it is complete. */
 static bool convert(const char *from_path, const char *to_path, const struct convert_options *o, struct error *err)
 {
@@ -78,13 +109,13 @@ static bool convert(const char *from_path, const char *to_path, const struct con
 	if (compress && strcmp(format, "qcow2"))
 		return error_set(err, 0, "only qcow2 disks are compressed: add --format qcow2");
 	if (!access(to_path, F_OK))
-		return error_set(err, 0, "disk '%s' is there already: it is not overwritten", to_path);
+		return refuse(to_path, part, err);
 	foreign |= foreign_source(from_path);
 	struct image *from = foreign ? NULL : disk_tool_open(from_path, o->from_format, true, err);
 	if (!foreign && !from)
 		return false;
 	bool ok = foreign ? convert_foreign(from_path, part, o, format, err) :
-		  copy(from, part, format, compress, compress && !strcmp(how, "zstd"), err);
+		  copy(from, part, format, o, compress && !strcmp(how, "zstd"), err);
 	image_close(from);
 	if (foreign && !ok)
 		unlink(part);
@@ -92,6 +123,8 @@ static bool convert(const char *from_path, const char *to_path, const struct con
 		ok = error_set(err, errno, "cannot give disk '%s' its name", to_path);
 		unlink(part);
 	}
+	if (ok)
+		resume_forget(part);
 	return ok;
 }
 

@@ -5,7 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "disk/format.h"
+#include "disk/resume.h"
+
 enum { GRAIN = 65536, CHUNK = 16 * GRAIN };
+enum { NOTE_NS = 500000000 };
 
 static bool all_zero(const uint8_t *p, size_t n)
 {
@@ -27,6 +31,8 @@ static int copy_data(const struct image_copy *c, uint8_t *buf, uint64_t offset, 
 			r = image_write(c->to, buf + at, piece, offset + at);
 		}
 	}
+	if (c->rate)
+		copy_keep_rate(n, c->rate);
 	return r;
 }
 
@@ -57,18 +63,31 @@ static int copy_run(const struct image_copy *c, uint8_t *buf, uint64_t at, uint6
 	return changed && c->since ? c->to->ops->zero(c->to, at, whole, true) : 0;
 }
 
+/* What has been copied so far comes to the disk, and into the log. */
+static int note(const struct image_copy *c, uint64_t at)
+{
+	int r = c->to->ops->flush(c->to);
+	return r || !c->resumable || resume_note(c->to->path, at) ? r : -errno;
+}
+
 int image_copy(const struct image_copy *c)
 {
 	auto_free uint8_t *buf = xmalloc(CHUNK + GRAIN);
-	uint64_t size = MIN(c->from->size, c->to->size);
+	uint64_t size = MIN(c->from->size, c->to->size), noted = monotonic_ns(), n;
 	int r = 0;
-	for (uint64_t at = 0, n; at < size && !r; at += n) {
+	for (uint64_t at = c->at; at < size && !r; at += n) {
+		if (c->stop && c->stop())
+			return (r = note(c, at)) ? r : -EINTR;
+		if (c->resumable && monotonic_ns() - noted > NOTE_NS) {
+			r = note(c, at);
+			noted = monotonic_ns();
+		}
 		n = size - at;
-		r = copy_run(c, buf, at, size, &n);
+		r = r ? r : copy_run(c, buf, at, size, &n);
 		if (c->progress)
 			c->progress(at + n, size);
 	}
-	return r ? r : c->to->ops->flush(c->to);
+	return r ? r : note(c, size);
 }
 
 struct image *image_make(const char *path, const char *format, const struct qcow2_create *c, struct error *err)
@@ -76,6 +95,10 @@ struct image *image_make(const char *path, const char *format, const struct qcow
 	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return error_null(err, errno, "cannot create disk '%s'", path);
+	if (!disk_lock(fd, path, false, err)) {
+		close(fd);
+		return NULL;
+	}
 	struct image_file *f = image_file_fd(fd);
 	bool raw = !strcmp(format, "raw");
 	int r = raw ? f->ops->truncate(f, c->size) : 0;

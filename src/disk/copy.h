@@ -10,11 +10,18 @@ struct image_copy {
 	struct image *since;              /* an earlier state of `from` (qcow2_changed): only what differs; zeros
 					     are written then, as `to` has a backing image. Or NULL */
 	bool compress;                    /* to: qcow2 with clusters of 64 KiB */
+	bool resumable;                   /* keep the log of resume_image() */
+	uint64_t at;                      /* all before it has been copied */
+	uint64_t rate;                    /* bytes a second, 0: no limit */
+	bool (*stop)(void);               /* or NULL */
 	void (*progress)(uint64_t done, uint64_t total);   /* may be NULL */
 };
-/* Flushed when it returns; 0 or -errno. */
+/* Flushed when it returns; 0 or -errno, -EINTR: stopped. */
 int image_copy(const struct image_copy *c);
-/* A new file, which must not be there yet, and the image on it (without its backing). */
+/* So many bytes should have taken that long: sleeps. */
+void copy_keep_rate(uint64_t bytes, uint64_t rate);
+/* A new file, which must not be there yet, and the image on it (without its backing),
+ * locked. */
 struct image *image_make(const char *path, const char *format, const struct qcow2_create *c, struct error *err);
 
 /* Read all that is data, from `at` on. What cannot be read is told and passed over. */

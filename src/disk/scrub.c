@@ -6,8 +6,7 @@
 
 enum { CHUNK = 1 << 20, SECTOR = 512 };
 
-/* So many bytes should have taken that long. */
-static void keep_rate(uint64_t bytes, uint64_t rate)
+void copy_keep_rate(uint64_t bytes, uint64_t rate)
 {
 	struct timespec t = { .tv_sec = (time_t)(bytes / rate), .tv_nsec = (long)(bytes % rate * 1000000000ull / rate) };
 	nanosleep(&t, NULL);
@@ -45,7 +44,7 @@ int image_scrub(struct image_scrub *s)
 			find_bad(s, buf, s->at, n);
 		s->read += data ? n : 0;
 		if (data && s->rate)
-			keep_rate(n, s->rate);
+			copy_keep_rate(n, s->rate);
 		if (s->progress)
 			s->progress(s->at + n, s->image->size);
 	}

@@ -11,6 +11,8 @@
 #include <time.h>
 
 #include "disk/copy.h"
+#include "disk/resume.h"
+#include "instance/backup_job.h"
 #include "instance/snapshot.h"
 
 enum { NUMBER_MAX = 9999 };
@@ -68,7 +70,12 @@ static json_t *list_or_new(const struct instance *i, const char *dir, struct err
 		return error_null(err, errno, "cannot create '%s'", dir);
 	ssize_t n UNUSED = getrandom(b, sizeof(b), 0);
 	snprintf(id, sizeof(id), "%02x%02x%02x%02x", b[0], b[1], b[2], b[3]);
-	return json_pack("{s:s, s:s, s:[]}", "id", id, "instance", i->name, "backups");
+	/* at once, so that what is interrupted can be told from other directories' */
+	o = json_pack("{s:s, s:s, s:[]}", "id", id, "instance", i->name, "backups");
+	if (store(dir, o, err))
+		return o;
+	json_decref(o);
+	return NULL;
 }
 
 static unsigned number_of(json_t *backup)
@@ -155,80 +162,107 @@ static bool drop_stale(struct instance *i, const struct definition *d, const cha
 struct job {
 	struct instance *i;
 	struct definition *d;
-	const char *dir, *snapshot, *anchor;   /* anchor NULL: a full backup */
-	unsigned number, parent;
+	const char *id, *snapshot, *anchor;   /* anchor NULL: a full backup */
+	struct backup_job files;
+	bool stopped;
 	const struct backup_progress *progress;
 };
 
-static bool copy_disk(const struct job *j, unsigned k, unsigned n, json_t *disks, struct error *err)
+static bool copy_disk(struct job *j, unsigned k, unsigned n, json_t *disks, struct error *err)
 {
-	auto_free char *path = xasprintf("%s/%04u/disk-%u.qcow2", j->dir, j->number, n);
-	auto_free char *below = j->anchor ? xasprintf("../%04u/disk-%u.qcow2", j->parent, n) : NULL;
+	auto_free char *path = backup_job_disk(&j->files, n);
+	auto_free char *below = j->anchor ? xasprintf("../%04u/disk-%u.qcow2", j->files.parent, n) : NULL;
+	auto_free char *what = xasprintf("backup %s disk %u on %u", j->snapshot, n, j->files.parent);
 	struct image *from = open_state(&j->d->disks[k], j->snapshot, err);
 	struct image *since = from && j->anchor ? open_state(&j->d->disks[k], j->anchor, err) : NULL;
 	struct qcow2_create c = { .size = from ? from->size : 0, .cluster_bits = 16, .version = 3, .zstd = true,
 				  .backing = below, .backing_format = below ? "qcow2" : NULL };
-	struct image *to = from && (since || !j->anchor) ? image_make(path, "qcow2", &c, err) : NULL;
-	struct image_copy copy = { .from = from, .to = to, .since = since, .compress = true, .progress = j->progress->fn };
-	int r = to ? image_copy(&copy) : 0;
-	if (to)
+	struct image_copy copy = { .from = from, .since = since, .compress = true, .resumable = true,
+				   .progress = j->progress->fn, .rate = j->progress->rate, .stop = j->progress->stop };
+	if (from && (since || !j->anchor))
+		copy.to = resume_image(path, "qcow2", &c, what, &copy.at, err);
+	int r = copy.to ? image_copy(&copy) : 0;
+	j->stopped = r == -EINTR;
+	if (copy.to)
 		json_array_append_new(disks, json_pack("{s:i, s:s, s:I}", "disk", (int)k, "file",
-						       path + strlen(j->dir) + 1, "size", (json_int_t)from->size));
-	image_close(to);
+						       path + strlen(j->files.dir) + 1, "size", (json_int_t)from->size));
+	bool ok = copy.to && !r;
+	image_close(copy.to);
 	image_close(since);
 	image_close(from);
-	return to && (!r || error_set(err, -r, "cannot copy disk '%s' to '%s'", j->d->disks[k].file, path));
-}
-
-static void remove_files(const char *dir, unsigned number)
-{
-	for (unsigned n = 0; n < 16; n++) {
-		auto_free char *path = xasprintf("%s/%04u/disk-%u.qcow2", dir, number, n);
-		unlink(path);
-	}
-	auto_free char *sub = xasprintf("%s/%04u", dir, number);
-	rmdir(sub);
+	if (j->stopped)
+		return error_set(err, 0, "stopped: abyme backup create --resume goes on where it was");
+	return ok || (r && error_set(err, -r, "cannot copy disk '%s' to '%s'", j->d->disks[k].file, path));
 }
 
 /* The files, then the entry that says that they are a backup. */
-static bool copy_all(const struct job *j, json_t *o, struct error *err)
+static bool copy_all(struct job *j, json_t *o, struct error *err)
 {
-	auto_free char *sub = xasprintf("%s/%04u", j->dir, j->number), *yaml = definition_to_yaml(j->d, err);
 	json_t *disks = json_array();
-	bool ok = yaml != NULL;
-	remove_files(j->dir, j->number);      /* of one that did not come to its end */
-	if (ok && mkdir(sub, 0700))
-		ok = error_set(err, errno, "cannot create '%s'", sub);
+	bool ok = true;
 	for (unsigned k = 0, n = 0; ok && k < j->d->ndisks; k++)
 		if (is_written(&j->d->disks[k]))
 			ok = copy_disk(j, k, n++, disks, err);
+	auto_free char *sub = xasprintf("%s/%04u", j->files.dir, j->files.number);
 	if (ok && !sync_directory(sub))
 		ok = error_set(err, errno, "cannot write '%s'", sub);
-	json_t *entry = json_pack("{s:i, s:i, s:I, s:s, s:o}", "number", (int)j->number, "parent",
-				  j->anchor ? (int)j->parent : 0, "time", (json_int_t)time(NULL), "definition",
-				  yaml ? yaml : "", "disks", disks);
+	json_t *entry = json_pack("{s:i, s:i, s:I, s:s, s:o}", "number", (int)j->files.number, "parent",
+				  j->anchor ? (int)j->files.parent : 0, "time", (json_int_t)j->files.time, "definition",
+				  j->files.definition, "disks", disks);
 	json_array_append_new(json_object_get(o, "backups"), entry);
-	if (ok && store(j->dir, o, err))
+	return ok && store(j->files.dir, o, err);
+}
+
+static bool begin(struct job *j, struct error *err)
+{
+	auto_free char *keep = xasprintf("backup-%s-%u", j->id, j->files.parent);
+	uint64_t ns;
+	free(j->files.definition);
+	j->files.definition = definition_to_yaml(j->d, err);
+	if (!j->anchor)
+		j->files.parent = 0;
+	if (!j->files.definition || !drop_stale(j->i, j->d, j->id, keep, err) ||
+	    !snapshot_disks_create(j->i, j->snapshot, &ns, err))
+		return false;
+	j->files.time = time(NULL);
+	if (backup_job_begin(&j->files, err))
 		return true;
-	remove_files(j->dir, j->number);
+	snapshot_disks_delete(j->i, j->snapshot, NULL);
 	return false;
 }
 
 static bool run_job(struct job *j, json_t *o, struct error *err)
 {
-	uint64_t ns;
-	if (!snapshot_disks_create(j->i, j->snapshot, &ns, err))
-		return false;
 	if (!copy_all(j, o, err)) {
-		snapshot_disks_delete(j->i, j->snapshot, NULL);
+		if (!j->stopped) {
+			backup_job_remove(&j->files);
+			snapshot_disks_delete(j->i, j->snapshot, NULL);
+		}
 		return false;
 	}
 	/* from here on it exists; what is left over is dropped now, or by the next */
-	return drop_stale(j->i, j->d, json_string_value(json_object_get(o, "id")), j->snapshot, err);
+	backup_job_end(&j->files);
+	return drop_stale(j->i, j->d, j->id, j->snapshot, err);
 }
 
-bool backup_create(struct instance *i, const char *dir, bool *incremental, const struct backup_progress *p,
-		   unsigned *number, struct error *err)
+/* Every disk has the state that an interrupted backup was copying. */
+static bool can_resume(struct job *j, json_t *last, const char *anchor)
+{
+	unsigned before = j->files.parent;
+	for (unsigned k = 0; k < j->d->ndisks; k++)
+		if (is_written(&j->d->disks[k]) && !has_snapshot(&j->d->disks[k], j->snapshot))
+			return false;
+	bool ok = j->files.ndisks && backup_job_find(&j->files) &&
+		  (!j->files.parent || (j->files.parent == before && can_increment(j->d, anchor, last)));
+	if (ok)
+		j->anchor = j->files.parent ? anchor : NULL;
+	else
+		j->files.parent = before;
+	return ok;
+}
+
+bool backup_create(struct instance *i, const char *dir, struct backup_make *make, const struct backup_progress *p,
+		   struct error *err)
 {
 	struct definition *d = instance_definition(i, err);
 	json_t *o = d ? list_or_new(i, dir, err) : NULL, *last = o ? find(o, 0) : NULL;
@@ -236,16 +270,21 @@ bool backup_create(struct instance *i, const char *dir, bool *incremental, const
 		definition_free(d);
 		return false;
 	}
-	const char *id = json_string_value(json_object_get(o, "id"));
-	struct job j = { .i = i, .d = d, .dir = dir, .progress = p, .parent = last ? number_of(last) : 0 };
-	j.number = *number = j.parent + 1;
-	auto_free char *anchor = xasprintf("backup-%s-%u", id, j.parent);
-	auto_free char *snapshot = xasprintf("backup-%s-%u", id, j.number);
-	*incremental = *incremental && can_increment(d, anchor, last);
-	j.anchor = *incremental ? anchor : NULL;
+	struct job j = { .i = i, .d = d, .id = json_string_value(json_object_get(o, "id")), .progress = p,
+			 .files = { .dir = dir, .parent = last ? number_of(last) : 0 } };
+	make->number = j.files.number = j.files.parent + 1;
+	auto_free char *anchor = xasprintf("backup-%s-%u", j.id, j.files.parent);
+	auto_free char *snapshot = xasprintf("backup-%s-%u", j.id, j.files.number);
 	j.snapshot = snapshot;
-	bool ok = j.number <= NUMBER_MAX || error_set(err, 0, "'%s' holds %d backups: begin another directory", dir, NUMBER_MAX);
-	ok = ok && drop_stale(i, d, id, anchor, err) && run_job(&j, o, err);
+	for (unsigned k = 0; k < d->ndisks; k++)
+		j.files.ndisks += is_written(&d->disks[k]);
+	make->resume = make->resume && can_resume(&j, last, anchor);
+	if (!make->resume)
+		j.anchor = make->incremental && can_increment(d, anchor, last) ? anchor : NULL;
+	make->incremental = j.anchor;
+	bool ok = make->number <= NUMBER_MAX || error_set(err, 0, "'%s' holds %d backups: begin another directory", dir, NUMBER_MAX);
+	ok = ok && (make->resume || begin(&j, err)) && run_job(&j, o, err);
+	free(j.files.definition);
 	json_decref(o);
 	definition_free(d);
 	return ok;

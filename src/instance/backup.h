@@ -17,11 +17,18 @@
 
 #include "instance/store.h"
 
-struct backup_progress { void (*fn)(uint64_t done, uint64_t total); };
+struct backup_progress {
+	void (*fn)(uint64_t done, uint64_t total);
+	bool (*stop)(void);               /* of creating; or NULL */
+	uint64_t rate;                    /* of creating; bytes a second, 0: no limit */
+};
 
-/* Running or stopped. *incremental: wished for; whether it was possible. *number: of the new one. */
-bool backup_create(struct instance *i, const char *dir, bool *incremental, const struct backup_progress *p,
-		   unsigned *number, struct error *err);
+/* Wished for, then what was possible; the number of the new one. `resume`: finish the one that was
+ * interrupted, with the state that it began to copy. */
+struct backup_make { bool incremental, resume; unsigned number; };
+/* Running or stopped. When it is stopped or killed, what it has copied stays for `resume`. */
+bool backup_create(struct instance *i, const char *dir, struct backup_make *make, const struct backup_progress *p,
+		   struct error *err);
 /* backup.json: {"id", "instance", "backups": [{"number", "parent", "time", "definition", "disks":
  * [{"disk", "file", "size"}]}]}, a new reference; NULL on failure. */
 struct json_t *backup_list(const char *dir, struct error *err);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Long copies that go on where they were killed.  Beside the image that is made lies
+ * its log (PATH.copied): the job in the first line, then how far the copy had come to
+ * the disk, a line each.  A last line without its end does not count; a log of another
+ * job is no log.
+ */
+#ifndef DISK_RESUME_H
+#define DISK_RESUME_H
+
+#include "disk/image.h"
+
+/* One word a layer, which changes when somebody writes to its file. */
+char *resume_identity(const struct image *i);
+/* What an interrupted copy of the same job has left, and how far that is whole; else a new
+ * image in place of whatever is there. Refused while another copy is at it. */
+struct image *resume_image(const char *path, const char *format, const struct qcow2_create *c, const char *job,
+			   uint64_t *at, struct error *err);
+/* All before `at` is on the disk. */
+bool resume_note(const char *path, uint64_t at);
+/* The image has its name, or is given up. */
+void resume_forget(const char *path);
+
+#endif
