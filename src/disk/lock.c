@@ -15,7 +15,7 @@
 
 enum { PERM_READ = 1, PERM_WRITE = 2, PERM_RESIZE = 8, PERM_BITS = 4 };
 enum { USED_BASE = 100, UNSHARED_BASE = 200 };
-enum { TRIES = 10, PAUSE_NS = 20000000 };
+enum { TRIES = 50, PAUSE_NS = 20000000 };
 
 static int ofd_lock(int fd, int cmd, short type, off_t byte, bool *conflict)
 {
@@ -73,7 +73,8 @@ bool disk_lock(int fd, const char *path, bool readonly, struct error *err)
 {
 	unsigned used = readonly ? PERM_READ : PERM_READ | PERM_WRITE | PERM_RESIZE;
 	int r = 1;
-	/* A killed owner's io_uring lets go of the file a little after its end. */
+	/* A killed owner's io_uring lets go of the file a little after its end: on a loaded
+	 * host, more than 200 ms after. */
 	for (unsigned tries = 0; tries < TRIES && r == 1; tries++) {
 		struct timespec pause = { .tv_nsec = tries ? PAUSE_NS : 0 };
 		nanosleep(&pause, NULL);
