@@ -83,7 +83,7 @@ static size_t ring_receive(struct port *p, uint8_t *frame)
 static void ring_wait(struct port *p)
 {
 	ring_done(&p->ring);
-	if (ring_stays_awake(&p->ring)) {
+	if (ring_stays_awake(&p->ring, 0)) {
 		sched_yield();      /* two cores hold a switch and two ports that poll */
 		return;
 	}

@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <sched.h>
 #include <sys/socket.h>
 
 #include "base/log.h"
@@ -18,8 +19,8 @@
 #include "net/user.h"
 
 /* libslirp's windows end at 64 KiB: with segments as long, each would wait for the
- * last one's answer. */
-enum { MTU_BEST = 16384 };
+ * last one's answer. Three of these fill a window. */
+enum { MTU_BEST = 21866 };
 enum { BATCH = 128, SEND_WAIT_MS = 20, KEEPER = 0, BELL = 1, OWN = 2 };
 
 struct nat {
@@ -167,7 +168,10 @@ static void serve(struct nat *n)
 	while (!n->gone && !n->slirp)
 		talk(n);
 	while (!n->gone && !n->ring.broken) {
-		bool idle = !take_frames(n) && ring_sleep(&n->ring);
+		bool none = !take_frames(n), awake = none && ring_stays_awake(&n->ring, RING_POLL_NAT);
+		bool idle = none && !awake && ring_sleep(&n->ring);
+		if (awake)
+			sched_yield();
 		ring_publish(&n->ring);
 		n->poll.fd[KEEPER] = (struct pollfd){ .fd = n->keeper, .events = POLLIN };
 		n->poll.fd[BELL] = (struct pollfd){ .fd = n->fds.to_port, .events = POLLIN };

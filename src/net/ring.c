@@ -207,9 +207,9 @@ void ring_bell_clear(struct ring *r)
 	ssize_t got UNUSED = read(r->bell_in, &n, sizeof(n));
 }
 
-bool ring_stays_awake(struct ring *r)
+bool ring_stays_awake(struct ring *r, uint32_t least_us)
 {
-	uint32_t us = atomic_load_explicit(&r->shared->poll, memory_order_relaxed);
+	uint32_t us = MAX(least_us, atomic_load_explicit(&r->shared->poll, memory_order_relaxed));
 	if (!us)
 		return false;
 	uint64_t now = monotonic_ns();

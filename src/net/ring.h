@@ -20,7 +20,7 @@
 #include "net/port.h"
 
 enum { RING_PAGE = 4096, RING_DATA = 512 << 10, RING_ALIGN = 16, RING_LENGTH = 4,
-       RING_RECORD_MAX = NET_HDR + NET_FRAME_MAX, RING_POLL_MAX = 1000, RING_FILE = RING_PAGE + 2 * RING_DATA };
+       RING_RECORD_MAX = NET_HDR + NET_FRAME_MAX, RING_POLL_MAX = 1000, RING_POLL_NAT = 20, RING_FILE = RING_PAGE + 2 * RING_DATA };
 enum { RING_TO_SWITCH, RING_FROM_SWITCH };
 
 struct ring_way {
@@ -78,8 +78,8 @@ void ring_done(struct ring *r);             /* after a batch; tells a starved pr
 /* Ask for the bell; false: there is something to take already. */
 bool ring_sleep(struct ring *r);
 void ring_bell_clear(struct ring *r);
-/* Instead of sleeping: the last record was taken so lately that the network wants the
- * next one waited for awake. */
-bool ring_stays_awake(struct ring *r);
+/* Instead of sleeping: the last record was taken so lately (least_us microseconds, or
+ * as many as the network's definition has) that the next one is waited for awake. */
+bool ring_stays_awake(struct ring *r, uint32_t least_us);
 
 #endif

@@ -95,7 +95,7 @@ static void turn_again(void *opaque)
 static void ring_turn(struct ring_port *s)
 {
 	s->held = false;
-	bool more = take(s) || (!s->held && ring_stays_awake(&s->ring));
+	bool more = take(s) || (!s->held && ring_stays_awake(&s->ring, 0));
 	while (!s->held && !more && !ring_sleep(&s->ring))
 		more = take(s);
 	link_check(s);

@@ -151,6 +151,7 @@ static json_t *run_configure(struct switch_process *w, struct request *r, struct
 	w->sw->mtu = (unsigned)MIN(message_number(n, "mtu", 1500), (uint64_t)SW_MTU_MAX);
 	w->sw->vlan_aware = message_flag(n, "vlan-aware");
 	w->poll_us = (unsigned)MIN(message_number(n, "poll", 0), (uint64_t)MAX_POLL_US);
+	w->spin_us = MAX(w->poll_us, strcmp(message_text(n, "kind", ""), "nat") ? 0u : RING_POLL_NAT);
 	for (struct link *l = w->links; l; l = l->next)
 		process_poll_time(w, l);
 	read_services(&w->policy->services, n);

@@ -11,7 +11,7 @@ struct switch_process {
 	struct policy *policy;
 	struct link *links, *active;
 	int epoll, keeper;
-	unsigned poll_us;
+	unsigned poll_us, spin_us;                /* what ports are told; the switch's own */
 	uint64_t gap_ns, last_ns, next_tick_ns;
 	bool spinning, talk, stop;
 };

@@ -2,13 +2,15 @@
 /*
  * The loop of a switch (see serve.h).  Links with work are in a list and get
  * turns of BUDGET frames; one that has nothing asks for its bell and leaves.
- * With `poll` microseconds configured, the loop spins that long after the last
- * frame before it sleeps, but only while frames come that close together: what
- * spinning cannot catch is not worth a core.
+ * With `poll` microseconds configured (and a few on a network with NAT, whose every
+ * window would cost two wake-ups), the loop spins that long after the last frame
+ * before it sleeps, but only while frames come that close together: what spinning
+ * cannot catch is not worth a core.
  */
 #include "net/switch/serve.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
@@ -140,7 +142,7 @@ static void events(struct switch_process *w, int timeout_ms)
 /* Whether frames have come close together of late: an average over 8 sleeps. */
 static bool worth_spinning(struct switch_process *w)
 {
-	return w->poll_us && w->gap_ns < 4 * w->poll_us * 1000ull;
+	return w->spin_us && w->gap_ns < 4 * w->spin_us * 1000ull;
 }
 
 static int sleep_time(const struct switch_process *w)
@@ -167,8 +169,9 @@ static void turns(struct switch_process *w)
 		if (turn(w)) {
 			w->gap_ns = (w->gap_ns * 7 + MIN(w->sw->now_ns - w->last_ns, 1000000000ull)) / 8;
 			w->last_ns = w->sw->now_ns;
+		} else if (w->spinning) {
+			sched_yield();
 		}
-		__builtin_ia32_pause();
 	}
 }
 
@@ -179,7 +182,7 @@ static void serve(struct switch_process *w)
 		events(w, sleep_time(w));
 		tick(w);
 		turns(w);
-		if (w->spinning && w->sw->now_ns - w->last_ns > w->poll_us * 1000ull) {
+		if (w->spinning && w->sw->now_ns - w->last_ns > w->spin_us * 1000ull) {
 			w->spinning = false;
 			turn(w);          /* asks for the bells again */
 		} else if (!w->active && worth_spinning(w)) {
