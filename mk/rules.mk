@@ -18,6 +18,7 @@ LIBS_abyme-switch := -ljansson -lseccomp -lcap-ng
 LIBS_abyme-vhost-user := -ljansson -lseccomp -lcap-ng
 LIBS_abyme-gdb := -lseccomp -lcap-ng
 LIBS_abyme-vnc := -lvncserver -lseccomp -lcap-ng
+LIBS_abyme-tpm := -lseccomp -lcap-ng
 LIBS_abyme-9p := -lseccomp -lcap-ng
 LIBS_abyme-oci := -lseccomp
 LIBS_abyme-image := -lcurl -larchive -lcrypto -lseccomp

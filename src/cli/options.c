@@ -156,6 +156,7 @@ const struct cli_option definition_options[] = {
 	     "a screen, for abyme screenshot or for a VNC viewer too"),
 	TEXT("--gpu", "std|virtio", gpu, "the screen's graphics card"),
 	TEXT("--input", "ps2|virtio|usb", input, "virtio, usb: a keyboard and a tablet more"),
+	FLAG("--tpm", tpm, "a TPM 2.0 (package swtpm)"),
 	CALL("--kernel", "FILE", set_kernel, "bzImage, PVH ELF or multiboot kernel"),
 	CALL("--initrd", "FILE", set_initrd, "initial RAM disk for the kernel"),
 	TEXT("--append", "STRING", append, "kernel command line"),

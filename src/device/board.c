@@ -20,6 +20,7 @@
 #include "device/mouse.h"
 #include "device/net.h"
 #include "device/smbios.h"
+#include "device/tpm/crb.h"
 #include "device/usb/xhci.h"
 #include "device/vga/screen.h"
 #include "device/virtio/virtio.h"
@@ -104,6 +105,7 @@ static bool pc_chips(struct machine *m, struct error *err)
 	       ns16550_create(m, 0, c->serial_fd[0], err) &&
 	       ns16550_create(m, 1, c->serial_fd[1], err) &&
 	       (!c->screen || ((c->gpu_virtio || vga_create(m, err)) && ps2_keyboard_create(m, err) && mouse_create(m, err))) &&
+	       (c->tpm_fd < 0 || tpm_create(m, c->tpm_fd, c->tpm_data_fd, err)) &&
 	       (!c->debug_exit || debug_exit_create(m, err)) &&
 	       (!c->test_device || testdev_create(m, err));
 }

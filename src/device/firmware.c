@@ -16,6 +16,7 @@
 #include "device/chipset.h"
 #include "device/fw_cfg.h"
 #include "device/smbios.h"
+#include "device/tpm/crb.h"
 #include "machine/machine.h"
 
 enum { ROM_MIN = 0x10000, ROM_MAX = 0x1000000, LOW_WINDOW = 0x20000 };
@@ -102,6 +103,7 @@ enum { CMD_ALLOCATE = 1, CMD_POINTER, CMD_CHECKSUM, CMD_WRITE_POINTER, CMD_SIZE 
 #define F_RSDP "etc/acpi/rsdp"
 #define F_VMGENID "etc/vmgenid_guid"
 #define F_VMGENID_ADDR "etc/vmgenid_addr"
+#define F_TPM_LOG "etc/tpm/log"
 
 struct script { uint8_t data[CMD_SIZE * (2 * ACPI_MAX_FIXUPS + 16)]; unsigned n; };
 
@@ -143,15 +145,17 @@ static void write_pointer(struct script *s, const char *file, const char *to, un
 	p[124] = (uint8_t)size;
 }
 
-static void make_script(const struct acpi_tables *t, struct script *s)
+static void make_script(const struct acpi_tables *t, bool tpm, struct script *s)
 {
+	static const char *const files[] = { [ACPI_TABLES] = F_TABLES, [ACPI_VMGENID] = F_VMGENID, [ACPI_TPM_LOG] = F_TPM_LOG };
 	*s = (struct script){ .n = 0 };
 	allocate(s, F_RSDP, 16, ZONE_FSEG);
 	allocate(s, F_VMGENID, PAGE_SIZE, ZONE_HIGH);
 	allocate(s, F_TABLES, 64, ZONE_HIGH);
+	if (tpm)
+		allocate(s, F_TPM_LOG, 64, ZONE_HIGH);
 	for (unsigned i = 0; i < t->npointers; i++)
-		pointer(s, F_TABLES, t->pointer[i].vmgenid ? F_VMGENID : F_TABLES,
-			t->pointer[i].at, t->pointer[i].size);
+		pointer(s, F_TABLES, files[t->pointer[i].to], t->pointer[i].at, t->pointer[i].size);
 	for (unsigned i = 0; i < t->nchecksums; i++)
 		checksum(s, F_TABLES, t->checksum[i].at, t->checksum[i].start, t->checksum[i].len);
 	pointer(s, F_RSDP, F_TABLES, 16, 4);
@@ -181,12 +185,16 @@ static void describe_acpi(struct machine *m)
 	auto_free struct script *s = xnew(struct script);
 	uint8_t page[PAGE_SIZE] = { 0 };
 	acpi_build(m, &t);
-	make_script(&t, s);
+	make_script(&t, m->config->tpm_fd >= 0, s);
 	memcpy(page + VMGENID_OFFSET, m->config->vmgenid, 16);
 	fw_cfg_add_made(m, F_TABLES, t.blob.len, make_tables);
 	fw_cfg_add_file(m, F_RSDP, t.rsdp, RSDP_SIZE);
 	fw_cfg_add_file(m, F_VMGENID, page, sizeof(page));
 	fw_cfg_add_writable(m, F_VMGENID_ADDR, 8, vmgenid_placed);
+	if (m->config->tpm_fd >= 0) {
+		auto_free uint8_t *log = xcalloc(1, TPM_LOG_SIZE);
+		fw_cfg_add_file(m, F_TPM_LOG, log, TPM_LOG_SIZE);
+	}
 	fw_cfg_add_file(m, "etc/table-loader", s->data, CMD_SIZE * s->n);
 	acpi_tables_free(&t);
 }

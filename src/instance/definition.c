@@ -325,6 +325,8 @@ static bool check_board(const struct definition *d, struct error *err)
 		return error_set(err, 0, "board microvm starts kernels only: add --kernel FILE, or use --board pc");
 	if (strcmp(d->display, "none"))
 		return error_set(err, 0, "board microvm has no screen: use --board pc");
+	if (d->tpm)
+		return error_set(err, 0, "board microvm has no TPM: use --board pc");
 	for (unsigned i = 0; i < d->ndisks; i++)
 		if (strcmp(d->disks[i].bus, "virtio"))
 			return error_set(err, 0, "board microvm has virtio disks only: '%s' must be one",

@@ -87,6 +87,7 @@ static const cyaml_schema_field_t definition_fields[] = {
 	FIELD("display", display),
 	FIELD("gpu", gpu),
 	FIELD("input", input),
+	CYAML_FIELD_BOOL("tpm", OPT, struct definition, tpm),
 	FIELD("kernel", kernel),
 	FIELD("initrd", initrd),
 	FIELD("append", append),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Starting helpers: see helpers.h. */
 #include "instance/helpers.h"
+#include "device/tpm/swtpm.h"
 #include "instance/display.h"
 
 #include <errno.h>
@@ -90,6 +91,28 @@ static bool start_vnc(struct helpers *h, struct opened *o, enum jail_mode mode, 
 	return ok;
 }
 
+/* swtpm, which makes a TPM of what is in the machine's directory. */
+static bool start_tpm(struct helpers *h, struct opened *o, enum jail_mode mode, struct error *err)
+{
+	char *argv[] = { "abyme-tpm", "--jail", (char *)mode_words[mode], NULL };
+	struct jail jail = { .mode = mode, .role = JAIL_TPM };
+	int control[2], data[2];
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, control))
+		return error_set(err, errno, "cannot create the TPM's channels");
+	o->config.tpm_fd = control[0];
+	bool ok = start(h, argv[0], argv, &jail, control[1], o->tpm_state, err);
+	close(control[1]);
+	close_fd(&o->tpm_state);
+	if (ok && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, data))
+		return error_set(err, errno, "cannot create the TPM's channels");
+	if (!ok)
+		return false;
+	o->config.tpm_data_fd = data[0];
+	ok = swtpm_set_data(control[0], data[1], err);
+	close(data[1]);
+	return ok;
+}
+
 /* A foreign back end, spoken to by a process that sees no guest RAM. */
 static bool start_vhost(struct helpers *h, struct net_config *net, const char *name, enum jail_mode mode, struct error *err)
 {
@@ -136,7 +159,8 @@ bool helpers_start(struct helpers *h, struct opened *o, const struct definition 
 			return false;
 		close(o->share_root[i]);
 	}
-	return (o->vnc_listen < 0 || start_vnc(h, o, jail, err)) &&
+	return (o->tpm_state < 0 || start_tpm(h, o, jail, err)) &&
+	       (o->vnc_listen < 0 || start_vnc(h, o, jail, err)) &&
 	       (c->gdb_fd < 0 || start_gdb(h, c, jail, err));
 }
 

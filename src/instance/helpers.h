@@ -11,7 +11,7 @@
 #include "instance/open.h"
 #include "jail/spawn.h"
 
-enum { MAX_HELPERS = CONFIG_MAX_NETS + CONFIG_MAX_SHARES + 2 };
+enum { MAX_HELPERS = CONFIG_MAX_NETS + CONFIG_MAX_SHARES + 3 };
 struct helper { pid_t pid; const char *program; };
 struct helpers { struct helper list[MAX_HELPERS]; unsigned count; struct net_ties ties; };
 

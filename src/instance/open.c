@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "disk/disk.h"
 #include "disk/nbd.h"
+#include "jail/jail.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -278,6 +279,30 @@ static bool open_vsock(struct opened *o, const struct instance *i, const struct 
 	return c->vsock_fd >= 0;
 }
 
+/* The directory belongs to whom swtpm runs as: in a jail of root's, nobody. */
+static bool own_tpm_state(int dir)
+{
+	static const char *const files[] = { ".", "tpm2-00.permall", "tpm2-00.volatilestate", ".lock" };
+	for (unsigned k = 0; geteuid() == 0 && k < ARRAY_SIZE(files); k++)
+		if (fchownat(dir, files[k], JAIL_NOBODY, JAIL_NOBODY, AT_SYMLINK_NOFOLLOW) && errno != ENOENT)
+			return false;
+	return true;
+}
+
+static bool open_tpm(struct opened *o, const struct instance *i, const struct definition *d, struct error *err)
+{
+	if (!d->tpm)
+		return true;
+	if (access("/usr/bin/swtpm", X_OK))
+		return error_set(err, errno, "cannot run /usr/bin/swtpm, which --tpm needs: install the package swtpm");
+	if (mkdirat(i->dir, "tpm", 0700) && errno != EEXIST)
+		return error_set(err, errno, "cannot create the directory of the TPM of '%s'", i->name);
+	auto_close int dir = openat(i->dir, "tpm", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (dir < 0 || !own_tpm_state(dir) || (o->tpm_state = jail_tree(dir)) < 0)
+		return error_set(err, errno, "cannot open the directory of the TPM of '%s'", i->name);
+	return true;
+}
+
 static bool open_shares(struct opened *o, const struct definition *d, struct error *err)
 {
 	struct machine_config *c = &o->config;
@@ -339,7 +364,7 @@ static void all_closed(struct opened *o, int state_fd)
 	c->kernel_fd = c->initrd_fd = c->firmware_fd = c->nvram_fd = c->video_rom_fd = c->serial_fd[0] = c->serial_fd[1] = c->console_fd = -1;
 	c->control_fd = c->gdb_fd = c->vsock_fd = c->vsock_dial_fd = c->kvm_fd = -1;
 	c->state_fd = state_fd;
-	c->viewer_fd = c->viewer_memory_fd = o->vnc_listen = -1;
+	o->tpm_state = c->viewer_fd = c->viewer_memory_fd = o->vnc_listen = c->tpm_fd = c->tpm_data_fd = -1;
 	for (unsigned i = 0; i < CONFIG_MAX_SHARES; i++)
 		o->share_root[i] = -1;
 }
@@ -363,7 +388,7 @@ bool opened_make(struct opened *o, const struct instance *i, const struct defini
 	c->definition = definition_to_yaml(&named, err);
 	return c->definition && opened_kvm(c, err) && open_kernel(c, d, err) && open_firmware(c, i, d, err) && open_screen(o, d, err) &&
 		open_net_roms(c, err) && open_disks(c, d, err) &&
-		open_shares(o, d, err) && open_vsock(o, i, d, err) && open_gdb(c, d, err) &&
+		open_shares(o, d, err) && open_vsock(o, i, d, err) && open_tpm(o, i, d, err) && open_gdb(c, d, err) &&
 		open_serial(o, i, d, err) &&
 		(c->control_fd = instance_listen(i, "control.sock", err)) >= 0;
 }
@@ -372,7 +397,7 @@ unsigned opened_machine_fds(const struct opened *o, int fds[OPENED_MAX_FDS])
 {
 	const struct machine_config *c = &o->config;
 	unsigned n = 0;
-	const int single[] = { c->viewer_fd, c->viewer_memory_fd, c->kernel_fd, c->initrd_fd, c->firmware_fd, c->nvram_fd, c->video_rom_fd,
+	const int single[] = { c->viewer_fd, c->viewer_memory_fd, c->tpm_fd, c->tpm_data_fd, c->kernel_fd, c->initrd_fd, c->firmware_fd, c->nvram_fd, c->video_rom_fd,
 			       c->vsock_fd, c->vsock_dial_fd, c->kvm_fd, c->serial_fd[0], c->serial_fd[1],
 			       c->console_fd, c->control_fd, c->gdb_fd, c->state_fd };
 	for (unsigned i = 0; i < ARRAY_SIZE(single); i++)

@@ -19,6 +19,7 @@ struct opened {
 	int share_root[CONFIG_MAX_SHARES];
 	int vnc_listen;                   /* where VNC clients come in, -1: none */
 	char vnc_password[9];
+	int tpm_state;                    /* the directory of its state, -1: no TPM */
 	int vsock_line;                   /* the keeper's end of a guest's calls (dialer.h), -1: none */
 };
 

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -19,8 +20,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-
-enum { NOBODY = 65534 };
 
 bool jail_mode_parse(const char *text, enum jail_mode *mode)
 {
@@ -73,8 +72,8 @@ static bool map_ids(pid_t pid)
 {
 	char uid[32], gid[32];
 	bool root = geteuid() == 0;
-	snprintf(uid, sizeof(uid), "0 %u 1", root ? NOBODY : geteuid());
-	snprintf(gid, sizeof(gid), "0 %u 1", root ? NOBODY : getegid());
+	snprintf(uid, sizeof(uid), "0 %u 1", root ? JAIL_NOBODY : geteuid());
+	snprintf(gid, sizeof(gid), "0 %u 1", root ? JAIL_NOBODY : getegid());
 	write_map(pid, "setgroups", "deny");
 	return write_map(pid, "uid_map", uid) && write_map(pid, "gid_map", gid);
 }
@@ -205,8 +204,34 @@ static bool bind_one(const char *const pair[2])
 	return !mount(pair[0], target, NULL, MS_BIND, NULL);
 }
 
-static bool empty_root(const char *const (*binds)[2])
+int jail_tree(int dir)
 {
+	int tree = open_tree(dir, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	return tree >= 0 ? tree : fcntl(dir, F_DUPFD_CLOEXEC, 0);
+}
+
+/* A directory's path, as long as there is /proc. */
+static void state_path(int fd, char path[PATH_MAX])
+{
+	char link[40];
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(link, path, PATH_MAX - 1);
+	path[n > 0 ? n : 0] = 0;
+}
+
+/* A tree goes where we want it; a directory of the host's is known by its path. */
+static bool bind_state(int fd, const char *path)
+{
+	mkdir("." JAIL_STATE, 0555);
+	return !move_mount(fd, "", AT_FDCWD, "." JAIL_STATE, MOVE_MOUNT_F_EMPTY_PATH) ||
+	       (path[0] && !mount(path, "." JAIL_STATE, NULL, MS_BIND, NULL));
+}
+
+static bool empty_root(struct jail *j, const char *const (*binds)[2])
+{
+	char state[PATH_MAX] = "";
+	if (j->state_fd)
+		state_path(j->state_fd, state);
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
 	    mount("jail", "/proc", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k,nr_inodes=64,mode=0555") ||
 	    chdir("/proc"))
@@ -214,6 +239,9 @@ static bool empty_root(const char *const (*binds)[2])
 	for (; binds && (*binds)[0]; binds++)
 		if (!bind_one(*binds))
 			return false;
+	j->state_bound = j->state_fd && bind_state(j->state_fd, state);
+	if (j->state_fd && !j->state_bound)
+		return false;
 	if (syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/"))
 		return false;
 	return !mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
@@ -223,7 +251,7 @@ bool jail_root(struct jail *j, const char *const (*binds)[2], struct error *err)
 {
 	if (j->mode == JAIL_NONE || !(j->granted & JAIL_NAMESPACES))
 		return true;
-	if (!empty_root(binds))
+	if (!empty_root(j, binds))
 		return refused(j, "an empty root", err);
 	j->granted |= JAIL_ROOT;
 	return true;
@@ -235,7 +263,7 @@ static bool drop_uid(struct jail *j, struct error *err)
 {
 	if (geteuid() || j->granted & JAIL_USERNS || keeps_root(j))
 		return true;
-	if (setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) || setresuid(NOBODY, NOBODY, NOBODY))
+	if (setgroups(0, NULL) || setresgid(JAIL_NOBODY, JAIL_NOBODY, JAIL_NOBODY) || setresuid(JAIL_NOBODY, JAIL_NOBODY, JAIL_NOBODY))
 		return refused(j, "to give up root", err);
 	die_with_parent();      /* cleared by the change of identity */
 	j->granted |= JAIL_UID;

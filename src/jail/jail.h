@@ -13,7 +13,7 @@
 #include "base/util.h"
 
 enum jail_mode { JAIL_NONE, JAIL_AUTO, JAIL_REQUIRE };
-enum jail_role { JAIL_MACHINE, JAIL_NET_USER, JAIL_9P, JAIL_GDB, JAIL_SWITCH, JAIL_VNC };
+enum jail_role { JAIL_MACHINE, JAIL_NET_USER, JAIL_9P, JAIL_GDB, JAIL_SWITCH, JAIL_VNC, JAIL_TPM };
 
 /* What was granted; jail_describe() puts it in words. */
 enum jail_part {
@@ -26,7 +26,11 @@ struct jail {
 	enum jail_role role;
 	unsigned granted;         /* enum jail_part bits */
 	char missing[200];        /* sentence of what the host refused, or "" */
+	int state_fd;             /* a directory to appear as JAIL_STATE in the empty root; 0: none */
+	bool state_bound;         /* it does */
 };
+#define JAIL_STATE "/state"
+enum { JAIL_NOBODY = 65534 };     /* whom root's jails run as */
 
 bool jail_mode_parse(const char *text, enum jail_mode *mode);
 
@@ -41,6 +45,10 @@ pid_t jail_fork(struct jail *j, struct error *err);
  * an environment entry, out in text[], and back into `j`. */
 const char *jail_env(const struct jail *j, char text[32]);
 void jail_from_env(struct jail *j);
+
+/* A directory that a child's state_fd can be, whoever it becomes: its own tree where we
+ * may make one, else the directory itself. */
+int jail_tree(int dir);
 
 /* In the child: an empty, read-only root; each bind (NULL-terminated pairs of
  * host path and absolute path inside) is put into it. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Seccomp filters: an allow-list per role.  A call outside it fails with EPERM,
- * so that an unforeseen path is an error and not a crash.  No role can execute
- * a program, open a file by path (9p: only below its root descriptor), trace a
+ * so that an unforeseen path is an error and not a crash.  No role (but the TPM's, which
+ * is one: abyme-tpm.c) can execute a program, open a file by path (9p: only below its root descriptor), trace a
  * process, or map memory that is writable and executable at once.
  */
 #include "jail/seccomp.h"
@@ -60,12 +60,22 @@ static const int vnc[] = {
 	CALL(setsockopt), CALL(getsockname), CALL(getpeername), CALL(select), CALL(pselect6), CALL(newfstatat),
 };
 
+/* swtpm, once it has been executed; there is nothing else to execute in its root. It puts
+ * a filter of its own over this one. */
+static const int tpm[] = {
+	CALL(execve), CALL(arch_prctl), CALL(access), CALL(openat), CALL(newfstatat), CALL(pread64), CALL(pwrite64),
+	CALL(set_tid_address), CALL(getdents64), CALL(rename), CALL(unlink), CALL(fsync), CALL(ftruncate), CALL(fchmod),
+	CALL(umask), CALL(seccomp), CALL(prctl), CALL(setsockopt), CALL(accept), CALL(getsockname), CALL(getpeername),
+	CALL(sysinfo), CALL(sched_getaffinity), CALL(getuid), CALL(geteuid), CALL(getgid), CALL(getegid), CALL(uname),
+};
+
 static const struct { const int *calls; size_t n; } roles[] = {
 	[JAIL_MACHINE] = { machine, ARRAY_SIZE(machine) },
 	[JAIL_NET_USER] = { net_user, ARRAY_SIZE(net_user) },
 	[JAIL_9P] = { p9, ARRAY_SIZE(p9) },
 	[JAIL_GDB] = { gdb, ARRAY_SIZE(gdb) },
 	[JAIL_VNC] = { vnc, ARRAY_SIZE(vnc) },
+	[JAIL_TPM] = { tpm, ARRAY_SIZE(tpm) },
 	[JAIL_SWITCH] = { net_switch, ARRAY_SIZE(net_switch) },
 };
 

@@ -41,6 +41,7 @@ struct machine_config {
 	int firmware_fd;              /* ROM image; -1: the monitor starts the kernel itself */
 	char *firmware_path;
 	char *boot;                   /* "disk,cdrom,net": what firmware tries, NULL: its own order */
+	int tpm_fd, tpm_data_fd;      /* swtpm's control and data channels (device/tpm/), -1: none */
 	bool screen;                  /* a VGA, or: */
 	bool gpu_virtio;
 	bool input_virtio, input_usb; /* a keyboard and a tablet of that kind beside the PS/2 ones */

@@ -13,7 +13,8 @@ import time
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "e2e"))
-from conftest import abyme, debian_package, pixels  # noqa: E402, F401  pylint: disable=unused-import,wrong-import-position
+from conftest import (abyme, debian_package, guest_args, kernel_tree, off, pixels, run, shell,  # noqa: E402, F401
+                      vmlinuz)  # pylint: disable=unused-import,wrong-import-position
 
 BUSES = ["virtio", "scsi", "ahci", "nvme", "ide"]
 
@@ -173,3 +174,23 @@ def test_graphical_installer(abyme, tmp_path, arch):  # noqa: F811
                 return
         time.sleep(2)
     raise AssertionError("the installer has not drawn its first screen")
+
+
+def test_ovmf_measures(abyme, kernel_tree, tmp_path):  # noqa: F811
+    """OVMF measures itself and what it starts; the kernel finds its log."""
+    tool("swtpm", "swtpm")
+    tree = kernel_tree("amd64")
+    args = guest_args(tree, tmp_path, [])
+    shutil.copy(vmlinuz(tree), tmp_path / "vmlinuz.efi")
+    (tmp_path / "startup.nsh").write_text(
+        "fs0:\r\nvmlinuz.efi initrd=\\initrd.gz console=ttyS0 quiet loglevel=3 panic=-1\r\n")
+    disk = fat(tmp_path, [str(tmp_path / "vmlinuz.efi"), args[args.index("--initrd") + 1], str(tmp_path / "startup.nsh")])
+    m = uefi(abyme, "--memory", "512M", "--tpm", "--disk", disk)
+    m.expect("any other key to continue", 300)
+    m.send("\r")
+    shell(m)
+    for pcr in (0, 4):
+        run(m, f"echo pcr{pcr}=$(tr -d 0 </sys/class/tpm/tpm0/pcr-sha256/{pcr})", rf"^pcr{pcr}=[1-9A-F]")
+    run(m, "mount -t securityfs none /sys/kernel/security; wc -c </sys/kernel/security/tpm0/binary_bios_measurements",
+        r"^\d{4,}\s")
+    off(m)

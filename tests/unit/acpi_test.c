@@ -5,6 +5,7 @@
 
 #include "device/acpi/acpi.h"
 #include "device/boot/boot.h"
+#include "lib/fake_tpm.h"
 
 static uint8_t sum(uint64_t gpa, uint32_t len)
 {
@@ -27,9 +28,13 @@ static uint64_t find_table(const char *sig)
 	return 0;
 }
 
+static struct fake_tpm tpm;
+
 static struct machine *board(unsigned vcpus)
 {
 	struct machine *m = fixture_new(256 * MiB);
+	fx.config.tpm_fd = tpm.control ? tpm.control : -1;
+	fx.config.tpm_data_fd = tpm.data;
 	board_free(m);
 	fx.config.vcpus = vcpus;
 	memset(fx.config.vmgenid, 0x5a, 16);
@@ -91,10 +96,11 @@ static void iasl_agrees(void **unused)
 		print_message("iasl (acpica-tools) is not installed\n");
 		skip();
 	}
+	fake_tpm_start(&tpm);
 	struct machine *m = board(2);
 	char dir[] = "/tmp/acpi-test-XXXXXX", cmd[256], path[64];
 	assert_non_null(mkdtemp(dir));
-	static const char *const sigs[] = { "FACP", "APIC", "HPET", "MCFG", "WAET" };
+	static const char *const sigs[] = { "FACP", "APIC", "HPET", "MCFG", "WAET", "TPM2" };
 	for (unsigned i = 0; i < ARRAY_SIZE(sigs); i++) {
 		snprintf(path, sizeof(path), "%s/%s.dat", dir, sigs[i]);
 		write_table(path, find_table(sigs[i]));
@@ -112,6 +118,7 @@ static void iasl_agrees(void **unused)
 		assert_int_equal(system(cmd), 0);
 	}
 	fixture_free(m);
+	fake_tpm_end(&tpm);
 }
 
 int main(void)

@@ -14,7 +14,10 @@ struct machine;
 
 enum { ACPI_MAX_FIXUPS = 48, RSDP_SIZE = 36 };
 
-struct acpi_pointer { uint32_t at; uint8_t size; bool vmgenid; };   /* vmgenid: to its page */
+/* What a pointer points into: the tables, the generation id's page, the log of
+ * what firmware measures (only with firmware). */
+enum acpi_target { ACPI_TABLES, ACPI_VMGENID, ACPI_TPM_LOG };
+struct acpi_pointer { uint32_t at; uint8_t size; enum acpi_target to; };
 struct acpi_checksum { uint32_t at, start, len; };
 
 struct acpi_tables {

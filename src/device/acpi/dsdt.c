@@ -9,6 +9,7 @@
 #include "device/acpi/acpi.h"
 #include "device/chipset.h"
 #include "device/ps2.h"
+#include "device/tpm/crb.h"
 #include "machine/machine.h"
 
 static void root_resources(struct machine *m, struct aml *a)
@@ -92,6 +93,18 @@ static void hpet_device(struct aml *a)
 	aml_device(a, "HPET");
 	aml_name_eisa(a, "_HID", "PNP0103");
 	crs_memory32(&c, (uint32_t)BOARD_HPET, 0x400, false);
+	aml_resources(a, &c);
+	aml_end(a);
+}
+
+static void tpm_device(struct aml *a)
+{
+	struct aml_crs c = { .len = 0 };
+	aml_device(a, "TPM");
+	aml_name(a, "_HID");
+	aml_string(a, "MSFT0101");
+	aml_name_int(a, "_STA", 0xf);
+	crs_memory32(&c, (uint32_t)TPM_CRB_BASE, TPM_CRB_SIZE, true);
 	aml_resources(a, &c);
 	aml_end(a);
 }
@@ -194,6 +207,8 @@ void dsdt_build(struct machine *m, struct aml *a, size_t *vmgenid)
 	*vmgenid = a->len - tail;
 	aml_scope(a, "\\_SB");
 	(board_has_pci(m) ? pci_root : microvm_devices)(m, a);
+	if (m->config->tpm_fd >= 0)
+		tpm_device(a);
 	processors(m, a);
 	aml_end(a);
 	aml_scope(a, "\\_GPE");

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * ACPI tables but the DSDT's body: RSDP, XSDT and RSDT, FADT 6.5, FACS, MADT,
- * HPET, MCFG, WAET (ACPI 6.5 5.2; PCI Firmware 3.3 4.1.2; HPET 1.0a 3.2.4).
+ * HPET, MCFG, WAET, TPM2 (ACPI 6.5 5.2; PCI Firmware 3.3 4.1.2; HPET 1.0a 3.2.4;
+ * TCG ACPI Specification 1.4, 7.3).
  */
 #include "device/acpi/acpi.h"
 #include "device/chipset.h"
 #include "engine/lapic.h"
 #include "device/ps2.h"
+#include "device/tpm/crb.h"
 #include "machine/machine.h"
 
 enum { HEADER = 36, FADT_LEN = 276, MAX_TABLES = 8 };
@@ -54,9 +56,9 @@ static void table_end(struct acpi_tables *t, size_t at)
 		(struct acpi_checksum){ (uint32_t)at + 9, (uint32_t)at, len };
 }
 
-static void add_pointer(struct acpi_tables *t, size_t at, uint8_t size, bool vmgenid)
+static void add_pointer(struct acpi_tables *t, size_t at, uint8_t size, enum acpi_target to)
 {
-	t->pointer[t->npointers++] = (struct acpi_pointer){ (uint32_t)at, size, vmgenid };
+	t->pointer[t->npointers++] = (struct acpi_pointer){ (uint32_t)at, size, to };
 }
 
 static void gas_put(uint8_t *p, unsigned space, uint64_t addr, unsigned bits)
@@ -86,7 +88,7 @@ static size_t build_dsdt(struct machine *m, struct acpi_tables *t)
 	size_t at = table_begin(t, "DSDT", 2), vmgenid;
 	struct aml body = { 0 };
 	dsdt_build(m, &body, &vmgenid);
-	add_pointer(t, t->blob.len + vmgenid, 4, true);
+	add_pointer(t, t->blob.len + vmgenid, 4, ACPI_VMGENID);
 	aml_bytes(&t->blob, body.data, body.len);
 	aml_free(&body);
 	table_end(t, at);
@@ -138,9 +140,9 @@ static size_t build_fadt(struct machine *m, struct acpi_tables *t, size_t facs, 
 	p[131] = 5;
 	memcpy(p + 268, "Abyme", 5);
 	fadt_blocks(p);
-	add_pointer(t, at + 36, 4, false);
-	add_pointer(t, at + 40, 4, false);
-	add_pointer(t, at + 140, 8, false);
+	add_pointer(t, at + 36, 4, ACPI_TABLES);
+	add_pointer(t, at + 40, 4, ACPI_TABLES);
+	add_pointer(t, at + 140, 8, ACPI_TABLES);
 	table_end(t, at);
 	return at;
 }
@@ -226,12 +228,30 @@ static size_t build_waet(struct acpi_tables *t)
 	return at;
 }
 
+/* A command response buffer (start method 7); firmware is given room for its log. */
+static size_t build_tpm2(struct machine *m, struct acpi_tables *t)
+{
+	struct aml *a = &t->blob;
+	bool log = m->config->firmware_fd >= 0;
+	size_t at = table_begin(t, "TPM2", 4);
+	put32(a, 0);                      /* a client's */
+	put64(a, TPM_CRB_BASE + TPM_CRB_CONTROL);
+	put32(a, 7);
+	zeroes(a, 12);
+	put32(a, log ? TPM_LOG_SIZE : 0);
+	if (log)
+		add_pointer(t, a->len, 8, ACPI_TPM_LOG);
+	put64(a, 0);
+	table_end(t, at);
+	return at;
+}
+
 static size_t build_root(struct acpi_tables *t, const char sig[4], unsigned size,
 			 const size_t *tables, unsigned n)
 {
 	size_t at = table_begin(t, sig, 1);
 	for (unsigned i = 0; i < n; i++) {
-		add_pointer(t, t->blob.len, (uint8_t)size, false);
+		add_pointer(t, t->blob.len, (uint8_t)size, ACPI_TABLES);
 		if (size == 8)
 			put64(&t->blob, tables[i]);
 		else
@@ -254,6 +274,8 @@ void acpi_build(struct machine *m, struct acpi_tables *t)
 		table[n++] = build_mcfg(m, t);
 	}
 	table[n++] = build_waet(t);
+	if (m->config->tpm_fd >= 0)
+		table[n++] = build_tpm2(m, t);
 	size_t rsdt = build_root(t, "RSDT", 4, table, n);
 	size_t xsdt = build_root(t, "XSDT", 8, table, n);
 	memcpy(t->rsdp, "RSD PTR ", 8);
@@ -283,7 +305,7 @@ void acpi_resolve(struct acpi_tables *t, uint64_t gpa, uint64_t vmgenid_gpa)
 	uint8_t *d = t->blob.data;
 	for (unsigned i = 0; i < t->npointers; i++) {
 		const struct acpi_pointer *p = &t->pointer[i];
-		uint64_t add = p->vmgenid ? vmgenid_gpa : gpa;
+		uint64_t add = p->to == ACPI_VMGENID ? vmgenid_gpa : gpa;
 		if (p->size == 8)
 			le64_put(d + p->at, le64_get(d + p->at) + add);
 		else
