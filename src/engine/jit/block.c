@@ -114,7 +114,10 @@ static void patch(struct jit_vm *vm, const struct jit_exit *x, uint32_t to)
 	__atomic_store_n((uint32_t *)(vm->rw + x->patch), to - (x->patch + 4), __ATOMIC_RELEASE);
 }
 
-static void patch_back(struct jit_vm *vm, const struct jit_exit *x) { patch(vm, x, x->patch + x->stub); }
+/* Where it goes while it is not linked. */
+static uint32_t stub_at(const struct jit_vm *vm, const struct jit_exit *x) { return vm->blocks[x->block].cold + x->stub; }
+
+static void patch_back(struct jit_vm *vm, const struct jit_exit *x) { patch(vm, x, stub_at(vm, x)); }
 
 static void link_to(struct jit_vm *vm, uint32_t exit, struct jit_block *to)
 {
@@ -151,7 +154,7 @@ void block_link_far(struct jit_vm *vm, uint32_t exit, struct jit_block *to)
 		return;
 	far_enter(vm, exit);
 	if (!to) {
-		patch(vm, x, x->patch + x->stub + x->lookup);
+		patch(vm, x, stub_at(vm, x) + x->lookup);
 		return;
 	}
 	link_to(vm, exit, to);

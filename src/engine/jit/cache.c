@@ -2,11 +2,17 @@
 /*
  * Code memory: one memfd mapped twice, readable and writable for the
  * translator, readable and executable for the vCPUs; never both in one view.
- * Filled from the bottom; when full, everything is dropped at once (block.c).
+ * What blocks run through and what they leave it for now and then (misses, exits
+ * not linked yet) lie apart, in chunks of their own, so that the CPU's caches hold
+ * the first alone.  Filled from the bottom; when full, everything is dropped at
+ * once (block.c).
  */
 #include <errno.h>
 #include <sys/mman.h>
 #include "engine/jit/jit.h"
+
+enum { CHUNK = 512 * KiB };
+_Static_assert(CACHE_LEAST >= 2 * CHUNK, "one for each part");
 
 static void *map(int fd, size_t size, int prot)
 {
@@ -47,7 +53,28 @@ void code_forget(struct jit_vm *vm)
 {
 	vm->nblocks = vm->nexits = 1;
 	vm->rec_words = vm->nfar = vm->nmemos = vm->nprofiles = 0;
-	vm->used = vm->start;
+	vm->hot = (struct code_part) { .at = vm->start, .end = CHUNK };
+	vm->cold = (struct code_part) { 0 };
+	vm->used = CHUNK;
+}
+
+/* What is left of a chunk is lost: a twentieth. */
+static bool part_room(struct jit_vm *vm, struct code_part *p)
+{
+	if (p->at + PART_ROOM <= p->end)
+		return true;
+	if (vm->used + CHUNK > vm->size)
+		return false;
+	p->at = vm->used;
+	p->end = vm->used += CHUNK;
+	return true;
+}
+
+bool code_room(struct jit_vm *vm) { return part_room(vm, &vm->hot) && part_room(vm, &vm->cold); }
+
+size_t code_used(const struct jit_vm *vm)
+{
+	return vm->used - (vm->hot.end - vm->hot.at) - (vm->cold.end - vm->cold.at);
 }
 
 void code_destroy(struct jit_vm *vm)

@@ -100,6 +100,7 @@ struct jit_block {
 	uint32_t frame, frame2;       /* RAM address >> 12; frame2: FRAME_NONE, or it runs over there */
 	int32_t base;                 /* guest RIP of the first page, sign-extended, or BASE_ANY */
 	uint32_t jump;                /* its entries: S0 = RIP, flags in HOT_FLAGS; */
+	uint32_t cold;                /* where its out-of-line code begins */
 	uint32_t incoming;            /* linked exits that jump here */
 	uint32_t exits;               /* its own, nexits of them */
 	uint32_t profile;             /* watched: where its first access's count is, + 1 (tier.c) */
@@ -114,7 +115,7 @@ struct jit_block {
 	bool watched : 1;             /* they are counted; else only its runs */
 	bool dead : 1, needs_flags : 1;
 };
-_Static_assert(sizeof(struct jit_block) == 56, "packed");
+_Static_assert(sizeof(struct jit_block) == 60, "packed");
 
 /* A direct jump that may be linked to its target: inside a page for good, out of
  * the page (far: between blocks made for their address) while mappings stand. */
@@ -124,7 +125,7 @@ struct jit_exit {
 	uint32_t to;                  /* block it is linked to */
 	uint32_t next;                /* of those that are */
 	uint32_t patch;               /* its rel32 */
-	uint16_t stub;                /* where it goes unlinked; from `patch` */
+	uint16_t stub;                /* where it goes unlinked; from the block's `cold` */
 	uint8_t lookup;               /* far: where it goes if it cannot be linked; from `stub` */
 	bool far : 1, listed : 1;     /* listed: in vm->far */
 	bool flags_native : 1;        /* far: flags are in EFLAGS, or in HOT_FLAGS */
@@ -205,12 +206,16 @@ struct jit_page {
 	unsigned cleared;             /* times that its blocks were dropped for that */
 };
 
+/* A piece of the code cache that is being filled: from `at` to `end`. */
+struct code_part { size_t at, end; };
+
 struct jit_vm {
 	struct machine *machine;
 	pthread_mutex_t lock;
 	uint8_t *rw;
 	const uint8_t *rx;
-	size_t size, used, start;     /* bytes; start: after the stubs */
+	size_t size, used, start;     /* bytes; used: handed out to the parts; start: after the stubs */
+	struct code_part hot, cold;   /* what blocks run through; what they leave it for */
 	const uint8_t *stub[STUB_COUNT];
 	const uint8_t *load_vec_retry, *load_vec_review;
 	uint32_t hash[1 << HASH_BITS];
@@ -262,6 +267,11 @@ bool code_create(struct jit_vm *vm, size_t size, struct error *err);
 void code_destroy(struct jit_vm *vm);
 /* Nothing has been translated. */
 void code_forget(struct jit_vm *vm);
+/* Room for a block in both parts? False: the cache is full. */
+enum { PART_ROOM = 32 * 1024 };         /* more than any block takes in either */
+bool code_room(struct jit_vm *vm);
+/* Bytes that hold something. */
+size_t code_used(const struct jit_vm *vm);
 
 /* stubs.c */
 bool stubs_emit(struct jit_vm *vm, struct error *err);

@@ -52,7 +52,7 @@ void jit_stats(struct machine *m, void (*put)(void *, const char *, uint64_t), v
 				sum += ((struct jit_vcpu *)m->vcpus[n]->engine_data)->stats[i];
 		put(opaque, names[i], sum);
 	}
-	put(opaque, "cache_bytes", vm->used);
+	put(opaque, "cache_bytes", code_used(vm));
 	put_mmu(m, put, opaque);
 	put_ops(m, put, opaque);
 }

@@ -205,6 +205,7 @@ bool stubs_emit(struct jit_vm *vm, struct error *err)
 	begin(vm, &e, STUB_MEMO_WRITE), memo_stub(vm, &e, true);
 	if (e.full)
 		return error_set(err, 0, "the translator's stubs outgrew their room");
-	vm->used = vm->start = ALIGN_UP((size_t)(e.p - vm->rw), 64);
+	vm->start = ALIGN_UP((size_t)(e.p - vm->rw), 64);
+	code_forget(vm);
 	return true;
 }

@@ -507,7 +507,7 @@ static void emit_exit(struct trans *t, struct exit_path *p)
 		p->from = emit_jmp(e);
 		set_patch(t, p);
 	}
-	x->stub = (uint16_t)(code_at(t) - x->patch);
+	x->stub = (uint16_t)(code_at(t) - t->b->cold);
 	emit_bind(e, p->from);
 	if (p->save_flags)
 		save_flags(e);
@@ -519,7 +519,7 @@ static void emit_exit(struct trans *t, struct exit_path *p)
 	emit_jmp_to(e, t->vm->stub[p->poll ? STUB_FAR_POLL : STUB_FAR]);
 	if (p->poll)
 		return;
-	x->lookup = (uint8_t)(code_at(t) - (x->patch + x->stub));
+	x->lookup = (uint8_t)(code_at(t) - (t->b->cold + x->stub));
 	if (p->save_flags)
 		save_flags(e);
 	emit_mov_imm(e, S0, (uint64_t)(int64_t)x->target);
@@ -638,6 +638,11 @@ static void emit_block(struct trans *t)
 			t->flags = FLAGS_DEAD;
 		trans_goto(t, t->off[t->n]);
 	}
+}
+
+/* What it leaves its straight line for. */
+static void emit_cold(struct trans *t)
+{
 	for (unsigned k = 0; k < t->nmemos; k++)
 		emit_memo(t, &t->memos[k]);
 	tier_tail(t);
@@ -647,22 +652,56 @@ static void emit_block(struct trans *t)
 		emit_exit(t, &t->exits[k]);
 }
 
-enum { BLOCK_ROOM = 64 * 1024 };        /* more than any block takes */
+static void emit_into(struct trans *t, const struct code_part *part)
+{
+	t->e.p = t->vm->rw + part->at;
+	t->e.end = t->e.p + PART_ROOM;
+}
+
+/* Closes what emit_into() has opened: bytes written. */
+static unsigned emitted(struct trans *t, struct code_part *part)
+{
+	size_t before = part->at;
+
+	part->at = (size_t)(t->e.p - t->vm->rw);
+	return (unsigned)(part->at - before);
+}
+
+/* Both parts; false: the cache is full. */
+static bool emit_parts(struct trans *t)
+{
+	struct code_part hot = t->vm->hot, cold = t->vm->cold;
+	unsigned nhot, ncold;
+
+	t->b->cold = (uint32_t)cold.at;
+	emit_into(t, &hot);
+	emit_block(t);
+	nhot = emitted(t, &hot);
+	emit_into(t, &cold);
+	emit_cold(t);
+	ncold = emitted(t, &cold);
+	if (t->e.full)
+		return false;
+	t->vm->hot = hot;
+	t->vm->cold = cold;
+	jit_of(t->v)->stats[STAT_code_bytes] += nhot + ncold;
+	jit_of(t->v)->stats[STAT_cold_bytes] += ncold;
+	return true;
+}
 
 struct jit_block *translate(struct vcpu *v, const struct code *code, unsigned off, uint32_t key)
 {
 	struct jit_vm *vm = jit_vm(v);
-	uint8_t *p = vm->rw + vm->used;
 	struct trans t;
 
-	if (vm->nblocks >= BLOCKS_MAX || vm->used + BLOCK_ROOM > vm->size)
+	if (vm->nblocks >= BLOCKS_MAX || !code_room(vm))
 		return NULL;
 	memset(&t, 0, offsetof(struct trans, slow));
 	struct jit_block *b = &vm->blocks[vm->nblocks];
 	*b = (struct jit_block) { .frame = (uint32_t)(code->page >> 12), .base = (int32_t)code->base,
 				  .frame2 = code->page2 == PAGE_NONE ? FRAME_NONE : (uint32_t)(code->page2 >> 12),
 				  .off = (uint16_t)off, .key = (uint16_t)key, .exits = vm->nexits };
-	t.e = (struct emit) { .p = p, .end = p + BLOCK_ROOM, .rx = vm->rx - vm->rw };
+	t.e = (struct emit) { .rx = vm->rx - vm->rw };
 	t.v = v;
 	t.vm = vm;
 	t.b = b;
@@ -674,16 +713,13 @@ struct jit_block *translate(struct vcpu *v, const struct code *code, unsigned of
 	trans_liveness(&t);
 	trans_groups(&t);
 	tier_begin(&t);
-	emit_block(&t);
-	if (t.e.full)
+	if (!emit_parts(&t))
 		return NULL;
 	tier_end(&t);
-	trace4(jit_block, code->page + off, v->cpu.rip, block_jump(vm, b) + b->code, t.e.p - p);
+	trace4(jit_block, code->page + off, v->cpu.rip, block_jump(vm, b) + b->code, vm->hot.at - b->jump);
 	stat_inc(v, blocks);
 	b->count = (uint8_t)t.n;
 	jit_of(v)->stats[STAT_insns] += t.n;
-	jit_of(v)->stats[STAT_code_bytes] += (uint64_t)(t.e.p - p);
-	vm->used = (size_t)(t.e.p - vm->rw);
 	vm->nblocks++;
 	block_add(vm, b);
 	return b;
