@@ -21,6 +21,9 @@ LIBS_abyme-vnc := -lvncserver -lseccomp -lcap-ng
 LIBS_abyme-tpm := -lseccomp -lcap-ng
 LIBS_abyme-9p := -lseccomp -lcap-ng
 LIBS_abyme-oci := -lseccomp
+# static, whatever the others are: it is alone in its initial RAM disk
+LIBS_abyme-init := -lseccomp
+LDFLAGS_abyme-init := $(if $(SANITIZE),$(SAN),-static -s)
 LIBS_abyme-image := -lcurl -larchive -lcrypto -lseccomp
 LIBS_abyme-ovf := -lxml2 -larchive -lcrypto -ljansson
 LIBS_TEST := -lcmocka -lZydis $(LIBS_abyme) -lslirp $(LIBS_abyme-image) -lxml2
@@ -44,7 +47,7 @@ $(LIB): $(OBJS)
 	@ar rcs $@ $(OBJS)
 $(addprefix $(B)/,$(PROGS)): $(B)/%: $(B)/obj/main/%.o $(LIB)
 	@echo "  LD   $@"
-	@$(CC) $(SAN) -pthread -Wl,--as-needed -o $@ $< $(LIB) $(LIBS_$*)
+	@$(CC) $(if $(LDFLAGS_$*),$(LDFLAGS_$*),$(SAN)) -pthread -Wl,--as-needed -o $@ $< $(LIB) $(LIBS_$*)
 $(B)/testlib/%.o: tests/lib/%.c Makefile mk/rules.mk
 	@mkdir -p $(@D)
 	@echo "  CC   $<"

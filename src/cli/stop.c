@@ -13,14 +13,14 @@ struct stop_options { bool force; unsigned timeout; char *signal; };
 #include "cli/table.h"
 static const struct cli_option stop_options[] = {
 	FLAG("--force", force, "kill it instead of asking"),
-	NUMBER("--timeout", "SECONDS", timeout, "how long it may take (default 60; a container 10, then it is killed)"),
+	NUMBER("--timeout", "SECONDS", timeout, "how long it may take (default 60; an image's program 10, then it is killed)"),
 	{ NULL }
 };
 static const struct cli_option kill_options[] = {
-	TEXT("--signal", "SIGNAL", signal, "send this to a container's program"),
+	TEXT("--signal", "SIGNAL", signal, "send this to an image's program"),
 	{ NULL }
 };
-enum { STOP_SECONDS = 60, CONTAINER_SECONDS = 10, KILL_SECONDS = 10, ASK_SECONDS = 10 };
+enum { STOP_SECONDS = 60, PROGRAM_SECONDS = 10, KILL_SECONDS = 10, ASK_SECONDS = 10 };
 
 static int do_kill(const struct instance *i)
 {
@@ -33,10 +33,10 @@ static int do_kill(const struct instance *i)
 	return cli_fail(&err);
 }
 
-static bool is_container(const struct instance *i)
+static bool has_program(const struct instance *i)
 {
 	struct definition *d = instance_definition(i, NULL);
-	bool yes = d && definition_isolation(d) == ISOLATION_CONTAINER;
+	bool yes = d && definition_isolation(d) != ISOLATION_VM;
 	definition_free(d);
 	return yes;
 }
@@ -44,12 +44,12 @@ static bool is_container(const struct instance *i)
 static int do_stop(const struct instance *i, unsigned seconds)
 {
 	struct error err = { 0 };
-	bool container = is_container(i);
+	bool program = has_program(i);
 	if (!control_do(i, "stop", &err))
 		return cli_fail(&err);
-	if (instance_wait_stopped(i, seconds ? seconds : container ? CONTAINER_SECONDS : STOP_SECONDS))
+	if (instance_wait_stopped(i, seconds ? seconds : program ? PROGRAM_SECONDS : STOP_SECONDS))
 		return 0;
-	if (container)
+	if (program)
 		return do_kill(i);
 	error_set(&err, 0, "the guest has not powered off within %u s: abyme stop --force %s kills it",
 		  seconds ? seconds : STOP_SECONDS, i->name);

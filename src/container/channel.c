@@ -3,6 +3,7 @@
 #include "container/channel.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -83,20 +84,24 @@ bool send_descriptor(int socket, int fd, const char *text, size_t size)
 	return n == (ssize_t)size;
 }
 
+/* An address holds 107 bytes; by its directory's descriptor a path may have any length. */
+static bool address_of(const char *path, int *dir, struct sockaddr_un *a, unsigned *size)
+{
+	const char *slash = strrchr(path, '/');
+	auto_free char *above = slash && slash > path ? strndup(path, (size_t)(slash - path)) : xstrdup(slash ? "/" : ".");
+	*dir = open(above, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return *dir >= 0 && unix_address(*dir, slash ? slash + 1 : path, a, size);
+}
+
 int connect_unix(const char *path, struct error *err)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	if (strlen(path) >= sizeof(a.sun_path))
-		return error_minus(err, 0, "the socket's path '%s' is longer than %zu bytes", path, sizeof(a.sun_path) - 1);
-	strcpy(a.sun_path, path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a))) {
-		error_set(err, errno, "cannot connect to '%s'", path);
-		if (fd >= 0)
-			close(fd);
-		return -1;
-	}
-	return fd;
+	struct sockaddr_un a;
+	unsigned size;
+	auto_close int dir = -1;
+	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || !address_of(path, &dir, &a, &size) || connect(fd, (struct sockaddr *)&a, size))
+		return error_minus(err, errno, "cannot connect to '%s'", path);
+	return move_fd(&fd);
 }
 
 bool unix_address(int dir, const char *name, void *address, unsigned *size)

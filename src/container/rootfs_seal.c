@@ -7,16 +7,19 @@
 #include "container/root_path.h"
 #include "container/rootfs.h"
 
-/* A directory is covered by an empty read-only tmpfs, the same for all. */
+/* A directory is covered by an empty read-only tmpfs, the same for all: copies of the
+ * first, which has to be attached before (open_tree(2): before Linux 6.15). */
 static bool mask_dir(struct rootfs *r, int *empty, int target, struct error *err)
 {
 	static const char *options[] = { "size=0k", "nr_inodes=1", "mode=555" };
 	struct strings data = { options, ARRAY_SIZE(options) };
-	if (*empty < 0)
-		*empty = mount_new("tmpfs", "tmpfs", NULL, &data,
-			MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, err);
-	auto_close int tree = *empty < 0 ? -1 : mount_clone(*empty, "", false);
-	return tree >= 0 && mount_attach(tree, target);
+	if (*empty >= 0) {
+		auto_close int tree = mount_clone(*empty, "", false);
+		return tree >= 0 && mount_attach(tree, target);
+	}
+	*empty = mount_new("tmpfs", "tmpfs", NULL, &data,
+		MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, err);
+	return *empty >= 0 && mount_attach(*empty, target);
 }
 
 /* A file is covered by the host's null device, which was checked before any

@@ -22,8 +22,8 @@ static bool is_sealed(int self)
 {
 	struct statvfs v;
 	int seals = fcntl(self, F_GET_SEALS);
-	if (seals != -1)
-		return (seals & SEALS) == SEALS;
+	if (seals != -1 && (seals & SEALS) == SEALS)
+		return true;          /* a file of any tmpfs has seals: too few */
 	return !fstatvfs(self, &v) && (v.f_flag & ST_RDONLY);
 }
 

@@ -45,16 +45,6 @@ void subids_maps(struct id_map room[4], struct id_maps *uids, struct id_maps *gi
 	*gids = (struct id_maps){ room + 2, both ? 2 : 1 };
 }
 
-bool subids_real_root(void)
-{
-	unsigned inside = 1, outside = 1, size = 0;
-	FILE *f = geteuid() ? NULL : fopen("/proc/self/uid_map", "re");
-	bool whole = f && fscanf(f, "%u %u %u", &inside, &outside, &size) == 3 && !inside && !outside && size == UINT32_MAX;
-	if (f)
-		fclose(f);
-	return whole;
-}
-
 /* newuidmap has to be called from outside: by a child that stays there. */
 static NORETURN void map_parent(int go, int answer)
 {

@@ -54,11 +54,11 @@ static json_t *result_of(json_t *o, const char *command, struct error *err)
 	return result;
 }
 
-struct json_t *control_call_with(const struct instance *i, const char *command, struct json_t *args,
-				 int fd, unsigned seconds, struct error *err)
+struct json_t *control_call_at(const struct instance *i, const char *socket, const char *command, struct json_t *args,
+			       int fd, unsigned seconds, struct error *err)
 {
 	struct timeval t = { .tv_sec = seconds };
-	int sock = instance_connect(i, "control.sock", err);
+	int sock = instance_connect(i, socket, err);
 	if (sock < 0)
 		return NULL;
 	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
@@ -69,6 +69,12 @@ struct json_t *control_call_with(const struct instance *i, const char *command, 
 		result = result_of(read_object(f), command, err);
 	fclose(f);
 	return result;
+}
+
+struct json_t *control_call_with(const struct instance *i, const char *command, struct json_t *args,
+				 int fd, unsigned seconds, struct error *err)
+{
+	return control_call_at(i, "control.sock", command, args, fd, seconds, err);
 }
 
 struct json_t *control_call(const struct instance *i, const char *command, int fd, unsigned seconds,

@@ -12,6 +12,9 @@ struct json_t *control_call(const struct instance *i, const char *command, int f
 /* The same with arguments (borrowed, may be NULL). */
 struct json_t *control_call_with(const struct instance *i, const char *command, struct json_t *args,
 				 int fd, unsigned seconds, struct error *err);
+/* The same on another socket of the instance's. */
+struct json_t *control_call_at(const struct instance *i, const char *socket, const char *command, struct json_t *args,
+			       int fd, unsigned seconds, struct error *err);
 /* The same, result dropped. */
 bool control_do(const struct instance *i, const char *command, struct error *err);
 

@@ -6,6 +6,7 @@
 #include "container/caps.h"
 #include "container/passwd.h"
 #include "container/verbs.h"
+#include "session/guest.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -137,7 +138,7 @@ static bool put_process(struct json_out *j, const struct definition *d, const st
 static void bind_file(struct json_out *j, const struct container_place *p, const char *name, const char *at)
 {
 	static const char *const options[] = { "bind", "nosuid", "nodev" };
-	auto_free char *source = xasprintf("%s/%s", p->bundle, name);
+	auto_free char *source = xasprintf("%s/%s", p->inside, name);
 	bundle_mount(j, at, "bind", source, options, ARRAY_SIZE(options));
 }
 
@@ -155,14 +156,24 @@ static void put_tmpfs(struct json_out *j, const char *text)
 	bundle_mount(j, copy, "tmpfs", "tmpfs", options, n);
 }
 
-static bool put_volumes(struct json_out *j, const struct definition *d, struct error *err)
+static char *volume_source(const struct volume *v, unsigned i, const struct container_place *p)
+{
+	struct stat st;
+	if (!p->in_guest)
+		return xstrdup(v->source);
+	bool directory = stat(v->source, &st) || S_ISDIR(st.st_mode);
+	return xasprintf(GUEST_VOLUMES "/" VOLUME_TAG "%s", i, directory ? "" : "/" VOLUME_FILE);
+}
+
+static bool put_volumes(struct json_out *j, const struct definition *d, const struct container_place *p, struct error *err)
 {
 	static const char *const options[] = { "rbind", "rprivate", "nodev", "rro" };
 	for (unsigned i = 0; i < d->nvolumes; i++) {
 		struct volume v;
 		if (!volume_parse(d->volumes[i], &v, err))
 			return false;
-		bundle_mount(j, v.target, "bind", v.source, options, v.readonly ? 4 : 3);
+		auto_free char *source = volume_source(&v, i, p);
+		bundle_mount(j, v.target, "bind", source, options, v.readonly ? 4 : 3);
 	}
 	return true;
 }
@@ -175,7 +186,7 @@ static bool put_mounts(struct json_out *j, const struct definition *d, const str
 	json_open(j, "mounts", '[');
 	bundle_basic_mounts(j, 64 * MiB);
 	bundle_mount(j, "/dev/mqueue", "mqueue", "mqueue", queue, ARRAY_SIZE(queue));
-	if (p->own_network || !p->rootless)
+	if (p->own_network || !p->rootless || p->in_guest)
 		bundle_mount(j, "/sys", "sysfs", "sysfs", sys, nsys);
 	else
 		bundle_mount(j, "/sys", "bind", "/sys", bound, ARRAY_SIZE(bound));
@@ -185,7 +196,7 @@ static bool put_mounts(struct json_out *j, const struct definition *d, const str
 	bind_file(j, p, "hostname", "/etc/hostname");
 	for (unsigned i = 0; i < d->ntmpfs; i++)
 		put_tmpfs(j, d->tmpfs[i]);
-	bool ok = put_volumes(j, d, err);
+	bool ok = put_volumes(j, d, p, err);
 	json_close(j, ']');
 	return ok;
 }
@@ -299,8 +310,10 @@ static bool put_io(struct json_out *j, const struct definition *d, struct error 
 	return true;
 }
 
-static bool put_limits(struct json_out *j, const struct definition *d, struct error *err)
+/* A machine's disk and its place on the host's CPUs are the host's affair. */
+static bool put_limits(struct json_out *j, const struct definition *d, bool in_guest, struct error *err)
 {
+	const char *cpuset = in_guest ? NULL : d->cpuset;
 	uint64_t memory = 0;
 	if (d->memory && parse_size(d->memory, &memory)) {
 		json_open(j, "memory", '{');
@@ -308,14 +321,14 @@ static bool put_limits(struct json_out *j, const struct definition *d, struct er
 		json_put_u64(j, "swap", memory);      /* of both together: no swap */
 		json_close(j, '}');
 	}
-	if (d->cpus > 0 || d->cpuset) {
+	if (d->cpus > 0 || cpuset) {
 		json_open(j, "cpu", '{');
 		if (d->cpus > 0) {
 			json_put_u64(j, "period", CPU_PERIOD);
 			json_put_u64(j, "quota", (uint64_t)(d->cpus * CPU_PERIOD));
 		}
-		if (d->cpuset)
-			json_put_str(j, "cpus", d->cpuset);
+		if (cpuset)
+			json_put_str(j, "cpus", cpuset);
 		json_close(j, '}');
 	}
 	if (d->pids) {
@@ -323,14 +336,14 @@ static bool put_limits(struct json_out *j, const struct definition *d, struct er
 		json_put_u64(j, "limit", d->pids);
 		json_close(j, '}');
 	}
-	return !d->io || put_io(j, d, err);
+	return !d->io || in_guest || put_io(j, d, err);
 }
 
-char *container_resources(const struct definition *d, struct error *err)
+char *container_resources(const struct definition *d, bool in_guest, struct error *err)
 {
 	struct json_out j = { 0 };
 	json_open(&j, NULL, '{');
-	bool ok = put_limits(&j, d, err);
+	bool ok = put_limits(&j, d, in_guest, err);
 	json_close(&j, '}');
 	if (!ok)
 		json_out_free(&j);
@@ -350,7 +363,7 @@ static bool put_linux(struct json_out *j, const struct definition *d, const stru
 	}
 	json_close(j, ']');
 	json_open(j, "resources", '{');
-	bool ok = (p->rootless || device_rules(j, d, err)) && (p->in_guest || put_limits(j, d, err));
+	bool ok = ((p->rootless && !p->in_guest) || device_rules(j, d, err)) && put_limits(j, d, p->in_guest, err);
 	json_close(j, '}');
 	ok = ok && put_devices(j, d, err);
 	if (!d->privileged) {

@@ -15,27 +15,27 @@
 
 enum { LINE_MOST = 16384, PATIENCE_SECONDS = 5 };
 
-/* abyme-oci's words; false: its sentence. */
-static bool tell_oci(struct container_keeper *k, const char *const *words, char **said, struct error *err)
+bool container_tell(struct container_keeper *k, const char *const *words, char **said, struct error *err)
 {
 	char *text = NULL;
 	if (!k->pid)
 		return error_set(err, 0, "the program of '%s' does not run now", k->instance->name);
-	bool ok = !shim_oci(&k->shim, words, &text);
-	if (!ok) {
+	int status = k->wall->runtime(k, words, &text, err);
+	if (status > 0 || (status < 0 && !err->text[0])) {
 		text[strcspn(text, "\n")] = 0;
 		error_set(err, 0, "%s", strncmp(text, "abyme-oci: ", 11) ? text : text + 11);
 	}
-	if (ok && said)
+	if (!status && said)
 		*said = move_ptr(text);
 	free(text);
-	return ok;
+	return !status;
 }
 
 static json_t *do_status(struct container_keeper *k, json_t *args, struct error *err)
 {
 	const char *state = !k->pid ? "restarting" : k->paused ? "paused" : "running";
-	return json_pack("{s:s, s:s, s:s, s:i, s:I, s:I}", "state", state, "engine", "container", "isolation", "container",
+	return json_pack("{s:s, s:s, s:s, s:i, s:I, s:I}", "state", state, "engine", k->wall->engine ? k->wall->engine(k) : k->wall->isolation,
+			 "isolation", k->wall->isolation,
 			 "pid", (int)k->pid, "uptime_ns", (json_int_t)(k->pid ? time(NULL) - k->started : 0) * 1000000000,
 			 "restarts", (json_int_t)k->restarts);
 }
@@ -43,28 +43,27 @@ static json_t *do_status(struct container_keeper *k, json_t *args, struct error 
 static json_t *do_signal(struct container_keeper *k, json_t *args, struct error *err)
 {
 	const char *name = json_string_value(json_object_get(args, "signal"));
-	const char *const words[] = { "kill", k->instance->name, name ? name : "KILL", NULL };
-	return tell_oci(k, words, NULL, err) ? json_object() : NULL;
+	const char *const words[] = { "kill", k->shim.id, name ? name : "KILL", NULL };
+	return container_tell(k, words, NULL, err) ? json_object() : NULL;
 }
 
 /* The program is asked to end, and not started again. */
 static json_t *do_stop(struct container_keeper *k, json_t *args, struct error *err)
 {
 	const char *sig = k->definition->stop_signal ? k->definition->stop_signal : "TERM";
-	const char *const words[] = { "kill", k->instance->name, sig, NULL };
+	const char *const words[] = { "kill", k->shim.id, sig, NULL };
 	k->stopped = true;
 	if (!k->pid) {
 		container_kill_all(k);
 		return json_object();
 	}
-	return tell_oci(k, words, NULL, err) ? json_object() : NULL;
+	return container_tell(k, words, NULL, err) ? json_object() : NULL;
 }
 
 static json_t *freeze(struct container_keeper *k, bool frozen, struct error *err)
 {
-	const char *const words[] = { frozen ? "pause" : "resume", k->instance->name, NULL };
-	if (!tell_oci(k, words, NULL, err))
-		return NULL;
+	if (!k->pid || !k->wall->freeze(k, frozen, err))
+		return k->pid ? NULL : error_null(err, 0, "the program of '%s' does not run now", k->instance->name);
 	k->paused = frozen;
 	return json_object();
 }
@@ -75,8 +74,8 @@ static json_t *do_unpause(struct container_keeper *k, json_t *args, struct error
 static json_t *do_stats(struct container_keeper *k, json_t *args, struct error *err)
 {
 	auto_free char *said = NULL;
-	const char *const words[] = { "events", "--stats", k->instance->name, NULL };
-	if (!tell_oci(k, words, &said, err))
+	const char *const words[] = { "events", "--stats", k->shim.id, NULL };
+	if (!container_tell(k, words, &said, err))
 		return NULL;
 	json_t *o = json_loads(said, 0, NULL), *data = o ? json_incref(json_object_get(o, "data")) : NULL;
 	json_decref(o);
@@ -86,24 +85,17 @@ static json_t *do_stats(struct container_keeper *k, json_t *args, struct error *
 static json_t *do_top(struct container_keeper *k, json_t *args, struct error *err)
 {
 	auto_free char *said = NULL;
-	const char *const words[] = { "ps", k->instance->name, NULL };
-	return tell_oci(k, words, &said, err) ? json_pack("{s:s}", "text", said) : NULL;
+	const char *const words[] = { "ps", k->shim.id, NULL };
+	return container_tell(k, words, &said, err) ? json_pack("{s:s}", "text", said) : NULL;
 }
 
 /* New limits, from a definition that is stored already. */
 static json_t *do_update(struct container_keeper *k, json_t *args, struct error *err)
 {
-	char file[PATH_MAX];
 	struct definition *d = instance_definition(k->instance, err);
-	auto_free char *text = d ? container_resources(d, err) : NULL;
+	auto_free char *text = d ? container_resources(d, definition_isolation(d) == ISOLATION_MICROVM, err) : NULL;
 	definition_free(d);
-	if (!text || !instance_write(k->instance, "limits.json", text, err))
-		return NULL;
-	snprintf(file, sizeof(file), "%.4000s/limits.json", k->bundle);
-	const char *const words[] = { "update", "--resources", file, k->instance->name, NULL };
-	bool ok = tell_oci(k, words, NULL, err);
-	unlinkat(k->instance->dir, "limits.json", 0);
-	return ok ? json_object() : NULL;
+	return text && k->wall->update(k, text, err) ? json_object() : NULL;
 }
 
 static const struct { const char *name; json_t *(*run)(struct container_keeper *, json_t *, struct error *); } commands[] = {

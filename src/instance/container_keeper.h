@@ -11,7 +11,31 @@
 #include "instance/keeper_process.h"
 #include "session/shim.h"
 
+struct container_keeper;
+struct microvm;
+
+/* What stands around the program, and how it is reached. */
+struct wall {
+	const char *isolation;
+	bool (*prepare)(struct container_keeper *k, struct error *err);       /* with the bundle and its root */
+	void (*watch)(struct container_keeper *k);                            /* the loop is there */
+	bool (*start)(struct container_keeper *k, struct error *err);         /* hub_source(), now or later */
+	void (*exec)(struct container_keeper *k, int client);   /* in a child */
+	/* abyme-oci's verb: its status and words; -1 with an error */
+	int (*runtime)(struct container_keeper *k, const char *const *words, char **said, struct error *err);
+	bool (*freeze)(struct container_keeper *k, bool frozen, struct error *err);
+	bool (*update)(struct container_keeper *k, const char *resources, struct error *err);
+	void (*kill)(struct container_keeper *k);
+	pid_t (*pid)(const struct container_keeper *k, uint32_t inside);      /* of the program, or what is it here */
+	void (*reaped)(struct container_keeper *k, pid_t pid, int status);
+	const char *(*engine)(const struct container_keeper *k);              /* what runs it; NULL: as isolation says */
+	void (*clean_up)(struct container_keeper *k);
+};
+extern const struct wall wall_container, wall_microvm;
+
 struct container_keeper {
+	const struct wall *wall;
+	struct microvm *machine;
 	struct instance *instance;
 	const struct definition *definition;
 	const struct keeper_options *options;
@@ -29,10 +53,21 @@ struct container_keeper {
 	char oci[PATH_MAX], records[PATH_MAX], bundle[PATH_MAX];
 };
 
-bool container_start_program(struct container_keeper *k, struct error *err);
 void container_kill_all(struct container_keeper *k);
+/* It will not run, or no longer: why. */
+void container_failed(void *keeper, const char *text);
+void container_finish(struct container_keeper *k, int status, const char *text);
+/* The process beside the program, on its socket's other end. */
+bool container_shim(struct container_keeper *k, void (*child)(struct container_keeper *k, int sock), struct error *err);
+/* In a child: nothing of the keeper's but these. */
+void container_child(const struct container_keeper *k, const char *name, int sock);
+
+/* container_bundle.c: namespaces of the keeper's own, the image's root, config.json. */
+bool container_bundle(struct container_keeper *k, struct error *err);
 
 /* container_control.c: the control socket, with the words of a machine's where they fit. */
+/* abyme-oci's verb beside the program; false: its sentence. */
+bool container_tell(struct container_keeper *k, const char *const *words, char **said, struct error *err);
 bool container_control_start(struct container_keeper *k, struct error *err);
 
 #endif

@@ -184,7 +184,7 @@ static bool user_network(const struct definition *d, bool first, int tap, struct
 	return ok && (pid > 0 || error_set(err, errno, "cannot start the network's process"));
 }
 
-static bool write_resolver(const char *server, struct error *err)
+bool container_write_resolver(const char *server, struct error *err)
 {
 	char text[128];
 	auto_close int fd = open("resolv.conf", O_WRONLY | O_TRUNC | O_CLOEXEC);
@@ -193,11 +193,11 @@ static bool write_resolver(const char *server, struct error *err)
 }
 
 /* A network of ours answers DNS at the second address of its subnet. */
-static void find_resolver(const struct network_joined *j, char out[64])
+void container_resolver(const struct network_joined *j, char out[64])
 {
 	struct in_addr a;
-	out[0] = 0;
-	if (!j->prefix || inet_pton(AF_INET, j->ip, &a) != 1)
+	snprintf(out, 64, "%s", j ? "" : USER_RESOLVER);
+	if (!j || !j->prefix || inet_pton(AF_INET, j->ip, &a) != 1)
 		return;
 	a.s_addr = htonl((ntohl(a.s_addr) & ~0u << (32 - j->prefix)) + 2);
 	inet_ntop(AF_INET, &a, out, 64);
@@ -207,7 +207,7 @@ static void find_resolver(const struct network_joined *j, char out[64])
 static bool one_network(const struct definition *d, unsigned k, const char *name, pid_t pid, struct error *err)
 {
 	const struct def_net *net = &d->nets[k];
-	struct network_joined joined = { .ip = "10.0.2.15", .gateway = "10.0.2.2", .prefix = 24 };
+	struct network_joined joined = { .ip = USER_ADDRESS, .gateway = USER_GATEWAY, .prefix = USER_PREFIX };
 	char ifname[16];
 	bool user = !strcmp(net->name, "user");
 	snprintf(ifname, sizeof(ifname), "eth%u", k);
@@ -227,10 +227,9 @@ static bool one_network(const struct definition *d, unsigned k, const char *name
 	i.gateway = k ? "" : joined.gateway;
 	i.prefix = joined.prefix;
 	i.mtu = joined.mtu;
-	char resolver[64] = "10.0.2.3";
-	if (!user)
-		find_resolver(&joined, resolver);
-	return in_namespace(&i, configure, err) && (k || !*resolver || write_resolver(resolver, err));
+	char resolver[64];
+	container_resolver(user ? NULL : &joined, resolver);
+	return in_namespace(&i, configure, err) && (k || !*resolver || container_write_resolver(resolver, err));
 }
 
 bool container_network(const struct definition *d, const char *name, pid_t pid, struct error *err)

@@ -337,6 +337,18 @@ static bool check_board(const struct definition *d, struct error *err)
 	return true;
 }
 
+/* Of an image: what a machine has beside its program, its keeper decides when it starts. */
+static bool resolve_image(struct definition *d, char why[160], struct error *err)
+{
+	if (!check_cpus(d, err) || !check_uuid(d->uuid, err) || !check_nets(d, err) ||
+	    !ONE_OF(d->jail, "--jail value", "auto", "require", "none") || (d->name && !instance_name_ok(d->name, err)))
+		return false;
+	if (definition_isolation(d) == ISOLATION_MICROVM)
+		return engine_resolve(d, why, err);
+	snprintf(why, 160, "the host kernel runs it");
+	return true;
+}
+
 bool definition_resolve(struct definition *d, char why[160], struct error *err)
 {
 	d->version = DEFINITION_VERSION;
@@ -344,8 +356,8 @@ bool definition_resolve(struct definition *d, char why[160], struct error *err)
 		return false;
 	make_uuid(&d->uuid);
 	field_default(&d->uuid, "00000000-0000-4000-8000-000000000000");
-	field_default(&d->board, "pc");
-	if (definition_isolation(d) != ISOLATION_CONTAINER)
+	field_default(&d->board, definition_isolation(d) == ISOLATION_MICROVM ? "microvm" : "pc");
+	if (!d->image)
 		field_default(&d->memory, "1G");
 	field_default(&d->serial, "stdio");
 	field_default(&d->on_reboot, "restart");
@@ -353,11 +365,8 @@ bool definition_resolve(struct definition *d, char why[160], struct error *err)
 	field_default(&d->display, "none");
 	field_default(&d->jail, "auto");
 	field_default(&d->engine, "auto");
-	if (definition_isolation(d) == ISOLATION_CONTAINER) {
-		snprintf(why, 160, "the host kernel runs it");
-		return check_cpus(d, err) && check_uuid(d->uuid, err) && check_nets(d, err) &&
-			(!d->name || instance_name_ok(d->name, err));
-	}
+	if (d->image)
+		return resolve_image(d, why, err);
 	if (!check_memory(d, err) || !check_cpus(d, err) || !definition_check_disks(d, err) ||
 	    !check_nets(d, err) || !check_rest(d, err) || !check_firmware(d, err) ||
 	    !check_board(d, err))

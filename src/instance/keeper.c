@@ -124,19 +124,6 @@ static void machine_reported(void *opaque, int events)
 
 /* ---- start ---- */
 
-static bool machine_ready(struct keeper *k, struct error *err)
-{
-	struct machine_report r;
-	if (!fd_read_full(k->machine.report, &r, sizeof(r)))
-		return error_set(err, 0, "the machine process died while starting; its log is in %s/log",
-				 k->instance->name);
-	if (r.word == MACHINE_FAILED)
-		return error_set(err, 0, "%s", r.text);
-	k->jail.granted = r.jail_granted;
-	snprintf(k->jail.missing, sizeof(k->jail.missing), "%.199s", r.text);
-	return true;
-}
-
 static bool write_facts(struct keeper *k, struct error *err)
 {
 	char jail[200];
@@ -160,7 +147,7 @@ static bool start_children(struct keeper *k, struct error *err)
 	return opened_make(&k->opened, k->instance, k->definition, k->options->state_fd, err) &&
 		helpers_start(&k->helpers, &k->opened, k->definition, k->instance->name, k->jail.mode, err) &&
 		machine_process_start(&k->machine, &k->opened, &k->jail, k->definition->trace, k->log, err) &&
-		machine_ready(k, err);
+		machine_process_ready(&k->machine, k->instance->name, &k->jail, err);
 }
 
 /* ---- another engine ---- */
@@ -173,7 +160,7 @@ static bool start_again(struct keeper *k, const char *engine, struct error *err)
 	c->engine = xstrdup(engine);
 	if (!opened_kvm(c, err) || !machine_process_start(&k->machine, &k->opened, &k->jail, NULL, k->log, err))
 		return false;
-	if (machine_ready(k, err)) {
+	if (machine_process_ready(&k->machine, k->instance->name, &k->jail, err)) {
 		k->report_watch = loop_fd_add(k->loop, k->machine.report, LOOP_READ, machine_reported, k);
 		return true;
 	}
@@ -401,7 +388,7 @@ bool keeper_start(struct instance *i, const struct definition *d,
 	if (pid == 0) {
 		close_side(&c, 0);
 		const struct keeper_job job = { i, d, o, c.report[1], c.leash[0], c.console[1] };
-		if (definition_isolation(d) == ISOLATION_CONTAINER)
+		if (definition_isolation(d) != ISOLATION_VM)
 			container_keeper(&job);
 		machine_keeper(&job);
 	}

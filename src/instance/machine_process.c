@@ -105,3 +105,15 @@ bool machine_process_start(struct machine_process *p, struct opened *o, struct j
 	close(p->report);
 	return false;
 }
+
+bool machine_process_ready(const struct machine_process *p, const char *name, struct jail *jail, struct error *err)
+{
+	struct machine_report r;
+	if (!fd_read_full(p->report, &r, sizeof(r)))
+		return error_set(err, 0, "the machine process died while starting; its log is in %s/log", name);
+	if (r.word == MACHINE_FAILED)
+		return error_set(err, 0, "%s", r.text);
+	jail->granted = r.jail_granted;
+	snprintf(jail->missing, sizeof(jail->missing), "%.199s", r.text);
+	return true;
+}

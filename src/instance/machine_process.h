@@ -20,5 +20,7 @@ struct machine_process { pid_t pid; int report; };
 
 bool machine_process_start(struct machine_process *p, struct opened *o, struct jail *jail,
 			   const char *trace, int log_fd, struct error *err);
+/* Wait for its first word; what its jail got goes into `jail`. */
+bool machine_process_ready(const struct machine_process *p, const char *name, struct jail *jail, struct error *err);
 
 #endif

@@ -44,6 +44,7 @@ bool net_tie_join(struct net_ties *t, struct net_config *net, const struct defin
 		return false;
 	struct net_tie *e = tie_new(t, joined.lease);
 	e->join = j;
+	e->joined = joined;
 	e->ring = net->ring = joined.ring;
 	return true;
 }

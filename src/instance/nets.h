@@ -17,6 +17,7 @@ struct net_tie {
 	struct network_join join;
 	const char *socket;            /* of a vhost-user back end; NULL: a network */
 	struct ring_fds ring;          /* the machine's, too */
+	struct network_joined joined;  /* what the network said */
 	int line;                      /* the lease, or the vhost-user helper's channel; -1: lost */
 	bool ended;                    /* on purpose: do not join again */
 	struct loop_fd *watch;

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+enum { MOST_VOLUMES = 7 };
+
 /* ---- volumes ---- */
 
 /* A volume with a name is a directory of the state directory, made when it is first used. */
@@ -97,6 +99,19 @@ static bool only_for_images(const struct definition *d, struct error *err)
 	return true;
 }
 
+/* What a machine cannot have. */
+static bool check_machine(const struct definition *d, struct error *err)
+{
+	if (d->ndevices)
+		return error_set(err, 0, "--device gives a device of the host, which a micro-VM cannot have: use --isolation container");
+	if (d->nvolumes > MOST_VOLUMES)
+		return error_set(err, 0, "a micro-VM has at most %d volumes", MOST_VOLUMES);
+	for (unsigned i = 0; i < d->nnets; i++)
+		if (!strcmp(d->nets[i].name, "host"))
+			return error_set(err, 0, "network host is for containers: a micro-VM has interfaces of its own");
+	return true;
+}
+
 bool program_resolve(struct definition *d, struct error *err)
 {
 	static const char *const words[] = { "auto", "container", "microvm", "vm" };
@@ -109,13 +124,12 @@ bool program_resolve(struct definition *d, struct error *err)
 		return only_for_images(d, err);
 	if (d->isolation && !strcmp(d->isolation, "vm"))
 		return error_set(err, 0, "isolation vm is for disks, which bring their own kernel: images run in a container or a microvm");
-	if (d->isolation && !strcmp(d->isolation, "microvm"))
-		return error_set(err, 0, "isolation microvm does not run images in this version: use container");
 	if (!d->isolation || !strcmp(d->isolation, "auto")) {
 		free(d->isolation);
 		d->isolation = xstrdup("container");
 	}
-	return (d->nnets || definition_add_net(d, "user", err)) && check_limits(d, err) && check_words(d, err);
+	return (d->nnets || definition_add_net(d, "user", err)) && check_limits(d, err) && check_words(d, err) &&
+		(strcmp(d->isolation, "microvm") || check_machine(d, err));
 }
 
 /* ---- what the image says ---- */

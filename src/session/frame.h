@@ -14,6 +14,7 @@
 enum { FRAME_MAX = 64 << 10, FRAME_HEAD = 8 };
 enum frame_kind {
 	FRAME_START = 's',        /* to the shim: what to run, JSON (shim.h) */
+	FRAME_FILE = 'c',         /* to a micro-VM's init: a name, a NUL, more of the bundle's file of that name */
 	FRAME_INPUT = 'i',        /* to the program's standard input; empty: its end */
 	FRAME_SIZE = 'w',         /* of the terminal: rows, columns, 16 bits each */
 	FRAME_SIGNAL = 'k',       /* for the program: its number, 32 bits */

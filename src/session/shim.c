@@ -397,6 +397,8 @@ int shim_main(int sock, const struct shim *s)
 	status = ok ? serve(p) : tell_failure(p, &err);
 	shim_oci(s, delete, &said);
 	free(said);
+	if (s->ended)
+		s->ended(s->opaque);
 	if (ok)
 		frame_send_u32(sock, FRAME_EXIT, (uint32_t)status);
 	return status;

@@ -19,6 +19,8 @@ struct shim {
 	bool terminal;                /* config.json asks for one */
 	/* The container is made, its program not yet started; may be NULL. */
 	bool (*created)(pid_t pid, void *opaque, struct error *err);
+	/* It has ended and is removed; the other side does not know yet. May be NULL. */
+	void (*ended)(void *opaque);
 	void *opaque;
 };
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""abyme run IMAGE: a container with the habits of Docker, from image to end, and nothing left behind."""
+"""abyme run IMAGE with the habits of Docker, from image to end, and nothing left behind: the same in a
+container and in a micro-VM. ABYME_TEST_ISOLATION=microvm runs all of it in the latter
+(make campaign-isolation); otherwise only what is marked `both` is."""
 import json
 import os
 import pty
@@ -16,7 +18,48 @@ from conftest import ABYME
 from images import Image, busybox_layer, entry, layer
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts overlays and makes control groups as root")
-LIMIT = 60
+LIMIT = 120
+
+
+def both(test):
+    """It is worth its time in every run."""
+    test.both = True
+    return test
+
+
+def container_only(test):
+    """It is about what only a container has."""
+    test.container_only = True
+    return test
+
+
+def pytest_generate_tests(metafunc):
+    if "box" not in metafunc.fixturenames:
+        return
+    only = hasattr(metafunc.function, "container_only")
+    walls = ["container"] if only else ["container", "microvm"] if hasattr(metafunc.function, "both") else ["container"]
+    chosen = os.environ.get("ABYME_TEST_ISOLATION")
+    if chosen:
+        walls = [w for w in chosen.split(",") if w == "container" or not only]
+    metafunc.parametrize("box", walls, indirect=True)
+
+
+class Box:
+    """Abyme with an image `box`; what it runs gets the wall that is asked for."""
+
+    def __init__(self, abyme, wall, env):
+        self.abyme, self.wall, self.env, self.state = abyme, wall, env, abyme.state
+
+    def argv(self, *args):
+        if args[0] in ("run", "create"):
+            args = (args[0], "--isolation", self.wall, *args[1:])
+        return args
+
+    def __call__(self, *args, **more):
+        return self.abyme(*self.argv(*args), **more)
+
+    def popen(self, *args, **more):
+        return subprocess.Popen([ABYME, *self.argv(*args)], env=self.env, stdout=subprocess.PIPE, text=True, **more)
 
 
 def ok(abyme, *args, **more):
@@ -26,10 +69,12 @@ def ok(abyme, *args, **more):
 
 
 @pytest.fixture
-def box(abyme, tmp_path):
+def box(request, abyme, kernel_tree, tmp_path):
     """A state directory with the image `box`; afterwards nothing may be left."""
+    if request.param == "microvm":
+        kernel_tree("amd64")
     ok(abyme, "load", Image(busybox_layer(), layer(entry("etc/second", b"2")), tag="box").tar(tmp_path / "box.tar"))
-    yield abyme
+    yield Box(abyme, request.param, abyme.env)
     for name in ok(abyme, "ls", "--quiet").split():
         abyme("rm", "--force", name, seconds=LIMIT)
     assert ok(abyme, "ls", "--quiet") == ""
@@ -80,6 +125,7 @@ def test_entrypoint_and_command(box, tmp_path):
     assert ok(box, "run", "--rm", "--entrypoint", "", "ep", "pwd") == "/tmp\n"
 
 
+@both
 def test_life(box):
     name = named("life")
     assert ok(box, "run", "-d", "--name", name, "box", "sh", "-c",
@@ -111,10 +157,11 @@ def test_life(box):
     assert not os.listdir(f"{box.state}/images/layers")
 
 
+@both
 def test_terminal(box):
     pid, fd = pty.fork()
     if pid == 0:
-        os.execve(ABYME, ["abyme", "run", "--rm", "-it", "box", "sh"], box.env)
+        os.execve(ABYME, ["abyme", *box.argv("run", "--rm", "-it", "box", "sh")], box.env)
     seen = b""
 
     def expect(pattern):
@@ -149,13 +196,11 @@ def test_terminal(box):
 
 
 def test_foreground_signals_and_death(box):
-    p = subprocess.Popen([ABYME, "run", "--rm", "--name", named("fg"), "box", "sh", "-c",
-                          "trap 'exit 6' INT; echo up; while :; do sleep 0.1; done"], env=box.env, stdout=subprocess.PIPE, text=True)
+    p = box.popen("run", "--rm", "--name", named("fg"), "box", "sh", "-c", "trap 'exit 6' INT; echo up; while :; do sleep 0.1; done")
     assert p.stdout.readline() == "up\n"
     p.send_signal(signal.SIGINT)
     assert p.wait(LIMIT) == 6
-    p = subprocess.Popen([ABYME, "run", "--rm", "--name", named("fg"), "box", "sh", "-c", "echo up; sleep 1000"], env=box.env,
-                         stdout=subprocess.PIPE, text=True)
+    p = box.popen("run", "--rm", "--name", named("fg"), "box", "sh", "-c", "echo up; sleep 1000")
     assert p.stdout.readline() == "up\n"
     p.kill()                          # whoever starts in the foreground takes it along
     p.wait()
@@ -173,15 +218,16 @@ def test_foreground_signals_and_death(box):
 
 def test_restart(box):
     name = named("again")
-    ok(box, "run", "-d", "--name", name, "--restart", "on-failure:2", "box", "sh", "-c", "echo x >>/count; exit 3")
+    ok(box, "run", "-d", "--name", name, "--restart", "on-failure:2", "-v", "counts:/counts", "box", "sh", "-c",
+       "echo x >>/own; cat /own >/counts/file; exit 3")
     wait_for(lambda: "stopped" in ok(box, "ls"))
-    assert open(f"{box.state}/instances/{name}/upper/count", encoding="ascii").read() == "x\n" * 3
+    assert ok(box, "run", "--rm", "-v", "counts:/counts", "box", "cat", "/counts/file") == "x\n" * 3, "what it wrote stays"
 
 
 def test_network(box):
     server = socket.create_server(("127.0.0.1", 0))
     port = server.getsockname()[1]
-    p = subprocess.Popen([ABYME, "run", "--rm", "box", "sh", "-c", f"echo hello | nc 10.0.2.2 {port}"], env=box.env)
+    p = box.popen("run", "--rm", "box", "sh", "-c", f"echo hello | nc 10.0.2.2 {port}")
     server.settimeout(LIMIT)
     assert server.accept()[0].recv(100) == b"hello\n"
     assert p.wait(LIMIT) == 0
@@ -198,6 +244,8 @@ def test_network(box):
             return False
     wait_for(served)
     assert ok(box, "run", "--rm", "--network", "none", "box", "sh", "-c", "ip -o link | wc -l") == "1\n"
+    if box.wall == "microvm":
+        return
     links = subprocess.run(["ls", "/sys/class/net"], capture_output=True, text=True, check=True).stdout.split()
     assert ok(box, "run", "--rm", "--network", "host", "box", "sh", "-c", "ip -o link | wc -l") == f"{len(links)}\n"
 
@@ -225,6 +273,10 @@ def test_rights(box):
     assert "0000000000000000" in ok(box, "run", "--rm", "--cap-drop", "all", "box", "sh", "-c", caps)
     assert "0000000000000400" in ok(box, "run", "--rm", "--cap-drop", "ALL", "--cap-add", "net_bind_service", "box", "sh", "-c", caps)
     assert "mounted" in ok(box, "run", "--rm", "--privileged", "box", "sh", "-c", caps)
+    if box.wall == "microvm":
+        status, _, err = box("run", "--rm", "--device", "/dev/zero", "box", "true")
+        assert status and "micro-VM" in err, err
+        return
     dev = "test -c /dev/mine && head -c 1 /dev/mine | wc -c; head -c 1 /dev/kmsg >/dev/null 2>&1 && echo kmsg; true"
     assert ok(box, "run", "--rm", "--device", "/dev/zero:/dev/mine:r", "box", "sh", "-c", dev) == "1\n"
 

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The wall that is a machine of its own: it is started like any other (helpers, jail), its
+ * init calls when it is awake, and a relay (session/relay.h) carries the program's frames.
+ */
+#include "instance/microvm.h"
+#include "instance/client.h"
+#include "instance/microvm_kernel.h"
+#include "session/guest.h"
+#include "session/relay.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+enum { ANSWER_SECONDS = 60, RUNTIME_SECONDS = 10, CONTROL_SECONDS = 10, SMALL_MOST = 1 << 20 };
+#define MACHINE_SOCKET "machine.sock"
+#define AWAKE_SOCKET "vsock/sock_1024"    /* of HOST_PORT_AWAKE */
+
+/* ---- starting ---- */
+
+static bool listen_awake(struct microvm *m, struct error *err)
+{
+	m->awake_listen = instance_listen(m->keeper->instance, AWAKE_SOCKET, err);
+	return m->awake_listen >= 0;
+}
+
+/* The control socket is the keeper's own; the machine's goes by another name. */
+static bool move_control(struct microvm *m, struct error *err)
+{
+	int dir = m->keeper->instance->dir;
+	return !renameat(dir, "control.sock", dir, MACHINE_SOCKET) || error_set(err, errno, "cannot move the machine's control socket");
+}
+
+static bool boot(struct microvm *m, struct error *err)
+{
+	struct container_keeper *k = m->keeper;
+	m->jail = (struct jail){ .role = JAIL_MACHINE };
+	jail_mode_parse(m->definition->jail, &m->jail.mode);
+	if (!opened_make(&m->opened, k->instance, m->definition, -1, err) || !move_control(m, err) || !listen_awake(m, err))
+		return false;
+	m->opened.config.initrd_fd = microvm_initrd(m->kernel, err);
+	m->opened.config.initrd_path = xstrdup("of abyme-init");
+	return m->opened.config.initrd_fd >= 0 &&
+		helpers_start(&m->helpers, &m->opened, m->definition, k->instance->name, m->jail.mode, err) &&
+		machine_process_start(&m->process, &m->opened, &m->jail, m->definition->trace, k->log, err) &&
+		machine_process_ready(&m->process, k->instance->name, &m->jail, err);
+}
+
+static bool prepare(struct container_keeper *k, struct error *err)
+{
+	struct microvm *m = k->machine = xnew(struct microvm);
+	m->keeper = k;
+	m->awake_listen = -1;
+	k->shim.id = GUEST_PROGRAM;
+	if (!(m->kernel = microvm_kernel_find(k->definition->kernel, err)) || (k->definition->cpuset && !microvm_pin(k->definition->cpuset, err)))
+		return false;
+	m->definition = microvm_definition(k, m->kernel, err);
+	return m->definition && boot(m, err) && (m->setup = microvm_setup(m, err));
+}
+
+/* ---- the program ---- */
+
+static int call_guest(struct container_keeper *k, unsigned port, unsigned seconds, struct error *err)
+{
+	auto_close int fd = instance_connect(k->instance, "vsock/sock", err);
+	return fd >= 0 && relay_connect(fd, port, seconds, err) ? move_fd(&fd) : -1;
+}
+
+static bool send_bundle(struct container_keeper *k, int guest)
+{
+	static const char *const files[] = { "config.json", "hosts", "hostname", "resolv.conf" };
+	for (unsigned i = 0; i < ARRAY_SIZE(files); i++) {
+		auto_free char *text = instance_read(k->instance, files[i]);
+		if (text && !relay_send_file(guest, files[i], text))
+			return false;
+	}
+	return frame_send(guest, FRAME_START, k->machine->setup, strlen(k->machine->setup));
+}
+
+static NORETURN void give_up(int client, const struct error *err)
+{
+	frame_send(client, FRAME_FAILED, err->text, strlen(err->text));
+	_exit(125);
+}
+
+static void beside(struct container_keeper *k, int sock)
+{
+	struct error err = { 0 };
+	container_child(k, "abyme-relay", sock);
+	int guest = call_guest(k, GUEST_PORT_PROGRAM, ANSWER_SECONDS, &err);
+	if (guest < 0)
+		give_up(sock, &err);
+	if (!send_bundle(k, guest)) {
+		error_set(&err, errno, "the machine's init does not listen");
+		give_up(sock, &err);
+	}
+	_exit(relay_main(sock, guest));
+}
+
+static void exec(struct container_keeper *k, int client)
+{
+	struct error err = { 0 };
+	container_child(k, "abyme-relay", client);
+	int guest = call_guest(k, GUEST_PORT_EXEC, ANSWER_SECONDS, &err);
+	if (guest < 0)
+		give_up(client, &err);
+	_exit(relay_main(client, guest));
+}
+
+static bool start(struct container_keeper *k, struct error *err)
+{
+	return !k->machine->awake || container_shim(k, beside, err);
+}
+
+static void awake_ready(void *opaque, int events)
+{
+	struct microvm *m = opaque;
+	struct error err = { 0 };
+	auto_close int fd = accept4(m->awake_listen, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0 || m->awake)
+		return;
+	m->awake = true;
+	if (!container_shim(m->keeper, beside, &err))
+		container_failed(m->keeper, err.text);
+}
+
+static void watch(struct container_keeper *k)
+{
+	struct microvm *m = k->machine;
+	m->console = console_new(k->loop, m->opened.serial_host, -1, m->opened.serial_file);
+	dialer_start(&m->dialer, k->loop, k->instance, m->opened.vsock_line);
+	net_ties_watch(&m->helpers.ties, k->loop);
+	m->awake_watch = loop_fd_add(k->loop, m->awake_listen, LOOP_READ, awake_ready, m);
+}
+
+/* ---- requests ---- */
+
+static int runtime_with(struct container_keeper *k, const char *file, const char *text, const char *const *words, char **said,
+			struct error *err)
+{
+	*said = NULL;
+	if (k->paused)
+		return error_minus(err, 0, "the machine of '%s' is paused: abyme unpause %s", k->instance->name, k->instance->name);
+	auto_close int guest = call_guest(k, GUEST_PORT_RUNTIME, RUNTIME_SECONDS, err);
+	if (guest < 0)
+		return -1;
+	if (file && !relay_send_file(guest, file, text))
+		return error_minus(err, errno, "the machine's init does not listen");
+	return relay_runtime(guest, words, RUNTIME_SECONDS, said, err);
+}
+
+static int runtime(struct container_keeper *k, const char *const *words, char **said, struct error *err)
+{
+	return runtime_with(k, NULL, NULL, words, said, err);
+}
+
+static bool update(struct container_keeper *k, const char *resources, struct error *err)
+{
+	auto_free char *said = NULL;
+	const char *const words[] = { "update", "--resources", GUEST_BUNDLE "/limits.json", k->shim.id, NULL };
+	int status = runtime_with(k, "limits.json", resources, words, &said, err);
+	return !status || (status > 0 && error_set(err, 0, "%s", said));
+}
+
+static bool freeze(struct container_keeper *k, bool frozen, struct error *err)
+{
+	json_t *o = control_call_at(k->instance, MACHINE_SOCKET, frozen ? "pause" : "unpause", NULL, -1, CONTROL_SECONDS, err);
+	json_decref(o);
+	return o;
+}
+
+static void kill_all(struct container_keeper *k)
+{
+	kill(k->machine->process.pid, SIGKILL);
+}
+
+static pid_t pid(const struct container_keeper *k, uint32_t inside) { return k->machine->process.pid; }
+
+static const char *engine(const struct container_keeper *k) { return k->machine->opened.config.engine; }
+
+static void reaped(struct container_keeper *k, pid_t pid, int status)
+{
+	struct microvm *m = k->machine;
+	char text[300];
+	for (unsigned i = 0; i < m->helpers.count; i++)
+		if (m->helpers.list[i].pid == pid)
+			m->helpers.list[i].pid = 0;
+	if (pid != m->process.pid)
+		return;
+	m->process.pid = 0;
+	snprintf(text, sizeof(text), "the machine around the program ended first: %s/kernel.log has its kernel's last words", k->instance->name);
+	if (k->killed)
+		container_finish(k, 137, k->told ? "" : "killed");
+	else
+		container_failed(k, text);
+}
+
+static void clean_up(struct container_keeper *k)
+{
+	static const char *const files[] = { "vsock/sock", AWAKE_SOCKET, MACHINE_SOCKET, "disk.tmp" };
+	struct microvm *m = k->machine;
+	const pid_t pids[] = { k->shim_pid, m ? m->process.pid : 0 };
+	for (unsigned i = 0; i < ARRAY_SIZE(pids); i++)
+		if (pids[i] > 0) {
+			kill(pids[i], SIGKILL);
+			waitpid(pids[i], NULL, 0);
+		}
+	if (!m)
+		return;
+	if (m->console) {
+		opened_close_machine(&m->opened);     /* or it would never end */
+		console_drain(m->console);
+	}
+	helpers_kill(&m->helpers);
+	for (unsigned i = 0; i < ARRAY_SIZE(files); i++)
+		unlinkat(k->instance->dir, files[i], 0);
+	unlinkat(k->instance->dir, "vsock", AT_REMOVEDIR);
+	microvm_unshare(k);
+}
+
+const struct wall wall_microvm = {
+	.isolation = "microvm", .prepare = prepare, .watch = watch, .start = start, .exec = exec, .runtime = runtime, .freeze = freeze,
+	.update = update, .kill = kill_all, .pid = pid, .reaped = reaped, .engine = engine, .clean_up = clean_up,
+};
