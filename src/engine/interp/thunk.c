@@ -4,6 +4,7 @@
  * handlers are installed once for the process and pass on what is not ours.
  */
 #include "engine/interp/thunk.h"
+#include <cpuid.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -23,6 +24,7 @@ struct cache {
 };
 static __thread struct cache *cache;
 static struct sigaction old_fpe, old_ill;
+static bool iret_is_sound;
 
 /* Where a stub that trapped goes on: as if it had returned rax. The stack
  * pointer is that of its entry, because no stub traps with anything pushed. */
@@ -35,6 +37,24 @@ void thunk_serialize(void);
 __asm__(".text\n.globl thunk_serialize\n.hidden thunk_serialize\nthunk_serialize:\n"
 	"\tmov %rsp, %rdx\n\tmov %ss, %eax\n\tpush %rax\n\tpush %rdx\n\tpushfq\n"
 	"\tmov %cs, %eax\n\tpush %rax\n\tlea 1f(%rip), %rax\n\tpush %rax\n\tiretq\n1:\tret\n");
+
+/* QEMU's TCG before 9.1 takes the stack of a user's IRET for the kernel's: where SMAP is on,
+ * the computer that it emulates goes down. CPUID, which elsewhere may trap, is cheap there. */
+static bool emulated_by_tcg(void)
+{
+	uint32_t a, b, c, d;
+	__cpuid(0x40000000, a, b, c, d);
+	return b == le32_get("TCGT") && c == le32_get("CGTC") && d == le32_get("GTCG");
+}
+
+static void serialize(void)
+{
+	uint32_t a, b, c, d;
+	if (iret_is_sound)
+		thunk_serialize();
+	else
+		__asm__ volatile("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "0"(0), "2"(0) : "memory");
+}
 
 bool thunk_handle_signal(int sig, void *context)
 {
@@ -67,10 +87,11 @@ static void on_signal(int sig, siginfo_t *info, void *uc)
 		signal(sig, SIG_DFL);     /* the instruction is retried and ends us */
 }
 
-static void install_handlers(void)
+static void begin(void)
 {
 	struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK };
 
+	iret_is_sound = !emulated_by_tcg();
 	sigemptyset(&sa.sa_mask);
 	sigaction(SIGFPE, &sa, &old_fpe);
 	sigaction(SIGILL, &sa, &old_ill);
@@ -114,7 +135,7 @@ bool thunk_thread_init(struct error *err)
 		munmap(c->rw, CACHE_BYTES);
 		return false;
 	}
-	pthread_once(&once, install_handlers);
+	pthread_once(&once, begin);
 	cache = move_ptr(c);
 	return true;
 }
@@ -150,7 +171,7 @@ thunk_fn *thunk_add(uint64_t key, const struct thunk_code *code, struct error *e
 		return NULL;
 	memcpy(cache->rw + slot * THUNK_BYTES, code->b, code->n);
 	cache->key[slot] = key;
-	thunk_serialize();
+	serialize();
 	return (thunk_fn *)(cache->rx + slot * THUNK_BYTES);
 }
 
