@@ -63,6 +63,7 @@ struct engine_ops {
 	 * the I/O APIC's entry for a pin after each change. NULL: engine/soft's. */
 	void (*interrupt)(struct machine *m, uint64_t addr, uint32_t data);
 	void (*route)(struct machine *m, unsigned pin, uint64_t addr, uint32_t data, bool masked);
+	bool huge_pages;                     /* guest RAM in huge pages: second-level page tables follow the host's */
 	size_t vcpu_room;                    /* zeroed bytes behind each struct vcpu (VCPU_ROOM), the engine's own */
 	/* Counters as "name value" lines for `stats --engine`; may be NULL. */
 	void (*stats)(struct machine *m, void (*put)(void *, const char *, uint64_t), void *opaque);

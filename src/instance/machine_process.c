@@ -51,8 +51,10 @@ static void trace_to(int fd)
 static bool enter_jail(struct jail *jail, struct opened *o, int report_fd, int log_fd, int trace_fd,
 		       struct error *err)
 {
-	int keep[OPENED_MAX_FDS + 3];
+	int keep[OPENED_MAX_FDS + 4];
 	unsigned n = opened_machine_fds(o, keep);
+	/* of this process, so not the keeper's to open; where there is none, a save reads more */
+	keep[n++] = o->config.pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	keep[n++] = report_fd;
 	keep[n++] = log_fd;
 	keep[n++] = trace_fd;

@@ -362,7 +362,7 @@ static void all_closed(struct opened *o, int state_fd)
 	memset(o, 0, sizeof(*o));
 	o->vsock_line = o->serial_host = o->serial_file = o->serial_listen = o->console_log = -1;
 	c->kernel_fd = c->initrd_fd = c->firmware_fd = c->nvram_fd = c->video_rom_fd = c->serial_fd[0] = c->serial_fd[1] = c->console_fd = -1;
-	c->control_fd = c->gdb_fd = c->vsock_fd = c->vsock_dial_fd = c->kvm_fd = -1;
+	c->control_fd = c->gdb_fd = c->vsock_fd = c->vsock_dial_fd = c->kvm_fd = c->pagemap_fd = -1;
 	c->state_fd = state_fd;
 	o->tpm_state = c->viewer_fd = c->viewer_memory_fd = o->vnc_listen = c->tpm_fd = c->tpm_data_fd = -1;
 	for (unsigned i = 0; i < CONFIG_MAX_SHARES; i++)

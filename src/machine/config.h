@@ -58,6 +58,7 @@ struct machine_config {
 	int console_fd;               /* virtio-console, -1: none */
 	int control_fd;               /* listening unix socket of the control protocol, -1 */
 	int kvm_fd;                   /* /dev/kvm, for engine kvm in a jail; -1: open it */
+	int pagemap_fd;               /* the machine process's own; -1: none */
 	int gdb_fd;                   /* debug channel to abyme-gdb (machine/debug.h), -1: none */
 	int state_fd;                 /* resume from this file, -1: power on */
 	bool debug_exit, test_device;

@@ -54,6 +54,8 @@ static bool add_memory(struct machine *m, struct error *err)
 	m->ports = memory_new(0xffff);
 	memory_set_lock(m->memory, lock_board, unlock_board, m);
 	memory_set_lock(m->ports, lock_board, unlock_board, m);
+	if (m->engine->huge_pages)
+		memory_use_huge_pages(m->memory, m->config->pagemap_fd);
 	if (!add_ram(m, err))
 		return false;
 	memory_on_change(m->memory, memory_changed, m);

@@ -140,12 +140,9 @@ static bool write_slot(int fd, const struct ram_slot *r, uint64_t offset, struct
 {
 	uint64_t pos = 0;
 	while (r && pos < r->size) {
-		if (!r->private_map) {
-			off_t data = lseek(r->fd, (off_t)pos, SEEK_DATA);
-			if (data < 0)
-				break;
-			pos = ALIGN_DOWN((uint64_t)data, STATE_CHUNK);
-		}
+		pos = ALIGN_DOWN(memory_next_data(r, pos), STATE_CHUNK);
+		if (pos >= r->size)
+			break;
 		size_t n = MIN((uint64_t)STATE_CHUNK, r->size - pos);
 		uint32_t sum = ram_sum(r->host + pos, n);
 		if (sum && !fd_pwrite_full(fd, r->host + pos, n, offset + pos))

@@ -245,15 +245,6 @@ void mem_unpin_write(struct memory *m, uint64_t gpa, size_t len)
 	}
 }
 
-static void discard_ram(struct ram_slot *s, uint64_t off, uint64_t n)
-{
-	if (!s->private_map)
-		fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)n);
-	else    /* dropping a private copy would bring the file's old bytes back */
-		mmap(s->host + off, n, PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-}
-
 void memory_discard(struct memory *m, uint64_t gpa, uint64_t len)
 {
 	uint64_t end = ALIGN_DOWN(gpa + len, PAGE_SIZE);
@@ -264,7 +255,7 @@ void memory_discard(struct memory *m, uint64_t gpa, uint64_t len)
 		uint64_t n = MIN(end - gpa, r->last - gpa + 1);
 		if (r->ram && !r->readonly) {
 			uint64_t off = r->ram_offset + (gpa - r->start);
-			discard_ram(r->ram, off, n);
+			ram_slot_discard(r->ram, off, n);
 			memory_page_written(m, r->ram, off, n);
 		}
 		gpa += n;

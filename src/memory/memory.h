@@ -6,7 +6,7 @@
  * atomically whenever a region moves (BAR, PAM, A20, hotplug).  Readers take
  * the view inside an epoch (base/epoch.h), so dispatch needs no lock.
  *
- * Guest RAM is one sealed memfd a slot, fixed GPA to offset.
+ * Guest RAM is one mapping a slot, fixed GPA to offset (memory/ram.c).
  *
  * Every page of RAM has a flag byte.  Zero means that a store needs no help;
  * else the writer must call memory_page_written() after (CLEAN) or before
@@ -33,7 +33,8 @@ struct ram_slot {
 	char name[24];
 	uint64_t gpa, size;       /* bytes, page-aligned */
 	uint8_t *host;            /* mapping in this process */
-	int fd;                   /* sealed memfd */
+	int fd;                   /* sealed memfd, or a state file; -1: anonymous */
+	int pagemap_fd;
 	bool readonly;            /* ROM for the guest: stores are dropped */
 	_Atomic uint8_t *flags;   /* one byte a page: PAGE_* */
 	/* One bit a page and consumer: 1 = written since its last harvest. */
@@ -77,7 +78,10 @@ void memory_free(struct memory *m);
 void memory_set_lock(struct memory *m, void (*lock)(void *), void (*unlock)(void *), void *opaque);
 
 /* --- building; on the board lock, or before the machine runs ------------- */
-/* RAM backed by a new sealed memfd, or (fd >= 0) a private mapping of an
+/* RAM added from now on is in huge pages, where the host has any. pagemap_fd (not owned):
+ * this process's /proc/self/pagemap, or -1. */
+void memory_use_huge_pages(struct memory *m, int pagemap_fd);
+/* RAM of its own, or (fd >= 0) a private mapping of an
  * existing file from `offset` on: how a state file's RAM section is resumed. */
 struct ram_slot *memory_add_ram(struct memory *m, const char *name, uint64_t gpa,
 				uint64_t size, int priority, bool readonly,
@@ -133,6 +137,9 @@ const void *mem_pin_read(struct memory *m, uint64_t gpa, size_t len);
 void *mem_pin_write(struct memory *m, uint64_t gpa, size_t len);
 void mem_unpin_write(struct memory *m, uint64_t gpa, size_t len);
 
+/* The first byte at or after `at` that may differ from zero, or the size: what has never been
+ * touched is neither read nor made. */
+uint64_t memory_next_data(const struct ram_slot *s, uint64_t at);
 /* Give RAM pages back to the host; they read as zero afterwards (balloon). */
 void memory_discard(struct memory *m, uint64_t gpa, uint64_t len);
 

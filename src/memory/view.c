@@ -6,10 +6,7 @@
  */
 #include "memory/view.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/mman.h>
 
 #include "base/epoch.h"
 
@@ -115,16 +112,6 @@ struct memory *memory_new(uint64_t last_address)
 	return m;
 }
 
-static void slot_free(struct ram_slot *s)
-{
-	munmap(s->host, s->size);
-	close(s->fd);
-	munmap((void *)s->flags, s->size / PAGE_SIZE);
-	for (unsigned i = 0; i < ARRAY_SIZE(s->dirty); i++)
-		free((void *)s->dirty[i]);
-	free(s);
-}
-
 void memory_free(struct memory *m)
 {
 	if (!m)
@@ -135,7 +122,7 @@ void memory_free(struct memory *m)
 	}
 	for (struct ram_slot *s = m->slots, *next; s; s = next) {
 		next = s->next;
-		slot_free(s);
+		ram_slot_free(s);
 	}
 	for (struct change_hook *h = m->hooks_change, *next; h; h = next) {
 		next = h->next;
@@ -160,40 +147,6 @@ static struct mem_region *region_add(struct memory *m, const char *name, uint64_
 	return r;
 }
 
-static int ram_memfd(const char *name, uint64_t size, struct error *err)
-{
-	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0)
-		return error_minus(err, errno, "cannot create guest memory");
-	if (ftruncate(fd, (off_t)size) ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
-		error_set(err, errno, "cannot set aside %llu MiB of guest memory; use a smaller --memory",
-			  (unsigned long long)(size / MiB));
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
-
-static bool slot_map(struct ram_slot *s, uint64_t offset, struct error *err)
-{
-	s->host = mmap(NULL, s->size, PROT_READ | PROT_WRITE,
-		       (s->private_map ? MAP_PRIVATE : MAP_SHARED) | MAP_NORESERVE,
-		       s->fd, (off_t)offset);
-	if (s->host == MAP_FAILED)
-		return error_set(err, errno, "cannot map %llu MiB of guest memory; use a smaller --memory",
-				 (unsigned long long)(s->size / MiB));
-	/* Anonymous, so that flags of pages never flagged cost nothing. */
-	void *flags = mmap(NULL, s->size / PAGE_SIZE, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (flags == MAP_FAILED) {
-		munmap(s->host, s->size);
-		return error_set(err, errno, "cannot map the page flags of guest memory");
-	}
-	s->flags = flags;
-	return true;
-}
-
 static void slot_insert(struct memory *m, struct ram_slot *s)
 {
 	struct ram_slot **p = &m->slots;
@@ -203,33 +156,11 @@ static void slot_insert(struct memory *m, struct ram_slot *s)
 	*p = s;
 }
 
-static struct ram_slot *slot_new(const char *name, uint64_t gpa, uint64_t size, bool readonly, int fd,
-				 uint64_t offset, struct error *err)
-{
-	struct ram_slot *s = xnew(struct ram_slot);
-	snprintf(s->name, sizeof(s->name), "%s", name);
-	s->gpa = gpa;
-	s->size = size;
-	s->readonly = readonly;
-	s->private_map = fd >= 0;
-	s->fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : ram_memfd(name, size, err);
-	if (s->fd < 0) {
-		free(s);
-		return NULL;
-	}
-	if (!slot_map(s, offset, err)) {
-		close(s->fd);
-		free(s);
-		return NULL;
-	}
-	return s;
-}
-
 struct ram_slot *memory_add_ram(struct memory *m, const char *name, uint64_t gpa,
 				uint64_t size, int priority, bool readonly,
 				int fd, uint64_t offset, struct error *err)
 {
-	struct ram_slot *s = slot_new(name, gpa, size, readonly, fd, offset, err);
+	struct ram_slot *s = ram_slot_new(m, name, gpa, size, readonly, fd, offset, err);
 	if (!s)
 		return NULL;
 	memory_begin(m);
@@ -242,7 +173,7 @@ struct ram_slot *memory_add_ram(struct memory *m, const char *name, uint64_t gpa
 struct ram_slot *memory_add_hidden(struct memory *m, const char *name, uint64_t gpa, uint64_t size,
 				   struct error *err)
 {
-	struct ram_slot *s = slot_new(name, gpa, size, false, -1, 0, err);
+	struct ram_slot *s = ram_slot_new(m, name, gpa, size, false, -1, 0, err);
 	if (!s)
 		return NULL;
 	memory_begin(m);

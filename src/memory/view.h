@@ -33,6 +33,14 @@ struct memory {
 	_Atomic unsigned dirty_active; /* bit per consumer */
 	void (*io_lock)(void *), (*io_unlock)(void *);
 	void *io_lock_opaque;
+	bool huge_pages;
+	int pagemap_fd;
 };
+
+/* memory/ram.c */
+struct ram_slot *ram_slot_new(const struct memory *m, const char *name, uint64_t gpa, uint64_t size,
+			      bool readonly, int fd, uint64_t offset, struct error *err);
+void ram_slot_free(struct ram_slot *s);
+void ram_slot_discard(struct ram_slot *s, uint64_t off, uint64_t n);
 
 #endif

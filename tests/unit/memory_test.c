@@ -6,6 +6,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "base/epoch.h"
 #include "memory/memory.h"
 
@@ -53,6 +56,27 @@ static struct ram_slot *add_ram(unsigned pages)
 	struct ram_slot *r = memory_add_ram(mem, "ram", 0, pages * PAGE_SIZE, 0, false, -1, 0, &err);
 	assert_non_null(r);
 	return r;
+}
+
+/* Anonymous RAM: aligned for huge pages, holes known, pages given back. */
+static void huge_ram(void **unused)
+{
+	struct error err;
+	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	assert_true(pagemap >= 0);
+	memory_use_huge_pages(mem, pagemap);
+	struct ram_slot *r = memory_add_ram(mem, "ram", 0, 64 * MiB, 0, false, -1, 0, &err);
+	assert_true(r && r->fd < 0 && !((uintptr_t)r->host % (2 * MiB)));
+	assert_int_equal(memory_next_data(r, 0), 64 * MiB);
+	memory_store(mem, 40 * MiB + 8, 7, 4);
+	assert_int_equal(memory_next_data(r, 0), 40 * MiB);
+	assert_int_equal(memory_next_data(r, 40 * MiB + 16), 40 * MiB + 16);
+	assert_int_equal(memory_next_data(r, 44 * MiB), 64 * MiB);
+	memory_discard(mem, 40 * MiB, 2 * MiB);
+	assert_int_equal(memory_load(mem, 40 * MiB + 8, 4), 0);
+	close(pagemap);
+	assert_int_equal(memory_next_data(r, 50 * MiB), 50 * MiB);      /* nobody tells: data */
+	assert_true(add_ram(16)->fd >= 0);                              /* too small for it */
 }
 
 static void ram_and_holes(void **unused)
@@ -159,7 +183,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(ram_and_holes), T(sizes_are_declared), T(priority_and_move),
+		T(ram_and_holes), T(huge_ram), T(sizes_are_declared), T(priority_and_move),
 		T(dirty_log_has_several_readers), T(devices_are_not_reentered),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -181,6 +181,7 @@ static void kvm_stats(struct machine *m, void (*put)(void *, const char *, uint6
 
 const struct engine_ops engine_kvm = {
 	.name = "kvm",
+	.huge_pages = true,
 	.probe = kvm_probe,
 	.model_ok = kvm_model_fits,
 	.vm_create = kvm_vm_create,
