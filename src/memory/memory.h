@@ -60,6 +60,17 @@ struct io_ops {
 	bool lockless;
 };
 
+/*
+ * Bells: stores that only tell a device to look (a virtqueue's doorbell).  An engine that
+ * can (kvm: ioeventfd) signals `fd`, an eventfd, instead of having `write` called.
+ */
+struct mem_bell {
+	uint64_t offset;          /* from the region's base */
+	unsigned size;            /* 4: only 32-bit stores of `value`; 0: any store there */
+	uint32_t value;
+	int fd;
+};
+
 /* A range of a view: bytes [start, last]. */
 struct mem_range {
 	uint64_t start, last;
@@ -69,6 +80,8 @@ struct mem_range {
 	const struct io_ops *ops;
 	void *opaque;
 	uint64_t io_offset;       /* of start within the region */
+	const struct mem_bell *bells;     /* the region's, for the thread that builds the view */
+	unsigned nbells;
 };
 struct mem_view { unsigned count; struct mem_range ranges[]; };
 
@@ -97,6 +110,10 @@ struct mem_region *memory_add_io(struct memory *m, const char *name, uint64_t ba
 struct mem_region *memory_add_alias(struct memory *m, const char *name, uint64_t base,
 				    uint64_t size, int priority, bool readonly,
 				    struct ram_slot *target, uint64_t offset);
+/* An eventfd for a bell, or -1: this engine rings none, or the host gives no more. */
+int memory_bell(struct memory *m);
+/* Hang them on a region (copied; the descriptors stay the caller's). */
+void mem_region_bells(struct memory *m, struct mem_region *r, const struct mem_bell *bells, unsigned n);
 /* Move, enable, protect; takes effect before it returns. */
 void mem_region_set(struct memory *m, struct mem_region *r, bool enabled, uint64_t base);
 void mem_region_readonly(struct memory *m, struct mem_region *r, bool readonly);
@@ -162,6 +179,7 @@ struct memory_hooks {
 	 * each page of the slot that vCPUs have stored to. May be NULL. */
 	void (*log_dirty)(void *opaque, bool on);
 	void (*collect_dirty)(void *opaque, struct ram_slot *slot);
+	bool rings;               /* it signals the bells that it finds in the view */
 };
 void memory_set_hooks(struct memory *m, const struct memory_hooks *hooks);
 /* Start/stop logging for a consumer; harvest copies and clears its bitmap

@@ -7,6 +7,7 @@
 #include "memory/view.h"
 
 #include <stdio.h>
+#include <sys/eventfd.h>
 
 #include "base/epoch.h"
 
@@ -33,7 +34,7 @@ static struct mem_range range_of(const struct mem_region *r, uint64_t start, uin
 		.start = start, .last = last, .ram = r->ram,
 		.ram_offset = r->ram_offset + off,
 		.readonly = r->readonly || (r->ram && r->ram->readonly),
-		.ops = r->ops, .opaque = r->opaque, .io_offset = off,
+		.ops = r->ops, .opaque = r->opaque, .io_offset = off, .bells = r->bells, .nbells = r->nbells,
 	};
 }
 
@@ -112,13 +113,19 @@ struct memory *memory_new(uint64_t last_address)
 	return m;
 }
 
+static void region_free(struct mem_region *r)
+{
+	free(r->bells);
+	free(r);
+}
+
 void memory_free(struct memory *m)
 {
 	if (!m)
 		return;
 	for (struct mem_region *r = m->regions, *next; r; r = next) {
 		next = r->next;
-		free(r);
+		region_free(r);
 	}
 	for (struct ram_slot *s = m->slots, *next; s; s = next) {
 		next = s->next;
@@ -194,6 +201,21 @@ struct mem_region *memory_add_io(struct memory *m, const char *name, uint64_t ba
 	return r;
 }
 
+int memory_bell(struct memory *m)
+{
+	return m->hooks.rings ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+}
+
+void mem_region_bells(struct memory *m, struct mem_region *r, const struct mem_bell *bells, unsigned n)
+{
+	memory_begin(m);
+	free(r->bells);
+	r->bells = xcalloc(n, sizeof(*bells));
+	memcpy(r->bells, bells, n * sizeof(*bells));
+	r->nbells = n;
+	memory_commit(m);
+}
+
 struct mem_region *memory_add_alias(struct memory *m, const char *name, uint64_t base,
 				    uint64_t size, int priority, bool readonly,
 				    struct ram_slot *target, uint64_t offset)
@@ -236,7 +258,7 @@ void mem_region_del(struct memory *m, struct mem_region *r)
 			break;
 		}
 	memory_commit(m);
-	free(r);
+	region_free(r);
 }
 
 void memory_set_a20(struct memory *m, bool enabled)

@@ -15,6 +15,8 @@ struct mem_region {
 	uint64_t ram_offset;
 	const struct io_ops *ops;
 	void *opaque;
+	struct mem_bell *bells;
+	unsigned nbells;
 	struct mem_region *next;
 };
 

@@ -42,6 +42,8 @@ static struct {
 	struct kvm_clock_data clock;
 	int tsc_khz, tsc_control;
 	struct kvm_userspace_memory_region slot[64];
+	struct kvm_ioeventfd bell[8];     /* those that are hung, by fd; 0 is none */
+	unsigned bell_calls;
 	uint64_t *dirty;
 	unsigned probe_steps;
 } fake;
@@ -99,6 +101,21 @@ static int vcpu_ioctl(unsigned long request, void *arg)
 	return 0;
 }
 
+static int ioeventfd(const struct kvm_ioeventfd *e)
+{
+	fake.bell_calls++;
+	for (unsigned i = 0; i < ARRAY_SIZE(fake.bell); i++)
+		if (e->flags & KVM_IOEVENTFD_FLAG_DEASSIGN ? fake.bell[i].fd == e->fd && fake.bell[i].addr == e->addr :
+		    !fake.bell[i].fd) {
+			fake.bell[i] = *e;
+			if (e->flags & KVM_IOEVENTFD_FLAG_DEASSIGN)
+				fake.bell[i] = (struct kvm_ioeventfd){ 0 };
+			return 0;
+		}
+	errno = ENOENT;
+	return -1;
+}
+
 static int vm_ioctl(unsigned long request, void *arg)
 {
 	struct kvm_userspace_memory_region *r = arg;
@@ -109,6 +126,8 @@ static int vm_ioctl(unsigned long request, void *arg)
 		return fake.tsc_khz;
 	case KVM_CREATE_VCPU:
 		return dup(fake.vcpu);
+	case KVM_IOEVENTFD:
+		return ioeventfd(arg);
 	case KVM_SET_USER_MEMORY_REGION:
 		fake.slot[r->slot & 63] = *r;
 		return 0;
@@ -483,6 +502,43 @@ static void dirty_pages_are_known(void **unused)
 	assert_int_equal(fake.slot[n].flags, 0);
 }
 
+/* --- bells --------------------------------------------------------------------------- */
+
+static const struct kvm_ioeventfd *hung(int fd)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(fake.bell); i++)
+		if (fake.bell[i].fd == fd)
+			return &fake.bell[i];
+	return NULL;
+}
+
+/* ioeventfds are where the view shows the bells: they move with a BAR and go with it. */
+static void bells_are_where_the_view_shows_them(void **unused)
+{
+	static const struct mem_bell bells[] = { { .offset = 0, .fd = 100 }, { .offset = 8, .size = 4, .value = 7, .fd = 101 } };
+	struct mem_region *r = memory_add_io(m->memory, "bar", 0xe0000000, 0x1000, 1, &port_ops, NULL);
+	mem_region_bells(m->memory, r, bells, 2);
+	kvm_slots_update(&vm);
+	assert_null(hung(100));                       /* this KVM wants a size */
+	assert_true(hung(101) && hung(101)->addr == 0xe0000008 && hung(101)->len == 4);
+	assert_true(hung(101)->datamatch == 7 && hung(101)->flags == KVM_IOEVENTFD_FLAG_DATAMATCH);
+	vm.bells_any_size = true;
+	kvm_slots_update(&vm);
+	assert_true(hung(100) && hung(100)->addr == 0xe0000000 && !hung(100)->len && !hung(100)->flags);
+	unsigned calls = fake.bell_calls;
+	kvm_slots_update(&vm);
+	assert_int_equal(fake.bell_calls, calls);     /* nothing has changed */
+	mem_region_set(m->memory, r, true, 0xe8000000);
+	kvm_slots_update(&vm);
+	assert_true(hung(100)->addr == 0xe8000000 && hung(101)->addr == 0xe8000008);
+	memory_add_io(m->memory, "over", 0xe8000000, 8, 2, &port_ops, NULL);
+	kvm_slots_update(&vm);
+	assert_true(!hung(100) && hung(101));         /* covered: a store there is another device's */
+	mem_region_set(m->memory, r, false, 0xe8000000);
+	kvm_slots_update(&vm);
+	assert_true(!hung(100) && !hung(101) && !vm.nbells);
+}
+
 /* --- is it usable? ---------------------------------------------------------------------- */
 
 static void no_because(const char *words)
@@ -549,7 +605,7 @@ int main(void)
 		T(finishes_an_access_before_it_stops), T(an_interrupted_entry_is_no_exit), T(a_storm_of_signals_ends),
 		T(kicks_are_no_storm), T(ends_that_kvm_makes), T(a_triple_fault_is_a_shutdown), T(state_comes_back),
 		T(an_expired_one_shot_is_pending), T(time_does_not_go_back), T(dirty_pages_are_known), T(promises_no_rate_it_cannot_keep),
-		T(answers_of_the_probe),
+		T(answers_of_the_probe), T(bells_are_where_the_view_shows_them),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include "device/virtio/virtio.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/trace.h"
@@ -68,6 +69,47 @@ static void run_kicks(void *opaque)
 	for (unsigned q = 0; q < d->ops->queues; q++)
 		if (bits & BIT(q) && d->live && !d->drained && d->vq[q].ready)
 			d->ops->notify(d, q);
+}
+
+/* What is posted comes first: a bell must not be heard before ops->ready. */
+static void bell_rang(void *opaque, int events)
+{
+	struct virtqueue *vq = opaque;
+	struct virtio_device *d = vq->vdev;
+	uint64_t times;
+	if (read(d->bell[vq->index].fd, &times, sizeof(times)) != sizeof(times))
+		return;
+	trace2(virtio_kick, d->ops->device_id, vq->index);
+	atomic_fetch_or(&d->kicked, BIT(vq->index));
+	run_kicks(d);
+}
+
+void virtio_bells_hang(struct virtio_device *d, struct mem_region *r, unsigned step)
+{
+	struct machine *m = d->pci.dev.machine;
+	struct mem_bell bells[VIRTIO_MAX_QUEUES];
+	unsigned n = 0;
+	for (unsigned q = 0; q < d->ops->queues; q++) {
+		int fd = memory_bell(m->memory);
+		if (fd < 0)
+			break;                /* the rest is told through `write`, as ever */
+		d->bell[q].fd = fd;
+		d->bell[q].watch = loop_fd_add(m->loop, fd, LOOP_READ, bell_rang, &d->vq[q]);
+		bells[n++] = (struct mem_bell){ .offset = (uint64_t)q * step, .size = step ? 0 : 4,
+						.value = step ? 0 : q, .fd = fd };
+	}
+	if (n)
+		mem_region_bells(m->memory, r, bells, n);
+}
+
+void virtio_bells_take_down(struct virtio_device *d)
+{
+	for (unsigned q = 0; q < VIRTIO_MAX_QUEUES; q++) {
+		if (!d->bell[q].watch)
+			continue;
+		loop_fd_del(d->bell[q].watch);
+		close(d->bell[q].fd);
+	}
 }
 
 uint64_t virtio_offered(const struct virtio_device *d)

@@ -216,6 +216,7 @@ static void dev_destroy(struct device *dev)
 	struct virtio_device *d = from_dev(dev);
 	struct virtio_mmio *t = mmio_of(d);
 	d->live = false;
+	virtio_bells_take_down(d);
 	if (d->ops->destroy)
 		d->ops->destroy(d);       /* frees d */
 	free(t);
@@ -240,8 +241,9 @@ bool virtio_mmio_init(struct machine *m, struct virtio_device *d,
 	device_add(m, &d->pci.dev, &t->dev_ops, id);
 	uint64_t base = BOARD_VIRTIO_MMIO + n * PAGE_SIZE;
 	memory_add_io(m->memory, id, base, PAGE_SIZE, 0, &regs_ops, d);
-	memory_add_io(m->memory, id, base + R_NOTIFY, 4, 1, &notify_ops, d);
+	struct mem_region *notify = memory_add_io(m->memory, id, base + R_NOTIFY, 4, 1, &notify_ops, d);
 	m->board_data->virtio_mmio++;
 	virtio_reset(d);
+	virtio_bells_hang(d, notify, 0);
 	return true;
 }

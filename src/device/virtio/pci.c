@@ -341,6 +341,7 @@ static void pci_dev_destroy(struct device *dev)
 	struct virtio_device *d = from_dev(dev);
 	struct virtio_pci *t = pci_of(d);
 	d->live = false;
+	virtio_bells_take_down(d);
 	if (d->ops->destroy)
 		d->ops->destroy(d);       /* frees d */
 	pthread_mutex_destroy(&t->lock);
@@ -383,5 +384,6 @@ bool virtio_pci_init(struct machine *m, struct virtio_device *d,
 	d->pci.config_written = config_written;
 	d->pci.config_reading = config_reading;
 	virtio_reset(d);
+	virtio_bells_hang(d, d->pci.bar[BAR_NOTIFY].region, NOTIFY_MULTIPLIER);
 	return true;
 }

@@ -99,6 +99,7 @@ struct virtio_device {
 	_Atomic uint32_t kicked;           /* queues with work posted to the loop */
 	unsigned held;                     /* chains popped and not given back */
 	struct virtqueue vq[VIRTIO_MAX_QUEUES];
+	struct virtio_bell { int fd; struct loop_fd *watch; } bell[VIRTIO_MAX_QUEUES];   /* watch NULL: none */
 	struct virtio_transport *transport;
 };
 
@@ -143,6 +144,10 @@ void virtio_reset(struct virtio_device *d);      /* I/O loop thread, board lock 
 void virtio_drain(struct virtio_device *d);
 void virtio_undrain(struct virtio_device *d);
 void virtio_loaded(struct virtio_device *d);
+/* Let the engine tell of kicks by eventfds, where it can: `step` bytes lie between the notify
+ * addresses of two queues; 0: all have one, and the value tells which. Before the machine runs. */
+void virtio_bells_hang(struct virtio_device *d, struct mem_region *r, unsigned step);
+void virtio_bells_take_down(struct virtio_device *d);
 bool virtio_xfer(struct virtio_device *d, struct state *s, uint32_t version);
 
 /* Copy helpers over iovecs; return bytes copied. */

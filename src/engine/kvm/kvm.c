@@ -78,7 +78,9 @@ static bool kvm_vm_create(struct machine *m, struct error *err)
 	kvm_choose_tsc(m);
 	k->run_size = (size_t)ioctl(k->dev, KVM_GET_VCPU_MMAP_SIZE, 0);
 	catch_kicks();
-	struct memory_hooks hooks = { .opaque = k, .log_dirty = kvm_log_dirty, .collect_dirty = kvm_collect_dirty };
+	k->bells_any_size = ioctl(k->dev, KVM_CHECK_EXTENSION, KVM_CAP_IOEVENTFD_ANY_LENGTH) > 0;
+	struct memory_hooks hooks = { .opaque = k, .log_dirty = kvm_log_dirty, .collect_dirty = kvm_collect_dirty,
+				      .rings = ioctl(k->dev, KVM_CHECK_EXTENSION, KVM_CAP_IOEVENTFD) > 0 };
 	memory_set_hooks(m->memory, &hooks);
 	memory_on_change(m->memory, kvm_slots_update, k);
 	return true;

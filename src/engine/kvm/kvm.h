@@ -12,9 +12,10 @@
 #include <time.h>
 #include "engine/engine.h"
 
-enum { KVM_MAX_SLOTS = 64, KVM_IOAPIC_PINS = 24 };
+enum { KVM_MAX_SLOTS = 64, KVM_MAX_BELLS = 128, KVM_IOAPIC_PINS = 24 };
 
 struct kvm_slot { uint64_t gpa, size, host; bool readonly, used; };
+struct kvm_bell { uint64_t gpa; uint32_t size, value; int fd; };
 
 #define KVM_EXITS(X) X(pio) X(mmio) X(interrupt_window) X(signal) X(eoi) X(halt) X(other)
 
@@ -23,8 +24,11 @@ struct kvm_vm {
 	size_t run_size;
 	bool tsc_exact;                   /* it runs at the rate of the CPU model */
 	bool loses_xsetbv, log_dirty;
-	pthread_mutex_t lock;             /* slots, routes */
+	pthread_mutex_t lock;             /* slots, bells, routes */
 	struct kvm_slot slot[KVM_MAX_SLOTS];
+	struct kvm_bell bell[KVM_MAX_BELLS];
+	unsigned nbells;
+	bool bells_any_size;              /* KVM_CAP_IOEVENTFD_ANY_LENGTH */
 	struct kvm_irq_routing_entry route[KVM_IOAPIC_PINS];
 	struct machine *machine;
 };
@@ -54,6 +58,8 @@ int kvm_open_device(struct error *err);
 bool kvm_loses_xsetbv(int dev);
 /* kvm/slots.c: make KVM's memory slots equal to the machine's view. */
 void kvm_slots_update(void *vm);
+/* kvm/bells.c: the same for the bells of its I/O regions; k->lock is held. */
+void kvm_bells_update(struct kvm_vm *k);
 /* Hooks of the dirty log (memory/memory.h). */
 void kvm_log_dirty(void *vm, bool on);
 void kvm_collect_dirty(void *vm, struct ram_slot *ram);

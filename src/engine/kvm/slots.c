@@ -75,6 +75,7 @@ void kvm_slots_update(void *vm)
 		k->slot[i] = want[w];
 		tell(k, i, &want[w], false);
 	}
+	kvm_bells_update(k);
 	pthread_mutex_unlock(&k->lock);
 }
 
