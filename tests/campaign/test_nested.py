@@ -20,6 +20,7 @@ SUM = "fcd6bcb56c1689fcef28b57c22475bad"
 
 DEVICES = """
 truncate() { dd if=/dev/zero of=$1 bs=1M count=0 seek=$2 2>/dev/null; }
+mmio() { abyme stats --engine $1 | awk '/exits-mmio/ { print $2 }'; }
 mkdir /tmp/shared && echo from-the-host >/tmp/shared/file
 for board in microvm pc; do
 	truncate /tmp/disk-$board 16 && printf nested-disk | dd of=/tmp/disk-$board conv=notrunc 2>/dev/null
@@ -32,11 +33,18 @@ for board in microvm pc; do
 		echo "ip link set eth0 up; udhcpc -i eth0 -n -q 2>&1 | grep lease"
 		echo "mkdir /m; mount -t 9p -o trans=virtio tag /m && cat /m/file && echo from-the-guest >/m/answer"
 		echo "head -c 64 /dev/hwrng | wc -c; ls /dev/vsock; echo cpus=\\$(grep -c ^processor /proc/cpuinfo); echo first-life"
-		sleep 40
+		while [ ! -e /tmp/counted-$board ]; do sleep 1; done
+		echo "dd if=/dev/hwrng of=/dev/null bs=64 count=400 2>/dev/null; echo doorbells-done"
+		while [ ! -e /tmp/rung-$board ]; do sleep 1; done
 		echo "reboot -f"
 		sleep 60
 	} | abyme console dev-$board >/dev/null 2>&1 &
-	wait_log dev-$board first-life.*$ 120
+	wait_log dev-$board ^first-life 120
+	exits=$(mmio dev-$board)
+	touch /tmp/counted-$board
+	wait_log dev-$board ^doorbells-done 120
+	echo "MMIO $board $(($(mmio dev-$board) - exits))"
+	touch /tmp/rung-$board
 	n=0
 	while [ $n -lt 200 ] && [ "$(grep -c USERSPACE-REACHED /tmp/state/instances/dev-$board/console.log)" -lt 2 ]; do
 		n=$((n + 1)); sleep 1
@@ -60,6 +68,8 @@ def test_devices_reboot_poweroff(nested):
             assert re.search(rf"^{board}: .*{word.lstrip('^')}", text, re.M), (board, word, text[-6000:])
         assert len(re.findall(rf"^{board}: .*USERSPACE-REACHED", text, re.M)) == 2, text[-6000:]
         assert f"written on disk-{board}" in text
+        exits = re.search(rf"^MMIO {board} (\d+)", text, re.M)
+        assert exits and int(exits.group(1)) < 100, (exits, text[-3000:])     # of 400 doorbells, few come out of KVM
         assert re.search(rf"^ls: dev-{board} +stopped", text, re.M), text[-3000:]
     assert "from-the-guest" in text
     assert not TROUBLE.search(text), TROUBLE.search(text).group(0)
@@ -135,12 +145,15 @@ more() {
 		sleep 1
 	done
 }
-abyme run --detach --name hopper --engine @FIRST@ --board microvm $kernel @MODEL@ --vcpus @VCPUS@ --append "$console beat"
+nc -l -p 5000 >/tmp/heard &
+abyme run --detach --name hopper --engine @FIRST@ --board microvm --kernel /guest/vmlinux-amd64 \
+	--initrd /guest/initrd-devices.gz --memory 96M --cpu abyme-v2.1 @MODEL@ --vcpus @VCPUS@ --net user --append "$console beat tcp"
 wait_log hopper "^beat 3 " 900
 log=$ABYME_STATE/instances/hopper/console.log
 for engine in @REST@; do
 	abyme engine hopper $engine && more 3 && echo "WENT-ON under $(abyme engine hopper)"
 done
+echo "HEARD $(tr '\\n' ' ' </tmp/heard)"
 abyme logs hopper | sed "s/^/inner: /"
 """
 # Each of the six directions; the translator and the interpreter run inside, too.
@@ -154,14 +167,17 @@ SIX = "kvm jit kvm interp kvm jit interp jit"
     (2, "kvm jit kvm jit", COUNTED, ""),
 ], ids=["six", "six-any-tsc", "from-jit-any-tsc", "two-vcpus"])
 def test_all_ways_between_engines(nested, vcpus, engines, clock, model):
-    """A count, a sum and a writing dd survive every change of engine, the clock goes on."""
+    """A count, a sum, a writing dd and a TCP connection survive every change of engine, the clock goes on."""
     first, *rest = engines.split()
     job = WAYS
     for key, value in {"SUM": SUM, "FIRST": first, "REST": " ".join(rest), "MODEL": model, "VCPUS": str(vcpus)}.items():
         job = job.replace(f"@{key}@", value)
-    text = nested.run(f"ways-{vcpus}-{first}-{len(clock)}", job, seconds=LONG, clock=clock)
+    text = nested.run(f"ways-{vcpus}-{first}-{len(clock)}", job, files=nested.devices, seconds=LONG, clock=clock)
     assert re.findall(r"^WENT-ON under (\w+)", text, re.M) == rest, text[-3000:]
     beats = [(int(n), int(t)) for n, t in re.findall(BEAT.replace("^", "^inner: "), text, re.M)]
     assert [n for n, _ in beats] == list(range(1, len(beats) + 1)), text[-3000:]
+    heard = re.search(r"^HEARD (.*)", text, re.M).group(1).split()
+    assert [int(n) for n in heard] == list(range(1, len(heard) + 1)), heard
+    assert len(heard) >= len(beats) - 2, (len(heard), len(beats))     # one connection, to the end
     assert all(0 <= b[1] - a[1] <= 120 for a, b in zip(beats, beats[1:])), beats
     assert not TROUBLE.search(text), TROUBLE.search(text).group(0)

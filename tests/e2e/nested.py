@@ -18,7 +18,8 @@ DEVICES = ["virtio_mmio", "virtio_pci", "virtio_blk", "virtio_net", "virtio_rng"
            "vmw_vsock_virtio_transport"]
 BUSYBOX = ["tar", "sed", "cmp", "seq", "tr", "nproc", "awk", "diff", "mktemp", "timeout", "dirname", "sort", "expr", "pidof",
            "stat", "find", "id", "mkfifo", "env", "printf", "chroot"]
-# Two busy processes: one counts and checks a sum, one writes.
+# Two busy processes: one counts and checks a sum, one writes. With "tcp", the count goes to the
+# host, too, over one connection; whoever counts ends with it.
 INNER_INIT = """#!/bin/sh
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -28,12 +29,22 @@ mount -t tmpfs tmp /tmp
 echo USERSPACE-REACHED
 if grep -q beat /proc/cmdline; then
 	while true; do dd if=/dev/zero of=/tmp/written bs=4k count=64 2>/dev/null; sleep 0.1; done &
-	n=0
-	while true; do
-		n=$((n+1)); s=$(dd if=/dev/zero bs=4k count=16 2>/dev/null | md5sum)
-		echo "beat $n ${s%% *} $(cut -d. -f1 /proc/uptime)" >/dev/console
-		sleep 0.1
-	done
+	count() {
+		n=0
+		while true; do
+			n=$((n+1)); s=$(dd if=/dev/zero bs=4k count=16 2>/dev/null | md5sum)
+			echo "beat $n ${s%% *} $(cut -d. -f1 /proc/uptime)" >/dev/console
+			echo "$n" || break
+			sleep 0.1
+		done
+	}
+	if grep -q tcp /proc/cmdline; then
+		ip addr add 10.0.2.15/24 dev eth0
+		ip link set eth0 up
+		count | nc 10.0.2.2 5000
+	else
+		count >/dev/null
+	fi
 fi
 exec sh </dev/console >/dev/console 2>&1
 """
