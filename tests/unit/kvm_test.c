@@ -377,7 +377,7 @@ static void random_cpu(struct x86_cpu *c)
 	c->cr4 = CR4_PAE | CR4_PGE;
 	c->efer = EFER_LME | EFER_LMA | EFER_NXE;
 	c->star = 1; c->lstar = 2; c->cstar = 3; c->sfmask = 4; c->kernel_gs_base = 5;
-	c->sysenter_cs = 6; c->sysenter_esp = 7; c->sysenter_eip = 8; c->tsc_adjust = 9; c->tsc_aux = 10;
+	c->sysenter_cs = 6; c->sysenter_esp = 7; c->sysenter_eip = 8; c->tsc_adjust = 9; c->tsc_aux = 10; c->kvm_eoi = 0x5001;
 	fill(c->mtrr_base, sizeof(c->mtrr_base));
 	fill(c->mc_bank, sizeof(c->mc_bank));
 	fill(c->xsave.xmm, sizeof(c->xsave.xmm));
@@ -410,7 +410,7 @@ static void state_comes_back(void **unused)
 	const struct x86_cpu *c = &v->cpu;
 #define SAME(field) assert_memory_equal(&c->field, &before.field, sizeof(c->field))
 	SAME(gpr); SAME(rip); SAME(rflags); SAME(cr0); SAME(cr2); SAME(cr3); SAME(cr4); SAME(efer); SAME(dr);
-	SAME(star); SAME(lstar); SAME(sfmask); SAME(kernel_gs_base); SAME(sysenter_eip); SAME(tsc_adjust);
+	SAME(star); SAME(lstar); SAME(sfmask); SAME(kernel_gs_base); SAME(sysenter_eip); SAME(tsc_adjust); SAME(kvm_eoi);
 	SAME(mtrr_base); SAME(mc_bank); SAME(xsave.xmm); SAME(xsave.ymmh); SAME(xcr0);
 	SAME(activity); SAME(int_shadow); SAME(nmi_blocked);
 	SAME(lapic.isr); SAME(lapic.irr); SAME(lapic.tmr); SAME(lapic.lvt); SAME(lapic.svr);

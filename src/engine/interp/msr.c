@@ -45,7 +45,7 @@ static const struct plain_msr { uint32_t msr; uint16_t offset; uint8_t check; } 
 	FIELD(MSR_MCG_CTL, mcg_ctl, ANY), FIELD(MSR_TSC_ADJUST, tsc_adjust, READ_ONLY),
 	FIELD(MSR_KVM_SYSTEM, kvmclock_system, READ_ONLY), FIELD(MSR_KVM_WALL, kvmclock_wall, READ_ONLY),
 	FIELD(MSR_KVM_SYSTEM_OLD, kvmclock_system, READ_ONLY),
-	FIELD(MSR_KVM_WALL_OLD, kvmclock_wall, READ_ONLY),
+	FIELD(MSR_KVM_WALL_OLD, kvmclock_wall, READ_ONLY), FIELD(MSR_KVM_EOI, kvm_eoi, READ_ONLY),
 #undef FIELD
 };
 
@@ -241,6 +241,11 @@ static bool write_other(struct vcpu *v, uint32_t msr, uint64_t value)
 		return true;
 	case MSR_KVM_WALL: case MSR_KVM_WALL_OLD:
 		kvmclock_write_wall(v, value);
+		return true;
+	case MSR_KVM_EOI:         /* where to say "no EOI needed": never said here, which is allowed */
+		if (value & 2)
+			return false;
+		v->cpu.kvm_eoi = value;
 		return true;
 	}
 	f = fixed_find(msr);

@@ -21,7 +21,7 @@ static const struct { uint32_t msr; uint32_t offset; } msr_fields[] = {
 #define BANK(n) M(0x400 + 4 * n, mc_bank[n][0]), M(0x401 + 4 * n, mc_bank[n][1]), \
 		M(0x402 + 4 * n, mc_bank[n][2]), M(0x403 + 4 * n, mc_bank[n][3])
 	BANK(0), BANK(1), BANK(2), BANK(3),
-	M(0x4b564d00, kvmclock_wall), M(0x4b564d01, kvmclock_system),
+	M(0x4b564d00, kvmclock_wall), M(0x4b564d01, kvmclock_system), M(0x4b564d04, kvm_eoi),
 #undef BANK
 #undef M
 };
