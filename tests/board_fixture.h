@@ -72,7 +72,7 @@ static UNUSED struct machine *fixture_new(uint64_t ram)
 	fx.config = (struct machine_config){
 		.vcpus = 1, .memory = ram, .kernel_fd = -1, .initrd_fd = -1, .firmware_fd = -1, .nvram_fd = -1, .video_rom_fd = -1,
 		.serial_fd = { -1, -1 }, .console_fd = -1, .control_fd = -1, .gdb_fd = -1,
-		.state_fd = -1, .tpm_fd = -1, .tpm_data_fd = -1,
+		.state_fd = -1, .tpm_fd = -1, .tpm_data_fd = -1, .sound_fd = -1,
 	};
 	epoch_enter();
 	static const struct engine_ops no_engine = { .name = "none" };

@@ -75,6 +75,16 @@ static bool set_serial(void *target, const char *value, struct error *err)
 	return true;
 }
 
+static bool set_sound(void *target, const char *value, struct error *err)
+{
+	struct definition *d = target;
+	bool file = !strncmp(value, "wav=", 4) && value[4];
+	auto_free char *path = file ? absolute_path(value + 4) : NULL;
+	free(d->sound);
+	d->sound = file ? xasprintf("wav=%s", path) : xstrdup(value);
+	return true;
+}
+
 static bool add_disk(void *target, const char *value, struct error *err)
 {
 	struct definition *d = target;
@@ -156,6 +166,7 @@ const struct cli_option definition_options[] = {
 	     "a screen, for abyme screenshot or for a VNC viewer too"),
 	TEXT("--gpu", "std|virtio", gpu, "the screen's graphics card"),
 	TEXT("--input", "ps2|virtio|usb", input, "virtio, usb: a keyboard and a tablet more"),
+	CALL("--sound", "none|silent|wav=FILE", set_sound, "a sound card: heard by nobody, or recorded"),
 	FLAG("--tpm", tpm, "a TPM 2.0 (package swtpm)"),
 	CALL("--kernel", "FILE", set_kernel, "bzImage, PVH ELF or multiboot kernel"),
 	CALL("--initrd", "FILE", set_initrd, "initial RAM disk for the kernel"),

@@ -15,6 +15,7 @@
 #include "device/chipset.h"
 #include "device/drives.h"
 #include "device/firmware.h"
+#include "device/hda/hda.h"
 #include "device/i8237.h"
 #include "device/keyboard.h"
 #include "device/mouse.h"
@@ -305,6 +306,8 @@ static bool create_virtio(struct machine *m, struct error *err)
 	if (c->input_usb && !xhci_create(m, err))
 		return false;
 	if (c->input_virtio && !(virtio_input_create(m, false, err) && virtio_input_create(m, true, err)))
+		return false;
+	if (c->sound && !hda_create(m, c->sound_fd, err))
 		return false;
 	return virtio_rng_create(m, err) && virtio_balloon_create(m, err);
 }

@@ -240,6 +240,12 @@ static bool check_serial(const char *s, struct error *err)
 	return error_set(err, 0, "serial '%s' is not known: use stdio, none, file:PATH or unix:PATH", s);
 }
 
+static bool check_sound(const char *s, struct error *err)
+{
+	return !strcmp(s, "none") || !strcmp(s, "silent") || (!strncmp(s, "wav=", 4) && s[4]) ||
+	       error_set(err, 0, "sound '%s' is not known: use none, silent or wav=FILE", s);
+}
+
 static bool check_shares(const struct definition *d, struct error *err)
 {
 	for (unsigned i = 0; i < d->nshares; i++)
@@ -278,7 +284,7 @@ static bool check_rest(struct definition *d, struct error *err)
 		display_check(d->display, err) && check_screen(d, err) &&
 		ONE_OF(d->clock, "--clock value", "host", "continue") &&
 		ONE_OF(d->jail, "--jail value", "auto", "require", "none") &&
-		check_serial(d->serial, err) && check_shares(d, err);
+		check_serial(d->serial, err) && check_sound(d->sound, err) && check_shares(d, err);
 }
 
 /* Words of --boot, each once at most. */
@@ -325,8 +331,8 @@ static bool check_board(const struct definition *d, struct error *err)
 		return error_set(err, 0, "board microvm starts kernels only: add --kernel FILE, or use --board pc");
 	if (strcmp(d->display, "none"))
 		return error_set(err, 0, "board microvm has no screen: use --board pc");
-	if (d->tpm)
-		return error_set(err, 0, "board microvm has no TPM: use --board pc");
+	if (d->tpm || strcmp(d->sound, "none"))
+		return error_set(err, 0, "board microvm has neither TPM nor sound: use --board pc");
 	for (unsigned i = 0; i < d->ndisks; i++)
 		if (strcmp(d->disks[i].bus, "virtio"))
 			return error_set(err, 0, "board microvm has virtio disks only: '%s' must be one",
@@ -363,6 +369,7 @@ bool definition_resolve(struct definition *d, char why[160], struct error *err)
 	field_default(&d->on_reboot, "restart");
 	field_default(&d->clock, "host");
 	field_default(&d->display, "none");
+	field_default(&d->sound, "none");
 	field_default(&d->jail, "auto");
 	field_default(&d->engine, "auto");
 	if (d->image)

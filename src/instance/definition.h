@@ -35,6 +35,7 @@ struct definition {
 	char *display;            /* none|headless|vnc... */
 	char *gpu;                /* std|virtio */
 	char *input;              /* ps2|virtio|usb */
+	char *sound;              /* none|silent|wav=FILE */
 	bool tpm;                 /* a TPM 2.0 */
 	char *kernel, *initrd, *append;
 	struct def_disk *disks; unsigned ndisks;

@@ -86,6 +86,7 @@ static const cyaml_schema_field_t definition_fields[] = {
 	FIELD("boot", boot),
 	FIELD("display", display),
 	FIELD("gpu", gpu),
+	FIELD("sound", sound),
 	FIELD("input", input),
 	CYAML_FIELD_BOOL("tpm", OPT, struct definition, tpm),
 	FIELD("kernel", kernel),

@@ -303,6 +303,16 @@ static bool open_tpm(struct opened *o, const struct instance *i, const struct de
 	return true;
 }
 
+/* A machine that goes on adds to what it has recorded. */
+static bool open_sound(struct machine_config *c, const struct definition *d, struct error *err)
+{
+	c->sound = strcmp(d->sound, "none");
+	if (strncmp(d->sound, "wav=", 4))
+		return true;
+	c->sound_fd = open(d->sound + 4, O_RDWR | O_CREAT | O_CLOEXEC | (c->state_fd < 0 ? O_TRUNC : 0), 0600);
+	return c->sound_fd >= 0 || error_set(err, errno, "cannot record sound to '%s'", d->sound + 4);
+}
+
 static bool open_shares(struct opened *o, const struct definition *d, struct error *err)
 {
 	struct machine_config *c = &o->config;
@@ -364,7 +374,7 @@ static void all_closed(struct opened *o, int state_fd)
 	c->kernel_fd = c->initrd_fd = c->firmware_fd = c->nvram_fd = c->video_rom_fd = c->serial_fd[0] = c->serial_fd[1] = c->console_fd = -1;
 	c->control_fd = c->gdb_fd = c->vsock_fd = c->vsock_dial_fd = c->kvm_fd = c->pagemap_fd = -1;
 	c->state_fd = state_fd;
-	o->tpm_state = c->viewer_fd = c->viewer_memory_fd = o->vnc_listen = c->tpm_fd = c->tpm_data_fd = -1;
+	o->tpm_state = c->sound_fd = c->viewer_fd = c->viewer_memory_fd = o->vnc_listen = c->tpm_fd = c->tpm_data_fd = -1;
 	for (unsigned i = 0; i < CONFIG_MAX_SHARES; i++)
 		o->share_root[i] = -1;
 }
@@ -388,7 +398,7 @@ bool opened_make(struct opened *o, const struct instance *i, const struct defini
 	c->definition = definition_to_yaml(&named, err);
 	return c->definition && opened_kvm(c, err) && open_kernel(c, d, err) && open_firmware(c, i, d, err) && open_screen(o, d, err) &&
 		open_net_roms(c, err) && open_disks(c, d, err) &&
-		open_shares(o, d, err) && open_vsock(o, i, d, err) && open_tpm(o, i, d, err) && open_gdb(c, d, err) &&
+		open_shares(o, d, err) && open_vsock(o, i, d, err) && open_tpm(o, i, d, err) && open_sound(c, d, err) && open_gdb(c, d, err) &&
 		open_serial(o, i, d, err) &&
 		(c->control_fd = instance_listen(i, "control.sock", err)) >= 0;
 }
@@ -397,7 +407,7 @@ unsigned opened_machine_fds(const struct opened *o, int fds[OPENED_MAX_FDS])
 {
 	const struct machine_config *c = &o->config;
 	unsigned n = 0;
-	const int single[] = { c->viewer_fd, c->viewer_memory_fd, c->tpm_fd, c->tpm_data_fd, c->kernel_fd, c->initrd_fd, c->firmware_fd, c->nvram_fd, c->video_rom_fd,
+	const int single[] = { c->viewer_fd, c->viewer_memory_fd, c->tpm_fd, c->tpm_data_fd, c->sound_fd, c->kernel_fd, c->initrd_fd, c->firmware_fd, c->nvram_fd, c->video_rom_fd,
 			       c->vsock_fd, c->vsock_dial_fd, c->kvm_fd, c->serial_fd[0], c->serial_fd[1],
 			       c->console_fd, c->control_fd, c->gdb_fd, c->state_fd };
 	for (unsigned i = 0; i < ARRAY_SIZE(single); i++)

@@ -42,6 +42,8 @@ struct machine_config {
 	char *firmware_path;
 	char *boot;                   /* "disk,cdrom,net": what firmware tries, NULL: its own order */
 	int tpm_fd, tpm_data_fd;      /* swtpm's control and data channels (device/tpm/), -1: none */
+	bool sound;                   /* a sound card */
+	int sound_fd;                 /* a WAV file of what it plays; -1: nobody listens */
 	bool screen;                  /* a VGA, or: */
 	bool gpu_virtio;
 	bool input_virtio, input_usb; /* a keyboard and a tablet of that kind beside the PS/2 ones */

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The parts of a whole PC under Linux's own drivers: disk controllers, media."""
 import hashlib
+import math
 import os
 import random
+import struct
+import subprocess
 import time
 
 import pytest
 
-from conftest import guest_args, off, pixels, run, shell
+from conftest import TOP, guest_args, off, pixels, run, shell
+from patience import deadline
 
 MODULES = ["virtio_pci", "virtio_scsi", "ahci", "nvme", "ata_piix", "sd_mod", "sr_mod", "isofs"]
 BUSES = {"ahci": "sda", "nvme": "nvme0n1", "ide": "sda", "scsi": "sda"}
@@ -22,7 +26,7 @@ def guest(kernel_tree, tmp_path_factory):
 @pytest.mark.parametrize("bus", list(BUSES))
 def test_disk(abyme, guest, tmp_path, bus):
     """Reads what the host wrote, writes what the host finds, goes on after a suspend."""
-    disk, dev, state = tmp_path / "disk.img", f"/dev/{BUSES[bus]}", tmp_path / "saved"
+    disk, dev = tmp_path / "disk.img", f"/dev/{BUSES[bus]}"
     data = random.Random(bus).randbytes(8 << 20)
     with open(disk, "wb") as f:
         f.write(data)
@@ -34,12 +38,7 @@ def test_disk(abyme, guest, tmp_path, bus):
     m.send(f"n=0; while head -c 1048576 {dev} | dd of={dev} bs=256k seek=64 conv=fsync 2>/tmp/e; do "
            "n=$((n+1)); [ $n = 2 ] && echo two; [ -e /tmp/stop ] && break; done & sleep 1; echo\n")
     m.expect("^two", 60)
-    status, _, text = abyme("suspend", "d", str(state), seconds=60)
-    assert status == 0, text
-    assert m.wait(60) == 0
-    m = abyme.start("resume", str(state))
-    m.send("\n")
-    m.expect("# ", 60)
+    m = travel(abyme, m, "d", tmp_path)
     run(m, "touch /tmp/stop; wait; cat /tmp/e; echo over-$((1+1))", "^over-2")
     run(m, f"dd if={dev} bs=256k skip=64 count=4 2>/dev/null | md5sum", f"^{md5(data[:1 << 20])}  -")
     off(m)
@@ -94,7 +93,7 @@ def test_refused(abyme, tmp_path):
 def test_virtio_screen_and_input(abyme, kernel_tree, tmp_path):
     """The guest paints its framebuffer on virtio-gpu; keys and places come by virtio-input; so after a suspend."""
     args = guest_args(kernel_tree("amd64"), tmp_path, ["virtio_pci", "virtio_blk", "virtio-gpu", "virtio_input", "evdev"])
-    picture, state = bytearray(random.Random(5).randbytes(1280 * 800 * 4)), tmp_path / "saved"
+    picture = bytearray(random.Random(5).randbytes(1280 * 800 * 4))
     picture[3::4] = bytes(1280 * 800)
     (tmp_path / "picture").write_bytes(picture)
     m = abyme.start("run", "--name", "v", *args, "--display", "headless", "--gpu", "virtio", "--input", "virtio",
@@ -104,24 +103,36 @@ def test_virtio_screen_and_input(abyme, kernel_tree, tmp_path):
     m.expect("Abyme tablet", 60)
     run(m, "echo -e '\\033[?25l' > /dev/tty0; cat /dev/vda > /dev/fb0; echo pain''ted", "^painted", 120)
     wait_picture(abyme, "v", tmp_path, picture)
-    m.send("for i in 0 1 2 3 4 5; do e=/dev/input/event$i; [ -e $e ] && cat $e > /tmp/e$i & done; sleep 1; echo rea''dy\n")
-    m.expect("^ready", 60)
+    record_events(m)
     assert abyme("key", "v", "a")[0] == 0
     status, _, text = abyme("mouse", "--at", "v", "1279", "0", "right")
     assert status == 0, text
     wait_event(m, "01 00 1e 00 01 00 00 00")               # EV_KEY, KEY_A, down
     wait_event(m, "03 00 00 00 ff 7f 00 00")               # EV_ABS, ABS_X, 32767
     wait_event(m, "01 00 11 01 01 00 00 00")               # EV_KEY, BTN_RIGHT, down
-    status, _, text = abyme("suspend", "v", str(state), seconds=120)
-    assert status == 0, text
-    assert m.wait(60) == 0
-    m = abyme.start("resume", str(state))
-    m.send("\n")
-    m.expect("# ", 60)
+    m = travel(abyme, m, "v", tmp_path)
     wait_picture(abyme, "v", tmp_path, picture)
     assert abyme("key", "v", "b")[0] == 0
     wait_event(m, "01 00 30 00 01 00 00 00")
     off(m)
+
+
+def travel(abyme, m, name, tmp_path):
+    """The machine goes on from a state file, at the prompt of its shell."""
+    status, _, text = abyme("suspend", name, str(tmp_path / "saved"), seconds=120)
+    assert status == 0, text
+    assert m.wait(60) == 0
+    m = abyme.start("resume", str(tmp_path / "saved"))
+    m.send("\n")
+    m.expect("# ", 60)
+    return m
+
+
+def record_events(m):
+    """A file for what each input device says from now on; each is open when this returns."""
+    m.send("n=0; for e in /dev/input/event*; do cat <$e >/tmp/e$n & n=$((n+1)); done; "
+           "until [ $(ls -l /proc/[0-9]*/fd/0 2>/dev/null | grep -c input/event) = $n ]; do sleep 1; done; echo rea''dy\n")
+    m.expect("^ready", 60)
 
 
 def wait_event(m, event):
@@ -152,8 +163,7 @@ def test_usb_input(abyme, kernel_tree, tmp_path):
     shell(m)
     run(m, "until grep -q 'Abyme tablet' /proc/bus/input/devices && grep -q 'Abyme keyboard' /proc/bus/input/devices; do "
            "sleep 1; done; echo pluggg''ed", "^pluggged", 120)
-    m.send("for i in 0 1 2 3 4 5 6; do e=/dev/input/event$i; [ -e $e ] && cat $e > /tmp/e$i & done; sleep 1; echo rea''dy\n")
-    m.expect("^ready", 60)
+    record_events(m)
     assert abyme("key", "u", "shift-a")[0] == 0
     status, _, text = abyme("mouse", "--at", "u", "1279", "0", "right")
     assert status == 0, text
@@ -162,13 +172,33 @@ def test_usb_input(abyme, kernel_tree, tmp_path):
     wait_event(m, "01 00 1e 00 00 00 00 00")               # and up
     wait_event(m, "03 00 00 00 ff 7f 00 00")               # EV_ABS, ABS_X, 32767
     wait_event(m, "01 00 11 01 01 00 00 00")               # EV_KEY, BTN_RIGHT, down
-    status, _, text = abyme("suspend", "u", str(tmp_path / "saved"), seconds=120)
-    assert status == 0, text
-    assert m.wait(60) == 0
-    m = abyme.start("resume", str(tmp_path / "saved"))
-    m.send("\n")
-    m.expect("# ", 60)
+    m = travel(abyme, m, "u", tmp_path)
     assert abyme("key", "u", "b")[0] == 0
     wait_event(m, "01 00 30 00 01 00 00 00")
     run(m, "dmesg | grep -ciE 'xhci.*(warn|error|fail|died|timeout)'", r"^0\s")
     off(m)
+
+
+def test_sound(abyme, kernel_tree, tmp_path, monkeypatch):
+    """What the guest plays is in the file to the last sample, although it was suspended meanwhile."""
+    subprocess.run(["gcc", "-O1", "-static", "-o", str(tmp_path / "play"), f"{TOP}/tests/guest/tools/play.c"], check=True)
+    monkeypatch.setenv("EXTRA", str(tmp_path / "play"))
+    args = guest_args(kernel_tree("amd64"), tmp_path, ["virtio_pci", "virtio_blk", "snd-hda-codec-generic", "snd-hda-intel"])
+    tone = b"".join(struct.pack("<hh", round(20000 * math.sin(n * 440 * math.tau / 48000)), n % 65536 - 32768)
+                    for n in range(48000 * 3))
+    (tmp_path / "tone").write_bytes(tone)
+    file = tmp_path / "sound.wav"
+    m = abyme.start("run", "--name", "s", *args, "--sound", f"wav={file}", "--disk", str(tmp_path / "tone"))
+    shell(m)
+    run(m, "until [ -e /dev/snd/pcmC0D0p ]; do sleep 1; done; play /dev/vda >/tmp/said 2>&1 & echo beg''un", "^begun")
+    end = deadline(60)
+    while file.stat().st_size < 50000 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert 50000 <= file.stat().st_size < len(tone), "not while it plays"
+    m = travel(abyme, m, "s", tmp_path)
+    run(m, "wait; cat /tmp/said", "^played")
+    off(m)
+    data = file.read_bytes()
+    assert struct.unpack("<4sI8sIHHIIHH4sI", data[:44]) == (
+        b"RIFF", len(data) - 8, b"WAVEfmt ", 16, 1, 2, 48000, 192000, 4, 16, b"data", len(data) - 44)
+    assert data[44:44 + len(tone)] == tone and len(data) - 44 - len(tone) < 192000

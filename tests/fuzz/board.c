@@ -6,6 +6,7 @@
  */
 #include "board_fixture.h"
 
+#include "device/hda/hda.h"
 #include "device/net.h"
 #include "device/usb/xhci.h"
 #include "device/vga/screen.h"
@@ -73,7 +74,7 @@ static struct machine *board(void)
 	assert_true(board_create(m, NULL));
 	static const uint8_t mac[6] = { 2 };
 	assert_true(e1000_create(m, 0, NULL, mac, NULL));
-	assert_true(xhci_create(m, NULL));
+	assert_true(xhci_create(m, NULL) && hda_create(m, -1, NULL));
 	assert_true(virtio_gpu_create(m, NULL) && virtio_input_create(m, true, NULL));
 	reset(m);
 	find_bars(m);
