@@ -169,6 +169,7 @@ static struct disk *open_disk(struct machine *m, const struct disk_config *d, st
 	struct disk_options o = { .path = d->path, .fd = d->fd, .format = d->format,
 				  .readonly = d->readonly,
 				  .nbd_size = d->nbd_size, .nbd_flags = d->nbd_flags,
+				  .nbd_line = d->nbd_line, .nbd_patience = d->nbd_patience,
 				  .backing_fds = d->backing_fd, .nbacking_fds = d->nbacking };
 	return disk_open(&o, m->loop, err);
 }

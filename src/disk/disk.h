@@ -40,6 +40,8 @@ struct disk_options {
 	const int *backing_fds;           /* qcow2: the chain below, opened by the keeper; owned */
 	unsigned nbacking_fds;
 	uint64_t nbd_size; uint16_t nbd_flags;   /* format nbd: fd is a connection (disk/nbd.h) */
+	int nbd_line;                     /* where to ask for another when it is lost, -1 or 0: nowhere; owned */
+	unsigned nbd_patience;            /* seconds that requests wait for it */
 	bool no_uring;                    /* use the thread pool even where io_uring works */
 };
 /* Opens and locks (OFD locks at QEMU's byte ranges: 100 + permission bits). */

@@ -33,6 +33,31 @@ extern const struct disk_ops disk_raw, disk_qcow2, disk_nbd;
 /* Finish a request; the format no longer knows it. */
 void disk_done(struct disk *d, struct disk_request *r, int result);
 
+/* Requests in the order in which they came; all zero: none. */
+struct request_queue { struct disk_request *first, *last; unsigned n; };
+
+static inline void request_put(struct request_queue *q, struct disk_request *r)
+{
+	r->next = NULL;
+	if (q->first)
+		q->last->next = r;
+	else
+		q->first = r;
+	q->last = r;
+	q->n++;
+}
+
+/* NULL: there is none. */
+static inline struct disk_request *request_take(struct request_queue *q)
+{
+	struct disk_request *r = q->first;
+	if (r) {
+		q->first = r->next;
+		q->n--;
+	}
+	return r;
+}
+
 /* hold.c: requests that wait. */
 struct hold *hold_new(struct disk *d);
 void hold_free(struct hold *h);

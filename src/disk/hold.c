@@ -16,7 +16,6 @@
 enum { RETRY_NS = 500000000 };
 
 struct bucket { double rate, most, level; };
-struct queue { struct disk_request *first, **last; unsigned n; };
 
 struct hold {
 	struct disk *disk;
@@ -24,8 +23,8 @@ struct hold {
 	struct loop_fd *watch;
 	struct bucket ops, bytes;
 	uint64_t filled;                  /* when the buckets were looked at last */
-	struct queue turn;                /* over the limits */
-	struct queue failed;
+	struct request_queue turn;                /* over the limits */
+	struct request_queue failed;
 	unsigned retried;                 /* of those, how many are being tried again */
 	uint64_t retry_at;
 	bool stuck, nothing;
@@ -33,23 +32,6 @@ struct hold {
 	void (*on_stuck)(void *opaque, int error);
 	void *opaque;
 };
-
-static void put(struct queue *q, struct disk_request *r)
-{
-	r->next = NULL;
-	*q->last = r;
-	q->last = &r->next;
-	q->n++;
-}
-
-static struct disk_request *take(struct queue *q)
-{
-	struct disk_request *r = q->first;
-	if (r && !(q->first = r->next))
-		q->last = &q->first;
-	q->n -= r != NULL;
-	return r;
-}
 
 /* --- limits ----------------------------------------------------------------- */
 
@@ -96,7 +78,7 @@ static void next_turns(struct hold *h)
 	fill(h);
 	d->ops->plug(d, true);
 	while (h->turn.n && (h->nothing || may_go(h, h->turn.first)))
-		d->ops->submit(d, take(&h->turn));
+		d->ops->submit(d, request_take(&h->turn));
 	d->ops->plug(d, false);
 }
 
@@ -107,7 +89,7 @@ bool hold_delays(struct hold *h, struct disk_request *r)
 	fill(h);
 	if (!h->turn.n && may_go(h, r))
 		return false;
-	put(&h->turn, r);
+	request_put(&h->turn, r);
 	if (h->turn.n == 1)
 		arm(h);
 	return true;
@@ -180,7 +162,7 @@ bool hold_keeps(struct hold *h, struct disk_request *r, int *result)
 	r->again = false;
 	if (keep) {
 		r->error = *result;
-		put(&h->failed, r);
+		request_put(&h->failed, r);
 		h->retry_at = monotonic_ns() + RETRY_NS;
 	} else if (h->on_error == DISK_ON_ERROR_IGNORE && *result != -EOPNOTSUPP) {
 		*result = 0;
@@ -195,13 +177,12 @@ bool hold_keeps(struct hold *h, struct disk_request *r, int *result)
 void disk_retry(struct disk *d)
 {
 	struct hold *h = d->hold;
-	struct queue again = h->failed;
+	struct request_queue again = h->failed;
 	if (!again.n || h->retried)
 		return;
-	h->failed = (struct queue){ .last = &h->failed.first };
+	h->failed = (struct request_queue){ 0 };
 	h->retried = again.n;
-	for (struct disk_request *r = again.first, *next; r; r = next) {
-		next = r->next;
+	for (struct disk_request *r; (r = request_take(&again)); ) {
 		r->again = true;
 		d->ops->submit(d, r);
 	}
@@ -209,7 +190,7 @@ void disk_retry(struct disk *d)
 
 static void report_failed(struct hold *h)
 {
-	for (struct disk_request *r; (r = take(&h->failed)); ) {
+	for (struct disk_request *r; (r = request_take(&h->failed)); ) {
 		h->disk->in_flight--;
 		r->done(r, r->error);
 	}
@@ -231,7 +212,7 @@ int disk_settle(struct disk *d)
 	struct hold *h = d->hold;
 	do {
 		while (h->turn.n)
-			d->ops->submit(d, take(&h->turn));
+			d->ops->submit(d, request_take(&h->turn));
 		if (d->in_flight > h->failed.n)
 			d->ops->wait(d);
 	} while (d->in_flight > h->failed.n);
@@ -256,8 +237,6 @@ struct hold *hold_new(struct disk *d)
 {
 	struct hold *h = xnew(struct hold);
 	h->disk = d;
-	h->turn.last = &h->turn.first;
-	h->failed.last = &h->failed.first;
 	h->filled = monotonic_ns();
 	h->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (h->timer >= 0)

@@ -42,6 +42,9 @@ void nbd_serve(const struct nbd_export *e, int fd);
 /* "nbd://HOST[:PORT][/EXPORT]", "nbd+unix:///[EXPORT]?socket=PATH": a connection that is ready
  * for requests. */
 struct nbd_connection { int fd; uint64_t size; uint16_t flags; };
+/* Between a machine's disk and who connects for it, on a line (base/fdpass.h): one byte asks,
+ * this is the answer, with a new connection or without. */
+struct nbd_answer { uint64_t size; uint16_t flags; uint8_t pad[6]; };
 bool nbd_is_uri(const char *text);
 bool nbd_connect(const char *uri, struct nbd_connection *c, struct error *err);
 

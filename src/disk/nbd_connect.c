@@ -23,6 +23,18 @@ bool nbd_is_uri(const char *text)
 	return !strncmp(text, "nbd://", 6) || !strncmp(text, "nbd+unix://", 11);
 }
 
+/* A server that is gone without a word is noticed after half a minute. */
+static void watch_peer(int fd)
+{
+	int one = 1, idle = 10, times = 4, most = PATIENCE_SECONDS * 1000;
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle, sizeof(idle));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof(times));
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &most, sizeof(most));
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
 static void patience(int fd, unsigned seconds)
 {
 	struct timeval t = { .tv_sec = seconds };
@@ -52,7 +64,7 @@ static int connect_tcp(const char *rest, char export[256], struct error *err)
 	size_t n = strcspn(rest, "/");
 	auto_free char *host = xasprintf("%.*s", (int)n, rest);
 	char *name = host, *end = strchr(host, ']'), *colon = strrchr(end ? end : host, ':');
-	int fd = -1, e = 0, one = 1;
+	int fd = -1, e = 0;
 	if (rest[n] && strlen(rest + n + 1) > 255)
 		return error_minus(err, 0, "the name of an NBD export has at most 255 bytes");
 	snprintf(export, 256, "%s", rest[n] ? rest + n + 1 : "");
@@ -78,7 +90,7 @@ static int connect_tcp(const char *rest, char export[256], struct error *err)
 	freeaddrinfo(found);
 	if (fd < 0)
 		return error_minus(err, e, "cannot connect to the NBD server '%s'", name);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	watch_peer(fd);
 	return fd;
 }
 

@@ -3,8 +3,12 @@
  * A struct disk over an NBD connection that has been negotiated (nbd_connect.c), on the
  * loop's thread.  Up to SLOTS requests are out; a cookie is a slot.  The server is
  * hostile, too: a reply is 16 bytes with a slot that is in use, and data goes where the
- * read wanted it.  Anything else ends the connection, and what is out or comes later
- * fails.
+ * read wanted it.  Anything else ends the connection.
+ *
+ * A connection that is lost is asked for again, once a second.  Until `patience` is over,
+ * requests wait: those that were out go out again on the new one, as nobody has been told
+ * that they were done.  From then on they fail, and the disk's rule for errors (hold.c)
+ * decides, until there is a connection again.
  */
 #include "disk/format.h"
 
@@ -12,28 +16,38 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 
+#include "base/fdpass.h"
 #include "base/log.h"
 #include "disk/nbd.h"
 #include "disk/qcow2.h"
 
 enum { SLOTS = 128, IOVS = 256 };
+#define SECOND 1000000000ull
+/* An attempt that has not answered after so long is given up. */
+#define ATTEMPT_NS (90 * SECOND)
 
 struct slot { struct disk_request *r; uint8_t header[NBD_REQUEST_LEN]; };
 
 struct nbd {
 	struct disk *disk;
-	int fd;
+	int fd;                           /* -1: lost */
 	struct loop_fd *watch;
 	uint16_t flags;
-	bool dead, plugged, watching_out;
+	bool plugged, watching_out;
 	struct slot slot[SLOTS];
 	unsigned char todo[SLOTS];        /* ring of slots to be sent */
 	unsigned first, ntodo;
 	uint64_t sent;                    /* bytes of the first of them */
-	struct disk_request *waiting, **waiting_last;   /* for a slot */
+	struct request_queue waiting;     /* for a slot, or for a connection */
 	uint8_t reply[NBD_SIMPLE_LEN];
 	uint64_t got;                     /* bytes of the reply, then of its data */
+
+	int line, timer;                  /* where to ask for another connection, -1: nowhere; when */
+	struct loop_fd *line_watch, *timer_watch;
+	uint64_t patience, until, asked;  /* nanoseconds; asked 0: no attempt is under way */
+	bool given_up;                    /* requests fail until there is a connection */
 };
 
 static unsigned take_slot(const struct nbd *b)
@@ -69,33 +83,125 @@ static void enqueue(struct nbd *b, struct disk_request *r, unsigned i)
 
 static void watch_out(struct nbd *b, bool on)
 {
-	if (b->watching_out == on || b->dead)
+	if (b->watching_out == on || b->fd < 0)
 		return;
 	b->watching_out = on;
 	loop_fd_events(b->watch, LOOP_READ | (on ? LOOP_WRITE : 0));
 }
 
-/* The connection is lost: everything that is out or waits has failed. */
-static void die(struct nbd *b, const char *why)
+/* --- connections ------------------------------------------------------------- */
+
+static void ready(void *opaque, int events);
+static void send_all(struct nbd *b);
+
+static void fill_slots(struct nbd *b)
 {
-	if (b->dead)
+	for (unsigned i; b->waiting.n && (i = take_slot(b)) < SLOTS; )
+		enqueue(b, request_take(&b->waiting), i);
+}
+
+static void use_connection(struct nbd *b, int fd)
+{
+	b->fd = fd;
+	b->sent = b->got = 0;
+	b->first = b->ntodo = 0;
+	b->watching_out = b->given_up = false;
+	b->watch = loop_fd_add(b->disk->loop, fd, LOOP_READ, ready, b);
+}
+
+static void give_up(struct nbd *b)
+{
+	struct request_queue all = b->waiting;
+	b->given_up = true;
+	b->waiting = (struct request_queue){ 0 };
+	for (struct disk_request *r; (r = request_take(&all)); )
+		disk_done(b->disk, r, -EIO);
+}
+
+static void ask(struct nbd *b)
+{
+	uint64_t now = monotonic_ns();
+	if (b->asked && now - b->asked < ATTEMPT_NS)
+		return;
+	b->asked = send(b->line, "c", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 ? now : 0;
+}
+
+static void set_timer(struct nbd *b, uint64_t ns)
+{
+	struct timespec t = { .tv_sec = (time_t)(ns / SECOND), .tv_nsec = (long)(ns % SECOND) };
+	timerfd_settime(b->timer, 0, &(struct itimerspec){ t, t }, NULL);
+}
+
+/* What is out goes back to those that wait. */
+static void lose(struct nbd *b, const char *why)
+{
+	struct request_queue after = b->waiting;
+	if (b->fd < 0)
 		return;
 	log_warn("the connection to the NBD server is lost: %s", why);
-	b->dead = true;
-	loop_fd_events(b->watch, 0);
+	loop_fd_del(b->watch);
+	shutdown(b->fd, SHUT_RDWR);           /* whoever has it open, too */
+	close_fd(&b->fd);
 	b->ntodo = 0;
+	b->waiting = (struct request_queue){ 0 };
 	for (unsigned i = 0; i < SLOTS; i++) {
-		struct disk_request *r = b->slot[i].r;
+		if (b->slot[i].r)
+			request_put(&b->waiting, b->slot[i].r);
 		b->slot[i].r = NULL;
-		if (r)
-			disk_done(b->disk, r, -EIO);
 	}
-	for (struct disk_request *r; (r = b->waiting); ) {
-		if (!(b->waiting = r->next))
-			b->waiting_last = &b->waiting;
-		disk_done(b->disk, r, -EIO);
-	}
+	for (struct disk_request *r; (r = request_take(&after)); )
+		request_put(&b->waiting, r);
+	if (b->line < 0 || !b->patience)
+		give_up(b);
+	if (b->line < 0)
+		return;
+	b->until = monotonic_ns() + b->patience;
+	set_timer(b, SECOND);
+	ask(b);
 }
+
+/* The same disk, as far as can be told. */
+static bool suits(const struct nbd *b, const struct nbd_answer *a)
+{
+	const struct disk_info *i = &b->disk->info;
+	return a->size >= i->size && (i->readonly || !(a->flags & NBD_READ_ONLY));
+}
+
+static void answered(void *opaque, int events)
+{
+	struct nbd *b = opaque;
+	struct nbd_answer a;
+	int fd;
+	ssize_t n = fd_take(b->line, &a, sizeof(a), &fd);
+	if (n == 0)
+		loop_fd_events(b->line_watch, 0);
+	b->asked = 0;
+	if (n != sizeof(a) || fd < 0 || b->fd >= 0 || !suits(b, &a)) {
+		if (fd >= 0 && b->fd < 0)
+			log_warn("the NBD server is back with another disk: it is not used");
+		close_fd(&fd);
+		return;
+	}
+	log_info("the NBD server is back: %u requests go out to it", b->waiting.n);
+	b->flags = a.flags;
+	set_timer(b, 0);
+	use_connection(b, fd);
+	fill_slots(b);
+	send_all(b);
+}
+
+static void ticked(void *opaque, int events)
+{
+	struct nbd *b = opaque;
+	uint64_t n;
+	if (read(b->timer, &n, sizeof(n)) != sizeof(n) || b->fd >= 0)
+		return;
+	if (!b->given_up && monotonic_ns() >= b->until)
+		give_up(b);
+	ask(b);
+}
+
+/* --- requests ---------------------------------------------------------------- */
 
 /* What is left of the first request in the queue. */
 static unsigned rest_of_first(struct nbd *b, struct iovec *v)
@@ -110,7 +216,7 @@ static unsigned rest_of_first(struct nbd *b, struct iovec *v)
 
 static void send_all(struct nbd *b)
 {
-	while (b->ntodo && !b->dead) {
+	while (b->ntodo && b->fd >= 0) {
 		struct iovec v[IOVS + 1];
 		struct msghdr m = { .msg_iov = v, .msg_iovlen = rest_of_first(b, v) };
 		ssize_t n = sendmsg(b->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -119,7 +225,7 @@ static void send_all(struct nbd *b)
 		if (n < 0 && errno == EAGAIN)
 			break;
 		if (n < 0)
-			return die(b, strerror(errno));
+			return lose(b, strerror(errno));
 		b->sent += (uint64_t)n;
 		if (b->sent < NBD_REQUEST_LEN + data_out(b->slot[b->todo[b->first]].r))
 			continue;
@@ -147,14 +253,10 @@ static int from_wire(uint32_t e)
 
 static void finish(struct nbd *b, unsigned i, int result)
 {
-	struct disk_request *r = b->slot[i].r, *next = b->waiting;
+	struct disk_request *r = b->slot[i].r;
 	b->slot[i].r = NULL;
 	b->got = 0;
-	if (next) {
-		if (!(b->waiting = next->next))
-			b->waiting_last = &b->waiting;
-		enqueue(b, next, i);
-	}
+	fill_slots(b);
 	disk_done(b->disk, r, result);
 }
 
@@ -172,7 +274,7 @@ static bool receive(struct nbd *b)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
 	if (n <= 0) {
-		die(b, n ? strerror(errno) : "it was closed");
+		lose(b, n ? strerror(errno) : "it was closed");
 		return false;
 	}
 	b->got += (uint64_t)n;
@@ -180,7 +282,7 @@ static bool receive(struct nbd *b)
 		return true;
 	cookie = be64_get(b->reply + 8);
 	if (!r && (be32_get(b->reply) != NBD_SIMPLE_REPLY || !out(b, cookie))) {
-		die(b, "a reply to nothing that was asked");
+		lose(b, "a reply to nothing that was asked");
 		return false;
 	}
 	int result = from_wire(be32_get(b->reply + 4));
@@ -193,28 +295,29 @@ static void ready(void *opaque, int events)
 {
 	struct nbd *b = opaque;
 	if (events & LOOP_READ)
-		while (!b->dead && receive(b)) { }
-	if (!b->dead)
-		send_all(b);
+		while (b->fd >= 0 && receive(b)) { }
+	send_all(b);
+}
+
+static int refused(const struct nbd *b, const struct disk_request *r)
+{
+	if ((r->length > NBD_MAX_DATA && r->op <= DISK_WRITE) || r->length > UINT32_MAX || r->niov >= IOVS)
+		return -EINVAL;
+	if (r->op == DISK_WRITE_ZEROES && !(b->flags & NBD_SEND_WRITE_ZEROES))
+		return -EOPNOTSUPP;
+	return b->given_up ? -EIO : 0;
 }
 
 static void nbd_submit(struct disk *d, struct disk_request *r)
 {
 	struct nbd *b = d->format;
-	unsigned i = take_slot(b);
-	if (b->dead || (r->length > NBD_MAX_DATA && r->op <= DISK_WRITE) || r->length > UINT32_MAX || r->niov >= IOVS)
-		return disk_done(d, r, b->dead ? -EIO : -EINVAL);
-	if ((r->op == DISK_FLUSH && !(b->flags & NBD_SEND_FLUSH)) || (r->op == DISK_DISCARD && !(b->flags & NBD_SEND_TRIM)))
-		return disk_done(d, r, 0);
-	if (r->op == DISK_WRITE_ZEROES && !(b->flags & NBD_SEND_WRITE_ZEROES))
-		return disk_done(d, r, -EOPNOTSUPP);
-	if (i < SLOTS) {
-		enqueue(b, r, i);
-	} else {
-		r->next = NULL;
-		*b->waiting_last = r;
-		b->waiting_last = &r->next;
-	}
+	int bad = refused(b, r);
+	if (bad || (r->op == DISK_FLUSH && !(b->flags & NBD_SEND_FLUSH)) || (r->op == DISK_DISCARD && !(b->flags & NBD_SEND_TRIM)))
+		return disk_done(d, r, bad);
+	request_put(&b->waiting, r);
+	if (b->fd < 0)
+		return;
+	fill_slots(b);
 	if (!b->plugged)
 		send_all(b);
 }
@@ -227,12 +330,21 @@ static void nbd_plug(struct disk *d, bool on)
 		send_all(b);
 }
 
+/* While there is no connection, until one comes or patience ends. */
 static void nbd_wait(struct disk *d)
 {
 	struct nbd *b = d->format;
-	struct pollfd p = { .fd = b->fd, .events = (short)(POLLIN | (b->ntodo ? POLLOUT : 0)) };
-	if (poll(&p, 1, -1) > 0)
-		ready(b, LOOP_READ);
+	bool lost = b->fd < 0;
+	struct pollfd p[2] = { { .fd = lost ? b->line : b->fd, .events = (short)(POLLIN | (!lost && b->ntodo ? POLLOUT : 0)) },
+			       { .fd = lost ? b->timer : -1, .events = POLLIN } };
+	if (poll(p, 2, -1) <= 0)
+		return;
+	if (!lost)
+		return ready(b, LOOP_READ);
+	if (p[0].revents)
+		answered(b, LOOP_READ);
+	if (p[1].revents)
+		ticked(b, LOOP_READ);
 }
 
 static void nbd_close(struct disk *d)
@@ -241,11 +353,33 @@ static void nbd_close(struct disk *d)
 	uint8_t bye[NBD_REQUEST_LEN] = { 0 };
 	be32_put(bye, NBD_REQUEST);
 	be16_put(bye + 6, NBD_CMD_DISC);
-	if (!b->dead)
+	if (b->fd >= 0) {
 		send(b->fd, bye, sizeof(bye), MSG_NOSIGNAL | MSG_DONTWAIT);
-	loop_fd_del(b->watch);
-	close(b->fd);
+		loop_fd_del(b->watch);
+	}
+	if (b->line_watch)
+		loop_fd_del(b->line_watch);
+	if (b->timer_watch)
+		loop_fd_del(b->timer_watch);
+	close_fd(&b->fd);
+	close_fd(&b->line);
+	close_fd(&b->timer);
 	free(b);
+}
+
+static bool can_ask(struct nbd *b, const struct disk_options *o, struct error *err)
+{
+	b->line = b->timer = -1;
+	if (o->nbd_line <= 0)
+		return true;
+	b->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (b->timer < 0)
+		return error_set(err, errno, "cannot create a timer for disk '%s'", o->path);
+	b->line = o->nbd_line;
+	b->patience = o->nbd_patience * SECOND;
+	b->line_watch = loop_fd_add(b->disk->loop, b->line, LOOP_READ, answered, b);
+	b->timer_watch = loop_fd_add(b->disk->loop, b->timer, LOOP_READ, ticked, b);
+	return true;
 }
 
 static bool nbd_open(struct disk *d, int fd, const struct disk_options *o, struct error *err)
@@ -256,13 +390,15 @@ static bool nbd_open(struct disk *d, int fd, const struct disk_options *o, struc
 		return error_set(err, 0, "disk '%s' can only be read (add ',readonly')", o->path);
 	struct nbd *b = xnew(struct nbd);
 	b->disk = d;
-	b->fd = fd;
+	if (!can_ask(b, o, err)) {
+		free(b);
+		return false;
+	}
 	b->flags = o->nbd_flags;
-	b->waiting_last = &b->waiting;
 	d->info.size = ALIGN_DOWN(o->nbd_size, 512);
 	d->info.discard = !o->readonly && o->nbd_flags & NBD_SEND_TRIM;
 	d->format = b;
-	b->watch = loop_fd_add(d->loop, fd, LOOP_READ, ready, b);
+	use_connection(b, fd);
 	return true;
 }
 

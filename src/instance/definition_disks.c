@@ -20,6 +20,7 @@ static bool disk_option(struct def_disk *disk, const char *f, struct error *err)
 {
 	const struct { const char *key; char **text; unsigned *number; } keys[] = {
 		{ "format=", &disk->format }, { "bus=", &disk->bus }, { "on-error=", &disk->on_error },
+		{ "reconnect=", &disk->reconnect },
 		{ "iops=", NULL, &disk->iops }, { "iops-burst=", NULL, &disk->iops_burst },
 		{ "bps=", &disk->bps }, { "bps-burst=", &disk->bps_burst } };
 	for (unsigned i = 0; i < ARRAY_SIZE(keys); i++) {
@@ -35,7 +36,7 @@ static bool disk_option(struct def_disk *disk, const char *f, struct error *err)
 	if (strcmp(f, "readonly"))
 		return error_set(err, 0, "disk option '%s' is not known: use readonly, format=raw|qcow2, "
 				 "bus=virtio|scsi|ahci|nvme|ide, on-error=report|pause|enospc|ignore, iops=N, "
-				 "iops-burst=N, bps=SIZE or bps-burst=SIZE", f);
+				 "iops-burst=N, bps=SIZE, bps-burst=SIZE or reconnect=SECONDS", f);
 	disk->readonly = true;
 	return true;
 }
@@ -137,6 +138,18 @@ bool definition_disk_limits(const struct def_disk *disk, struct disk_limits *out
 	return take_size(disk->bps, &out->bps, err) && take_size(disk->bps_burst, &out->bps_burst, err);
 }
 
+/* How long the requests of an NBD disk wait for a server that has gone. */
+static bool check_reconnect(struct def_disk *disk, struct error *err)
+{
+	uint64_t seconds;
+	if (disk->reconnect && !nbd_is_uri(disk->file))
+		return error_set(err, 0, "reconnect= is for disks of an NBD server, not for '%s'", disk->file);
+	if (nbd_is_uri(disk->file))
+		field_default(&disk->reconnect, "30");
+	return !disk->reconnect || parse_u64(disk->reconnect, 0, 86400, &seconds) ||
+	       error_set(err, 0, "reconnect=%s is not a number of seconds from 0 to 86400", disk->reconnect);
+}
+
 bool definition_check_disks(struct definition *d, struct error *err)
 {
 	unsigned floppies = 0;
@@ -159,6 +172,8 @@ bool definition_check_disks(struct definition *d, struct error *err)
 			return error_set(err, 0, "a CD or floppy is a raw image: '%s' cannot be %s", disk->file, disk->format);
 		if (nbd_is_uri(disk->file) && strcmp(disk->format, "raw"))
 			return error_set(err, 0, "what an NBD server gives out is raw, not %s: '%s'", disk->format, disk->file);
+		if (!check_reconnect(disk, err))
+			return false;
 		if (disk->cdrom && strcmp(disk->bus, "ahci") && strcmp(disk->bus, "ide"))
 			return error_set(err, 0, "a CD drive is at bus ahci or ide, not %s", disk->bus);
 	}

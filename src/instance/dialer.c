@@ -5,23 +5,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
-static void answer(int line, uint32_t ports[2], int fd)
-{
-	union { char bytes[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control = { 0 };
-	struct iovec iov = { ports, 2 * sizeof(*ports) };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
-	if (fd >= 0) {
-		m.msg_control = control.bytes;
-		m.msg_controllen = sizeof(control.bytes);
-		struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(fd));
-		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	}
-	if (sendmsg(line, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		return;         /* a machine that does not listen to answers waits for ever: its own doing */
-}
+#include "base/fdpass.h"
 
 static void line_ready(void *opaque, int events)
 {
@@ -33,7 +17,8 @@ static void line_ready(void *opaque, int events)
 		struct error err;
 		snprintf(file, sizeof(file), "vsock/sock_%u", ports[0]);
 		auto_close int fd = instance_dial(d->instance, file, &err);
-		answer(d->line, ports, fd);
+		/* a machine that does not listen to answers waits for ever: its own doing */
+		fd_pass(d->line, ports, sizeof(ports), fd);
 	}
 	if (n == 0)
 		loop_fd_events(d->watch, 0);

@@ -10,6 +10,7 @@
 #include "instance/dialer.h"
 #include "instance/helpers.h"
 #include "instance/machine_process.h"
+#include "instance/redial.h"
 #include "machine/machine.h"
 
 #include <errno.h>
@@ -35,6 +36,7 @@ struct keeper {
 	struct machine_process machine;
 	struct console *console;
 	struct dialer dialer;
+	struct redial redial[CONFIG_MAX_DISKS];
 	struct jail jail;
 	int report, leash, primary, signals, log;
 	struct loop_fd *leash_watch, *report_watch;
@@ -216,6 +218,9 @@ static bool start_loop(struct keeper *k, struct error *err)
 		console_attach(k->console, k->primary, true);
 	if (o->vsock_line >= 0)
 		dialer_start(&k->dialer, k->loop, k->instance, o->vsock_line);
+	for (unsigned i = 0; i < o->config.ndisks; i++)
+		if (o->nbd_line[i] >= 0)
+			redial_start(&k->redial[i], k->loop, o->config.disk[i].path, o->nbd_line[i]);
 	net_ties_watch(&k->helpers.ties, k->loop);
 	loop_fd_add(k->loop, k->signals, LOOP_READ, signal_ready, k);
 	k->report_watch = loop_fd_add(k->loop, k->machine.report, LOOP_READ, machine_reported, k);

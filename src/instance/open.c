@@ -134,24 +134,33 @@ static bool open_screen(struct opened *o, const struct definition *d, struct err
 	return c->video_rom_fd >= 0;
 }
 
-static bool open_nbd(struct disk_config *to, const char *uri, struct error *err)
+/* With a line, on which another connection can be had when this one is lost. */
+static bool open_nbd(struct disk_config *to, const struct def_disk *from, int *line, struct error *err)
 {
 	struct nbd_connection c;
-	if (!nbd_connect(uri, &c, err))
+	int pair[2];
+	if (!nbd_connect(from->file, &c, err))
 		return false;
 	to->fd = c.fd;
 	to->nbd_size = c.size;
 	to->nbd_flags = c.flags;
+	to->nbd_patience = (unsigned)strtoul(from->reconnect, NULL, 10);
+	if (*line < 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair))
+		return error_set(err, errno, "cannot create the line of disk '%s'", from->file);
+	if (*line < 0) {
+		*line = pair[0];
+		to->nbd_line = pair[1];
+	}
 	return true;
 }
 
-static bool open_disk(struct disk_config *to, const struct def_disk *from, struct error *err)
+static bool open_disk(struct disk_config *to, const struct def_disk *from, int *line, struct error *err)
 {
 	struct stat st;
 	if (def_disk_removable(from) && !strcmp(from->file, "none"))
 		return true;
 	if (nbd_is_uri(from->file))
-		return open_nbd(to, from->file, err);
+		return open_nbd(to, from, line, err);
 	to->fd = open(from->file, (from->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
 	if (to->fd < 0 && (errno == EACCES || errno == EROFS) && !from->readonly)
 		return error_set(err, errno, "cannot write disk '%s' (,readonly opens it for reading)", from->file);
@@ -163,18 +172,19 @@ static bool open_disk(struct disk_config *to, const struct def_disk *from, struc
 	       disk_open_chain(from->file, to->fd, to->backing_fd, CONFIG_MAX_BACKING, &to->nbacking, err);
 }
 
-static bool open_disks(struct machine_config *c, const struct definition *d, struct error *err)
+static bool open_disks(struct opened *o, const struct definition *d, struct error *err)
 {
+	struct machine_config *c = &o->config;
 	for (; c->ndisks < d->ndisks; c->ndisks++) {
 		const struct def_disk *from = &d->disks[c->ndisks];
 		c->disk[c->ndisks] = (struct disk_config){
-			.fd = -1, .path = xstrdup(from->file), .format = xstrdup(nbd_is_uri(from->file) ? "nbd" : from->format),
+			.fd = -1, .nbd_line = -1, .path = xstrdup(from->file), .format = xstrdup(nbd_is_uri(from->file) ? "nbd" : from->format),
 			.readonly = from->readonly, .bus = xstrdup(from->bus), .cdrom = from->cdrom,
 		};
 		if (!disk_on_error_parse(from->on_error, &c->disk[c->ndisks].on_error, err) ||
 		    !definition_disk_limits(from, &c->disk[c->ndisks].limits, err))
 			return false;
-		if (!open_disk(&c->disk[c->ndisks], from, err))
+		if (!open_disk(&c->disk[c->ndisks], from, &o->nbd_line[c->ndisks], err))
 			return false;
 	}
 	return true;
@@ -191,7 +201,7 @@ bool opened_media(struct opened *o, const struct instance *i, struct error *err)
 		if (c->disk[k].fd >= 0)
 			close(c->disk[k].fd);
 		c->disk[k].fd = -1;
-		ok = open_disk(&c->disk[k], &d->disks[k], err);
+		ok = open_disk(&c->disk[k], &d->disks[k], &o->nbd_line[k], err);
 	}
 	definition_free(d);
 	return ok;
@@ -377,6 +387,8 @@ static void all_closed(struct opened *o, int state_fd)
 	o->tpm_state = c->sound_fd = c->viewer_fd = c->viewer_memory_fd = o->vnc_listen = c->tpm_fd = c->tpm_data_fd = -1;
 	for (unsigned i = 0; i < CONFIG_MAX_SHARES; i++)
 		o->share_root[i] = -1;
+	for (unsigned i = 0; i < CONFIG_MAX_DISKS; i++)
+		o->nbd_line[i] = -1;
 }
 
 bool opened_kvm(struct machine_config *c, struct error *err)
@@ -397,7 +409,7 @@ bool opened_make(struct opened *o, const struct instance *i, const struct defini
 	named.name = i->name;
 	c->definition = definition_to_yaml(&named, err);
 	return c->definition && opened_kvm(c, err) && open_kernel(c, d, err) && open_firmware(c, i, d, err) && open_screen(o, d, err) &&
-		open_net_roms(c, err) && open_disks(c, d, err) &&
+		open_net_roms(c, err) && open_disks(o, d, err) &&
 		open_shares(o, d, err) && open_vsock(o, i, d, err) && open_tpm(o, i, d, err) && open_sound(c, d, err) && open_gdb(c, d, err) &&
 		open_serial(o, i, d, err) &&
 		(c->control_fd = instance_listen(i, "control.sock", err)) >= 0;
@@ -415,8 +427,10 @@ unsigned opened_machine_fds(const struct opened *o, int fds[OPENED_MAX_FDS])
 	for (unsigned i = 0; i < c->ndisks; i++)
 		for (unsigned k = 0; k < c->disk[i].nbacking; k++)
 			fds[n++] = c->disk[i].backing_fd[k];
-	for (unsigned i = 0; i < c->ndisks; i++)
+	for (unsigned i = 0; i < c->ndisks; i++) {
 		fds[n++] = c->disk[i].fd;
+		fds[n++] = c->disk[i].nbd_line;
+	}
 	for (unsigned i = 0; i < c->nnets; i++) {
 		fds[n++] = c->net[i].fd;
 		fds[n++] = c->net[i].rom_fd;

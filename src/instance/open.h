@@ -20,6 +20,7 @@ struct opened {
 	int vnc_listen;                   /* where VNC clients come in, -1: none */
 	char vnc_password[9];
 	int tpm_state;                    /* the directory of its state, -1: no TPM */
+	int nbd_line[CONFIG_MAX_DISKS];   /* the keeper's ends of NBD disks' lines (redial.h), -1: none */
 	int vsock_line;                   /* the keeper's end of a guest's calls (dialer.h), -1: none */
 };
 
@@ -32,7 +33,7 @@ bool opened_media(struct opened *o, const struct instance *i, struct error *err)
 /* Close what belongs to the machine process; before the end, no other can be started. */
 void opened_close_machine(struct opened *o);
 /* The machine's descriptors, for jail_close_fds; returns their number. */
-enum { OPENED_MAX_FDS = 176 };
+enum { OPENED_MAX_FDS = 192 };
 unsigned opened_machine_fds(const struct opened *o, int fds[OPENED_MAX_FDS]);
 
 #endif

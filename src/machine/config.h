@@ -20,7 +20,7 @@ struct disk_config { char *path; int fd; bool readonly; char *format;
 	int backing_fd[CONFIG_MAX_BACKING]; unsigned nbacking;
 	char *bus; /* virtio, scsi, ahci, nvme, ide */ bool cdrom;
 	enum disk_on_error on_error; struct disk_limits limits;
-	uint64_t nbd_size; uint16_t nbd_flags; /* format "nbd": fd is a connection */ };
+	uint64_t nbd_size; uint16_t nbd_flags; int nbd_line; unsigned nbd_patience; /* format "nbd": disk/disk.h */ };
 /* fd: SOCK_SEQPACKET to the helper, or -1 and the rings of a network's port. */
 struct net_config { int fd; uint8_t mac[6]; char *model; /* virtio, e1000 */ struct ring_fds ring;
 	int rom_fd; /* for booting from it, -1: none */ };

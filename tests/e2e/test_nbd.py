@@ -11,6 +11,7 @@ import time
 import pytest
 
 from conftest import off, run, shell
+from test_disk_errors import status, wait_for
 from test_disks import guest, ok, qemu_img  # noqa: F401, pylint: disable=unused-import
 
 
@@ -25,16 +26,26 @@ def tool(*args, status=0):
 @pytest.fixture
 def serve(abyme, tmp_path):
     """serve(options...): the URI of a server that has begun."""
-    servers = []
+    servers = {}
+
+    def again(uri):
+        args = servers[uri][1]
+        servers[uri] = abyme.start("disk", "serve", *args), args
+        servers[uri][0].expect("^serving", 60)
 
     def start(*args, name=""):
         path = tmp_path / f"nbd{len(servers)}.sock"
-        m = abyme.start("disk", "serve", "--socket", str(path), *map(str, args))
-        m.expect("^serving", 60)
-        servers.append(m)
-        return f"nbd+unix:///{name}?socket={path}"
+        uri = f"nbd+unix:///{name}?socket={path}"
+        servers[uri] = None, ["--socket", str(path), *map(str, args)]
+        again(uri)
+        return uri
+
+    def kill(uri):
+        servers[uri][0].process.kill()
+        servers[uri][0].process.wait()
+    start.again, start.kill = again, kill
     yield start
-    for m in servers:
+    for m, _ in servers.values():
         m.kill()
         assert m.process.returncode == 0
 
@@ -140,7 +151,7 @@ def test_refuses(abyme, tmp_path):
 
 
 def test_disk_of_a_machine(abyme, guest, tmp_path, serve):  # noqa: F811
-    """--disk nbd://: from our server and from QEMU's, and one that goes away."""
+    """--disk nbd://: from our server and from QEMU's; one that goes away, and one that comes back."""
     disk, raw = image(abyme, tmp_path)
     other = tmp_path / "other.sock"
     if not shutil.which("qemu-nbd"):
@@ -158,8 +169,12 @@ def test_disk_of_a_machine(abyme, guest, tmp_path, serve):  # noqa: F811
         code, _, err = abyme("run", "--rm", *guest, "--disk", f"nbd+unix:///none?socket={other}")
         assert code and "does not give out" in err, err
         uri = serve(disk)
-        m = abyme.start("run", "--rm", *guest, "--disk", uri, "--disk", f"nbd+unix:///?socket={other}",
-                        "--disk", serve("--readonly", raw) + ",readonly")
+        paused = tmp_path / "paused.img"
+        shutil.copy(raw, paused)
+        stops = serve("--format", "raw", paused)
+        m = abyme.start("run", "--rm", "--name", "far", *guest, "--disk", uri + ",reconnect=3600,bps=8M",
+                        "--disk", f"nbd+unix:///?socket={other},reconnect=0", "--disk", serve("--readonly", raw) + ",readonly",
+                        "--disk", stops + ",reconnect=1,on-error=pause")
         shell(m)
         for dev in "ab":
             run(m, f"yes abyme | head -c 4194304 | dd of=/dev/vd{dev} bs=64k seek=16 conv=fsync 2>/dev/null; echo dd=$?", "^dd=0", 120)
@@ -168,6 +183,18 @@ def test_disk_of_a_machine(abyme, guest, tmp_path, serve):  # noqa: F811
         q.wait(30)
         run(m, "dd if=/dev/vdb of=/dev/null bs=64k iflag=direct 2>/dev/null; echo dd=$?", "^dd=1", 120)
         run(m, "cmp -n 1000000 /dev/vda /dev/vdc && echo same=$?", "^same=0", 120)
+        # killed under a guest that writes: requests wait, and are done by the next
+        m.send("yes again | head -c 8388608 | dd of=/dev/vda bs=4k seek=2048 conv=fsync 2>/dev/null; echo dd=$?\n")
+        serve.kill(uri)
+        time.sleep(0.5)
+        serve.again(uri)
+        m.expect("^dd=0", 120)
+        # the machine stands still when patience is over, and goes on
+        serve.kill(stops)
+        m.send("yes stops | head -c 65536 | dd of=/dev/vdd bs=4k conv=fsync 2>/dev/null; echo dd=$?\n")
+        wait_for(lambda: status(abyme, "far")["state"] == "paused")
+        serve.again(stops)
+        m.expect("^dd=0", 120)
         off(m)
     finally:
         q.kill()
@@ -176,4 +203,8 @@ def test_disk_of_a_machine(abyme, guest, tmp_path, serve):  # noqa: F811
         f.seek(1 << 20)
         f.write((b"abyme\n" * 699051)[:4 << 20])
     qemu_img("compare", "-f", "raw", "-F", "raw", raw, theirs)
+    assert paused.read_bytes()[:65536] == (b"stops\n" * 10923)[:65536]
+    with open(raw, "r+b") as f:
+        f.seek(8 << 20)
+        f.write((b"again\n" * 1398102)[:8 << 20])
     qemu_img("compare", "-f", "raw", "-F", "raw", raw, uri)

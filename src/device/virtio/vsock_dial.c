@@ -10,30 +10,12 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "base/fdpass.h"
+
 bool vsock_dial(struct virtio_vsock *s, const struct vsock_conn *c)
 {
 	uint32_t ports[2] = { c->host_port, c->guest_port };
 	return send(s->dial_fd, ports, sizeof(ports), MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(ports);
-}
-
-/* -1: none came along. */
-static int passed_fd(struct msghdr *m)
-{
-	int fd = -1;
-	struct cmsghdr *c = CMSG_FIRSTHDR(m);
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(fd)))
-		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	return fd;
-}
-
-static ssize_t receive(int line, uint32_t ports[2], int *fd)
-{
-	char control[CMSG_SPACE(sizeof(int))];
-	struct iovec iov = { ports, 2 * sizeof(*ports) };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
-	ssize_t n = recvmsg(line, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	*fd = n >= 0 ? passed_fd(&m) : -1;
-	return n;
 }
 
 /* The guest may have given up meanwhile. */
@@ -54,7 +36,7 @@ void vsock_dialed(struct virtio_vsock *s)
 	uint32_t ports[2];
 	int fd;
 	ssize_t n;
-	while ((n = receive(s->dial_fd, ports, &fd)) == sizeof(ports))
+	while ((n = fd_take(s->dial_fd, ports, sizeof(ports), &fd)) == sizeof(ports))
 		answered(s, ports, fd);
 	if (n == 0)             /* the keeper is gone, and so are we, soon */
 		loop_fd_events(s->dial_watch, 0);
