@@ -4,6 +4,7 @@
  * A thread a client; the image is what they share.
  */
 #include "cli/disk.h"
+#include "base/socket.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -14,8 +15,6 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #include "disk/nbd.h"
 
@@ -116,29 +115,12 @@ static void run(struct server *s, int listener, int signals)
 	end_clients(s);
 }
 
-/* The socket of a server that was killed is in the way. */
-static void remove_stale(const struct sockaddr_un *a)
-{
-	struct stat st;
-	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (!lstat(a->sun_path, &st) && S_ISSOCK(st.st_mode) && connect(fd, (const struct sockaddr *)a, sizeof(*a)) &&
-	    errno == ECONNREFUSED)
-		unlink(a->sun_path);
-}
-
 static int listen_unix(const char *path, struct error *err)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	if (strlen(path) >= sizeof(a.sun_path))
-		return error_minus(err, 0, "socket path '%s' is too long: at most 107 bytes", path);
-	strcpy(a.sun_path, path);
-	remove_stale(&a);
-	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	mode_t old = umask(0177);
-	bool ok = fd >= 0 && !bind(fd, (struct sockaddr *)&a, sizeof(a)) && !listen(fd, 16);
-	int e = errno;
+	int fd = unix_listen(path, SOCK_STREAM, 16), e = errno;
 	umask(old);
-	return ok ? move_fd(&fd) : error_minus(err, e, "cannot listen on '%s'", path);
+	return fd >= 0 ? fd : error_minus(err, e, "cannot listen on '%s'", path);
 }
 
 static int listen_tcp(const char *text, struct error *err)

@@ -6,11 +6,12 @@
 #include "instance/store.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 
+#include "base/place.h"
 #include "disk/copy.h"
 
 #define TARGET struct machine_options
@@ -21,14 +22,9 @@ static void progress(uint64_t done, uint64_t total) { disk_tool_progress("copyin
 
 static void remove_directory(const char *dir)
 {
-	DIR *d = opendir(dir);
-	for (struct dirent *e; d && (e = readdir(d)); ) {
-		auto_free char *path = xasprintf("%s/%s", dir, e->d_name);
-		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
-			unlink(path);
-	}
-	if (d)
-		closedir(d);
+	auto_close int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0)
+		place_empty(fd);
 	rmdir(dir);
 }
 

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Messages between runtime and container: channel.h. */
 #include "container/channel.h"
+#include "base/socket.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 bool channel_pair(int fds[2], struct error *err)
 {
@@ -84,31 +83,8 @@ bool send_descriptor(int socket, int fd, const char *text, size_t size)
 	return n == (ssize_t)size;
 }
 
-/* An address holds 107 bytes; by its directory's descriptor a path may have any length. */
-static bool address_of(const char *path, int *dir, struct sockaddr_un *a, unsigned *size)
-{
-	const char *slash = strrchr(path, '/');
-	auto_free char *above = slash && slash > path ? strndup(path, (size_t)(slash - path)) : xstrdup(slash ? "/" : ".");
-	*dir = open(above, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return *dir >= 0 && unix_address(*dir, slash ? slash + 1 : path, a, size);
-}
-
 int connect_unix(const char *path, struct error *err)
 {
-	struct sockaddr_un a;
-	unsigned size;
-	auto_close int dir = -1;
-	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || !address_of(path, &dir, &a, &size) || connect(fd, (struct sockaddr *)&a, size))
-		return error_minus(err, errno, "cannot connect to '%s'", path);
-	return move_fd(&fd);
-}
-
-bool unix_address(int dir, const char *name, void *address, unsigned *size)
-{
-	struct sockaddr_un *a = address;
-	*a = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	int n = snprintf(a->sun_path, sizeof(a->sun_path), "/proc/self/fd/%d/%s", dir, name);
-	*size = sizeof(*a);
-	return n > 0 && (size_t)n < sizeof(a->sun_path);
+	int fd = unix_connect(path, SOCK_STREAM);
+	return fd >= 0 ? fd : error_minus(err, errno, "cannot connect to '%s'", path);
 }

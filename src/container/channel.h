@@ -39,7 +39,5 @@ bool channel_pending(int fd);
 bool send_descriptor(int socket, int fd, const char *text, size_t size);
 bool terminal_receive(int socket, int *fd, struct error *err);      /* the other end of that */
 int connect_unix(const char *path, struct error *err);
-/* Address of a socket in a directory, whatever the length of its path. */
-bool unix_address(int dir, const char *name, void *address, unsigned *size);
 
 #endif

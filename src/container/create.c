@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "container/channel.h"
+#include "base/socket.h"
 #include "container/kernel.h"
 #include "container/lifecycle.h"
 
@@ -80,13 +80,8 @@ static bool find_rootfs(struct launch *l, const char *bundle, struct error *err)
 
 static bool listen_start(struct launch *l, struct error *err)
 {
-	struct sockaddr_un a;
-	unsigned size;
-	l->start = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (l->start < 0 || !unix_address(l->container->dir, "start", &a, &size) ||
-	    bind(l->start, (struct sockaddr *)&a, size) || listen(l->start, 4))
-		return error_set(err, errno, "cannot make the socket '%s/start'", l->container->path);
-	return true;
+	l->start = unix_listen_at(l->container->dir, "start", SOCK_STREAM, 4);
+	return l->start >= 0 || error_set(err, errno, "cannot make the socket '%s/start'", l->container->path);
 }
 
 bool launch_own_console(struct launch *l, int *receive, struct error *err)

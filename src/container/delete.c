@@ -5,9 +5,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include "container/channel.h"
+#include "base/socket.h"
 #include "container/kernel.h"
 #include "container/lifecycle.h"
 
@@ -16,12 +16,10 @@ enum { END_WAIT_MS = 30000 };
 /* The process closes the connection when it executes, or says why it cannot. */
 static bool ask_to_start(struct container *c, struct error *err)
 {
-	struct sockaddr_un a;
-	unsigned size;
 	char text[sizeof(err->text)];
 	size_t n = 0;
-	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || !unix_address(c->dir, "start", &a, &size) || connect(fd, (struct sockaddr *)&a, size))
+	auto_close int fd = unix_connect_at(c->dir, "start", SOCK_STREAM);
+	if (fd < 0)
 		return error_set(err, errno, "cannot start container '%s'", c->id);
 	for (ssize_t r; n < sizeof(text) - 1; n += (size_t)r) {
 		r = read(fd, text + n, sizeof(text) - 1 - n);

@@ -5,6 +5,7 @@
  * data of a read.
  */
 #include "disk/nbd.h"
+#include "base/socket.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -12,7 +13,6 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <sys/un.h>
 
 #include "disk/qcow2.h"
 
@@ -45,16 +45,12 @@ static void patience(int fd, unsigned seconds)
 /* /EXPORT?socket=PATH */
 static int connect_unix(const char *rest, char export[256], struct error *err)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	const char *query = strstr(rest, "?socket=");
-	if (!query || rest[0] != '/' || query - rest > 255 || !query[8] || strlen(query + 8) >= sizeof(a.sun_path))
+	if (!query || rest[0] != '/' || query - rest > 255 || !query[8])
 		return error_minus(err, 0, "an NBD disk on a Unix socket is written nbd+unix:///EXPORT?socket=PATH");
 	snprintf(export, 256, "%.*s", (int)(query - rest - 1), rest + 1);
-	strcpy(a.sun_path, query + 8);
-	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)))
-		return error_minus(err, errno, "cannot connect to the NBD server on '%s'", a.sun_path);
-	return move_fd(&fd);
+	int fd = unix_connect(query + 8, SOCK_STREAM);
+	return fd >= 0 ? fd : error_minus(err, errno, "cannot connect to the NBD server on '%s'", query + 8);
 }
 
 /* HOST[:PORT][/EXPORT]; an IPv6 address in brackets. */

@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
@@ -181,12 +180,10 @@ static void reap(struct container_keeper *k)
 static void signal_ready(void *opaque, int events)
 {
 	struct container_keeper *k = opaque;
-	struct signalfd_siginfo info;
-	if (read(k->signals, &info, sizeof(info)) != sizeof(info))
-		return;
-	if (info.ssi_signo == SIGCHLD)
+	int signo = keeper_signal(k->signals);
+	if (signo == SIGCHLD)
 		reap(k);
-	else
+	else if (signo)
 		container_kill_all(k);
 }
 

@@ -96,12 +96,10 @@ static void reap(struct keeper *k)
 static void signal_ready(void *opaque, int events)
 {
 	struct keeper *k = opaque;
-	struct signalfd_siginfo info;
-	if (read(k->signals, &info, sizeof(info)) != sizeof(info))
-		return;
-	if (info.ssi_signo == SIGCHLD)
+	int signo = keeper_signal(k->signals);
+	if (signo == SIGCHLD)
 		reap(k);
-	else
+	else if (signo)
 		kill_machine(k);
 }
 
@@ -291,6 +289,12 @@ static int take_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int keeper_signal(int signals)
+{
+	struct signalfd_siginfo info;
+	return read(signals, &info, sizeof(info)) == sizeof(info) ? (int)info.ssi_signo : 0;
 }
 
 int keeper_settle(const struct keeper_job *job)

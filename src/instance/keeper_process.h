@@ -19,6 +19,8 @@ void keeper_to_null(int fd);
 bool keeper_let_go(int leash);
 /* A process group of its own, nothing of the starter's; a signalfd for CHLD, TERM, INT. */
 int keeper_settle(const struct keeper_job *job);
+/* The signal that came through it; 0: none. */
+int keeper_signal(int signals);
 
 NORETURN void machine_keeper(const struct keeper_job *job);
 NORETURN void container_keeper(const struct keeper_job *job);

@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
-#include <sys/un.h>
 
 #include "base/log.h"
+#include "base/socket.h"
 #include "net/message.h"
 
 enum { RETRY_MS = 500, SETUP_MS = 60000 };
@@ -104,18 +104,12 @@ static void lease_ready(void *opaque, int events)
 
 /* ---- vhost-user ---- */
 
-/* Through the directory's descriptor: a socket address holds only 107 bytes. */
 static int dial(const char *path, struct error *err)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	const char *slash = strrchr(path, '/');
-	auto_free char *folder = xasprintf("%.*s/", slash ? (int)(slash - path) : 1, slash ? path : ".");
-	auto_close int dir = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int n = snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/%s", dir, slash ? slash + 1 : path);
-	if (dir >= 0 && fd >= 0 && n < (int)sizeof(a.sun_path) && !connect(fd, (struct sockaddr *)&a, sizeof(a)) &&
-	    !fcntl(fd, F_SETFL, 0))
-		return move_fd(&fd);
+	int fd = unix_connect(path, SOCK_STREAM | SOCK_NONBLOCK);
+	if (fd >= 0 && !fcntl(fd, F_SETFL, 0))
+		return fd;
+	close_fd(&fd);
 	return error_minus(err, errno, "cannot connect to the vhost-user back end '%s'", path);
 }
 

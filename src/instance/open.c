@@ -3,6 +3,7 @@
 #include "instance/open.h"
 #include "instance/display.h"
 #include "base/log.h"
+#include "base/socket.h"
 #include "disk/disk.h"
 #include "disk/nbd.h"
 #include "jail/jail.h"
@@ -15,7 +16,6 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 enum { MAX_VARIABLES = 1 << 20 };
 
@@ -211,17 +211,8 @@ bool opened_media(struct opened *o, const struct instance *i, struct error *err)
 
 static int listen_path(const char *path, struct error *err)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	struct stat st;
-	if (strlen(path) >= sizeof(a.sun_path))
-		return error_minus(err, 0, "socket path '%s' is too long: at most 107 bytes", path);
-	strcpy(a.sun_path, path);
-	if (!lstat(path, &st) && S_ISSOCK(st.st_mode))
-		unlink(path);      /* left over from an earlier run */
-	auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 8))
-		return error_minus(err, errno, "cannot listen on '%s'", path);
-	return move_fd(&fd);
+	int fd = unix_listen(path, SOCK_STREAM | SOCK_NONBLOCK, 8);
+	return fd >= 0 ? fd : error_minus(err, errno, "cannot listen on '%s'", path);
 }
 
 static bool open_serial(struct opened *o, const struct instance *i, const struct definition *d,

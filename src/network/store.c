@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #include "base/place.h"
+#include "base/socket.h"
 
 enum { MAX_FILE = 4 << 20 };
 
@@ -152,30 +152,14 @@ bool network_lock(const struct network *n, struct error *err)
 
 pid_t network_keeper_pid(const struct network *n) { return place_holder(n->dir); }
 
-static void address_of(const struct network *n, struct sockaddr_un *a)
-{
-	*a = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	snprintf(a->sun_path, sizeof(a->sun_path), "/proc/self/fd/%d/keeper.sock", n->dir);
-}
-
 int network_listen(const struct network *n, struct error *err)
 {
-	struct sockaddr_un a;
-	auto_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	address_of(n, &a);
-	unlinkat(n->dir, "keeper.sock", 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 1024))
-		return error_minus(err, errno, "cannot listen for network '%s'", n->name);
-	return move_fd(&fd);
+	int fd = unix_listen_at(n->dir, "keeper.sock", SOCK_SEQPACKET | SOCK_NONBLOCK, 1024);
+	return fd >= 0 ? fd : error_minus(err, errno, "cannot listen for network '%s'", n->name);
 }
 
 int network_dial(const struct network *n, struct error *err)
 {
-	struct sockaddr_un a;
-	auto_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	address_of(n, &a);
-	if (fd >= 0 && !connect(fd, (struct sockaddr *)&a, sizeof(a)))
-		return move_fd(&fd);
-	int e = errno == ENOENT ? ECONNREFUSED : errno;
-	return error_minus(err, e, "cannot connect to the keeper of network '%s'", n->name);
+	int fd = unix_connect_at(n->dir, "keeper.sock", SOCK_SEQPACKET), e = errno == ENOENT ? ECONNREFUSED : errno;
+	return fd >= 0 ? fd : error_minus(err, e, "cannot connect to the keeper of network '%s'", n->name);
 }

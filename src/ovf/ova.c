@@ -40,6 +40,12 @@ static char *read_small(const char *dir, const char *name, size_t most, size_t *
 
 /* --- digests ---------------------------------------------------------------- */
 
+static void hex_of(const uint8_t *sum, unsigned n, char hex[2 * EVP_MAX_MD_SIZE + 1])
+{
+	for (unsigned i = 0; i < n; i++)
+		sprintf(hex + 2 * i, "%02x", sum[i]);
+}
+
 static bool digest(const char *dir, const char *name, const char *algorithm, char hex[2 * EVP_MAX_MD_SIZE + 1])
 {
 	auto_free char *path = xasprintf("%s/%s", dir, name);
@@ -56,8 +62,7 @@ static bool digest(const char *dir, const char *name, const char *algorithm, cha
 	}
 	ok = ok && EVP_DigestFinal_ex(c, sum, &n);
 	EVP_MD_CTX_free(c);
-	for (unsigned i = 0; i < n; i++)
-		sprintf(hex + 2 * i, "%02x", sum[i]);
+	hex_of(sum, n, hex);
 	return ok;
 }
 
@@ -208,8 +213,7 @@ static char *manifest_of(const char *dir, const char *ovf_name, const char *ovf,
 	json_t *d;
 	size_t n;
 	EVP_Digest(ovf, strlen(ovf), sum, &len, EVP_sha256(), NULL);
-	for (unsigned i = 0; i < len; i++)
-		sprintf(hex + 2 * i, "%02x", sum[i]);
+	hex_of(sum, len, hex);
 	char *text = xasprintf("SHA256(%s)= %s\n", ovf_name, hex);
 	json_array_foreach(disks, n, d) {
 		const char *name = json_string_value(json_object_get(d, "file"));

@@ -4,6 +4,7 @@
  * signalfd.  The programs are children of the runtime, which ends: as a subreaper we get them.
  */
 #include "session/shim.h"
+#include "base/socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -107,15 +108,9 @@ int shim_oci(const struct shim *s, const char *const *words, char **output)
 
 static bool listen_console(struct program *p, int dir, struct error *err)
 {
-	unsigned char address[128];
-	unsigned size;
 	snprintf(p->socket, sizeof(p->socket), ".console-%d", (int)getpid());
-	unlinkat(dir, p->socket, 0);
-	p->console = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (p->console < 0 || !unix_address(dir, p->socket, address, &size) ||
-	    bind(p->console, (struct sockaddr *)address, size) || listen(p->console, 1))
-		return error_set(err, errno, "cannot make a socket for the terminal");
-	return true;
+	p->console = unix_listen_at(dir, p->socket, SOCK_STREAM, 1);
+	return p->console >= 0 || error_set(err, errno, "cannot make a socket for the terminal");
 }
 
 static bool take_terminal(struct program *p, struct error *err)
