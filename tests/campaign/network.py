@@ -47,6 +47,16 @@ def state(env):
     return {w: (memory(run[w]), descriptors(run[w])) for w in ("keeper", "switch")}, run
 
 
+def settled(env, before):
+    """Once the last to leave has gone from the tables, too; after a minute, as it is."""
+    end = time.monotonic() + 60
+    while True:
+        after, run = state(env)
+        if all(after[who][1] <= before[who][1] for who in after) or time.monotonic() > end:
+            return after, run
+        time.sleep(0.1)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--ports", type=int, default=1000)
@@ -61,8 +71,7 @@ def main():
         subprocess.run([LOAD, "n", "20", "0"], env=env, check=True)
         before, _ = state(env)
         subprocess.run([LOAD, "n", str(o.turns), "0"], env=env, check=True)
-        time.sleep(1)
-        after, run = state(env)
+        after, run = settled(env, before)
         for who, (kib, fds) in after.items():
             print(f"{o.turns} attached and detached: {who} {before[who][0]} to {kib} KiB, "
                   f"{before[who][1]} to {fds} descriptors")
