@@ -170,7 +170,7 @@ static struct disk *open_disk(struct machine *m, const struct disk_config *d, st
 				  .readonly = d->readonly,
 				  .nbd_size = d->nbd_size, .nbd_flags = d->nbd_flags,
 				  .nbd_line = d->nbd_line, .nbd_patience = d->nbd_patience,
-				  .backing_fds = d->backing_fd, .nbacking_fds = d->nbacking };
+				  .backing_fds = d->backing_fd, .nbacking_fds = d->nbacking, .data_fd = d->data_fd };
 	return disk_open(&o, m->loop, err);
 }
 

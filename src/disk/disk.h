@@ -39,6 +39,7 @@ struct disk_options {
 	bool readonly;
 	const int *backing_fds;           /* qcow2: the chain below, opened by the keeper; owned */
 	unsigned nbacking_fds;
+	int data_fd;                      /* qcow2: the top image's data file, if it has one (> 0); owned */
 	uint64_t nbd_size; uint16_t nbd_flags;   /* format nbd: fd is a connection (disk/nbd.h) */
 	int nbd_line;                     /* where to ask for another when it is lost, -1 or 0: nowhere; owned */
 	unsigned nbd_patience;            /* seconds that requests wait for it */
@@ -60,6 +61,9 @@ void disk_drain(struct disk *d);
  * of the one that names it, or below.
  */
 bool disk_open_chain(const char *path, int fd, int *fds, unsigned max, unsigned *n, struct error *err);
+/* For the keeper: the file that has the data of a qcow2 image, under the same rule; *data -1: itself. As it is
+ * written to, the image alone does not decide: the name must have been declared by the user, too. */
+bool disk_open_data(const char *path, int fd, const char *declared, bool readonly, int *data, struct error *err);
 /* Internal snapshots of a format that has them; from any thread but the loop's. CREATE
  * holds requests up while it works; FLUSH before it makes that short. */
 enum disk_snapshot { DISK_SNAPSHOT_FLUSH, DISK_SNAPSHOT_CREATE, DISK_SNAPSHOT_DELETE };

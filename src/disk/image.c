@@ -183,10 +183,9 @@ static char *path_of(const struct image *i, const char *name)
 static bool open_data(struct image *i, const struct image_open *o, struct error *err)
 {
 	auto_free char *path = path_of(i, i->data_name);
-	if (o->fd >= 0)
-		return error_set(err, 0, "disk '%s' keeps its data in the file '%s': tools can use it, machines cannot; convert it",
-				 i->path, path);
-	int fd = open(path, (o->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+	if (o->fd >= 0 && o->data_fd <= 0)
+		return error_set(err, 0, "disk '%s' keeps its data in the file '%s', which was not passed on: convert it", i->path, path);
+	int fd = o->data_fd > 0 ? fcntl(o->data_fd, F_DUPFD_CLOEXEC, 0) : open(path, (o->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
 	if (fd < 0)
 		return error_set(err, errno, "cannot open '%s', the data file of disk '%s'", path, i->path);
 	if (!o->no_lock && !disk_lock(fd, path, o->readonly, err)) {

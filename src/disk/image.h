@@ -83,6 +83,7 @@ struct image_open {
 	bool any_format;                  /* look for other vendors' too */
 	const int *backing_fds;           /* the chain below, if already open: borrowed */
 	unsigned nbacking_fds;
+	int data_fd;                      /* the same of its data file, > 0 */
 };
 struct image *image_open(const struct image_open *o, struct error *err);
 /* The same on a file that is open already (owned on success), without backing. */

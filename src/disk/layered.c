@@ -186,7 +186,7 @@ static void layered_close(struct disk *d)
 static struct image *open_chain(int fd, const struct disk_options *o, struct error *err)
 {
 	struct image_open io = { .path = o->path, .format = o->format, .readonly = o->readonly,
-				 .backing_fds = o->backing_fds, .nbacking_fds = o->nbacking_fds };
+				 .backing_fds = o->backing_fds, .nbacking_fds = o->nbacking_fds, .data_fd = o->data_fd };
 	io.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (io.fd < 0)
 		return error_null(err, errno, "cannot use disk '%s'", o->path);
@@ -219,6 +219,8 @@ static bool layered_open(struct disk *d, int fd, const struct disk_options *o, s
 		close(fd);
 		for (unsigned k = 0; k < o->nbacking_fds; k++)
 			close(o->backing_fds[k]);
+		if (o->data_fd > 0)
+			close(o->data_fd);
 		return true;
 	}
 	layered_close(d);

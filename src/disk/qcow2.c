@@ -28,7 +28,6 @@
 enum { HEADER_V2 = 72, HEADER_V3 = 104, BACKING_MAX = 1023, TABLES_BYTES = 4 << 20 };
 enum { EXT_END = 0 };
 #define EXT_BACKING_FORMAT 0xe2792acau
-#define EXT_DATA_FILE 0x44415441u
 #define EXT_FEATURE_NAMES 0x6803f857u
 
 struct opening { struct qcow2 *q; uint8_t *head; uint64_t head_len; struct error *err; };

@@ -104,6 +104,8 @@ static char *find_base(const char *path, struct image *i, const char **format, s
 	if (depth_of(i) > CONFIG_MAX_BACKING)
 		return error_null(err, 0, "disk '%s' stands on %u files, as many as a machine may have: add --full", path,
 				  depth_of(i) - 1);
+	if (i->data)
+		return error_null(err, 0, "disk '%s' keeps its data in another file, on which no clone can stand: add --full", path);
 	if (has_snapshots(i))
 		return error_null(err, 0, "disk '%s' has snapshots, which a linked clone would take from it: delete them, or "
 				  "add --full", path);
@@ -166,6 +168,7 @@ bool clone_disks(const struct instance *i, struct definition *d, const char *nam
 			return false;
 		}
 		free(disk->file);
+		free(move_ptr(disk->data_file));      /* a copy has all in one */
 		disk->file = to;
 	}
 	return true;

@@ -15,7 +15,7 @@ enum { DEFINITION_VERSION = 1 };
 
 /* A CD or floppy drive with file "none" is empty. */
 struct def_disk { char *file; bool readonly; char *format; char *bus; /* virtio|scsi|ahci|nvme|ide|floppy */ bool cdrom;
-	char *reconnect; /* seconds: NBD */
+	char *data_file; /* as a qcow2 image names it */ char *reconnect; /* seconds: NBD */
 	char *on_error; /* report|pause|enospc|ignore */ unsigned iops, iops_burst; char *bps, *bps_burst; /* "10M" */ };
 struct def_net { char *name; char *mac, *model /* virtio|e1000 */, *ip, *trunk; unsigned vlan; struct network_limits limits; };
 #define NET_VHOST "vhost-user:"

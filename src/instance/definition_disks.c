@@ -20,7 +20,7 @@ static bool disk_option(struct def_disk *disk, const char *f, struct error *err)
 {
 	const struct { const char *key; char **text; unsigned *number; } keys[] = {
 		{ "format=", &disk->format }, { "bus=", &disk->bus }, { "on-error=", &disk->on_error },
-		{ "reconnect=", &disk->reconnect },
+		{ "reconnect=", &disk->reconnect }, { "data-file=", &disk->data_file },
 		{ "iops=", NULL, &disk->iops }, { "iops-burst=", NULL, &disk->iops_burst },
 		{ "bps=", &disk->bps }, { "bps-burst=", &disk->bps_burst } };
 	for (unsigned i = 0; i < ARRAY_SIZE(keys); i++) {
@@ -36,7 +36,7 @@ static bool disk_option(struct def_disk *disk, const char *f, struct error *err)
 	if (strcmp(f, "readonly"))
 		return error_set(err, 0, "disk option '%s' is not known: use readonly, format=raw|qcow2, "
 				 "bus=virtio|scsi|ahci|nvme|ide, on-error=report|pause|enospc|ignore, iops=N, "
-				 "iops-burst=N, bps=SIZE, bps-burst=SIZE or reconnect=SECONDS", f);
+				 "iops-burst=N, bps=SIZE, bps-burst=SIZE, data-file=NAME or reconnect=SECONDS", f);
 	disk->readonly = true;
 	return true;
 }

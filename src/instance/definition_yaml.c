@@ -27,6 +27,7 @@ static const cyaml_schema_field_t disk_fields[] = {
 	STRING("format", struct def_disk, format),
 	STRING("bus", struct def_disk, bus),
 	CYAML_FIELD_BOOL("cdrom", OPT, struct def_disk, cdrom),
+	STRING("data-file", struct def_disk, data_file),
 	STRING("reconnect", struct def_disk, reconnect),
 	STRING("on-error", struct def_disk, on_error),
 	CYAML_FIELD_UINT("iops", OPT, struct def_disk, iops),

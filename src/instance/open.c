@@ -169,7 +169,8 @@ static bool open_disk(struct disk_config *to, const struct def_disk *from, int *
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		return error_set(err, 0, "disk '%s' is neither a file nor a block device", from->file);
 	return strcmp(from->format, "qcow2") ||
-	       disk_open_chain(from->file, to->fd, to->backing_fd, CONFIG_MAX_BACKING, &to->nbacking, err);
+	       (disk_open_data(from->file, to->fd, from->data_file, from->readonly, &to->data_fd, err) &&
+		disk_open_chain(from->file, to->fd, to->backing_fd, CONFIG_MAX_BACKING, &to->nbacking, err));
 }
 
 static bool open_disks(struct opened *o, const struct definition *d, struct error *err)
@@ -178,7 +179,7 @@ static bool open_disks(struct opened *o, const struct definition *d, struct erro
 	for (; c->ndisks < d->ndisks; c->ndisks++) {
 		const struct def_disk *from = &d->disks[c->ndisks];
 		c->disk[c->ndisks] = (struct disk_config){
-			.fd = -1, .nbd_line = -1, .path = xstrdup(from->file), .format = xstrdup(nbd_is_uri(from->file) ? "nbd" : from->format),
+			.fd = -1, .data_fd = -1, .nbd_line = -1, .path = xstrdup(from->file), .format = xstrdup(nbd_is_uri(from->file) ? "nbd" : from->format),
 			.readonly = from->readonly, .bus = xstrdup(from->bus), .cdrom = from->cdrom,
 		};
 		if (!disk_on_error_parse(from->on_error, &c->disk[c->ndisks].on_error, err) ||
@@ -421,6 +422,7 @@ unsigned opened_machine_fds(const struct opened *o, int fds[OPENED_MAX_FDS])
 	for (unsigned i = 0; i < c->ndisks; i++) {
 		fds[n++] = c->disk[i].fd;
 		fds[n++] = c->disk[i].nbd_line;
+		fds[n++] = c->disk[i].data_fd;
 	}
 	for (unsigned i = 0; i < c->nnets; i++) {
 		fds[n++] = c->net[i].fd;

@@ -33,7 +33,7 @@ bool opened_media(struct opened *o, const struct instance *i, struct error *err)
 /* Close what belongs to the machine process; before the end, no other can be started. */
 void opened_close_machine(struct opened *o);
 /* The machine's descriptors, for jail_close_fds; returns their number. */
-enum { OPENED_MAX_FDS = 192 };
+enum { OPENED_MAX_FDS = 216 };
 unsigned opened_machine_fds(const struct opened *o, int fds[OPENED_MAX_FDS]);
 
 #endif

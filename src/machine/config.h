@@ -17,7 +17,7 @@ enum { CONFIG_MAX_DISKS = 16, CONFIG_MAX_SHARES = 8, CONFIG_MAX_NETS = 4 };
 enum { CONFIG_MAX_BACKING = 6 };     /* files below a qcow2 disk */
 /* fd -1: a drive without a medium. */
 struct disk_config { char *path; int fd; bool readonly; char *format;
-	int backing_fd[CONFIG_MAX_BACKING]; unsigned nbacking;
+	int backing_fd[CONFIG_MAX_BACKING]; unsigned nbacking; int data_fd;
 	char *bus; /* virtio, scsi, ahci, nvme, ide */ bool cdrom;
 	enum disk_on_error on_error; struct disk_limits limits;
 	uint64_t nbd_size; uint16_t nbd_flags; int nbd_line; unsigned nbd_patience; /* format "nbd": disk/disk.h */ };

@@ -217,3 +217,35 @@ def test_share_over_a_suspend(abyme, guest, tmp_path):
     run(m, "echo after >&9; echo wrote=$?; cat /mnt/log", "^wrote=0")
     abyme("kill", "mover")
     assert (tmp_path / "share" / "log").read_text() == "before\nafter\n"
+
+
+def test_external_data_in_a_guest(abyme, guest, tmp_path):
+    """The jailed machine gets both files; what would have to share clusters is refused."""
+    disk, data = tmp_path / "disk.qcow2", tmp_path / "disk.raw"
+    ok(abyme, "disk", "create", str(disk), "--size", "32M", "--data-file", "disk.raw", "--data-file-raw")
+    status, _, err = abyme("run", "--rm", *guest, "--disk", f"{disk},format=qcow2")
+    assert status and "add ,data-file=disk.raw" in err, err
+    m = abyme.start("run", "--name", "two", *guest, "--disk", f"{disk},format=qcow2,data-file=disk.raw")
+    shell(m)
+    run(m, "yes abyme | head -c 4194304 | dd of=/dev/vda bs=4k seek=256 conv=fsync 2>/dev/null; echo dd=$?", "^dd=0")
+    assert data.read_bytes()[1 << 20:5 << 20] == (b"abyme\n" * 699051)[:4 << 20]
+    for args in (("snapshot", "create", "two", "s"), ("backup", "create", "two", str(tmp_path / "b"))):
+        status, _, err = abyme(*args)
+        assert status == 1 and "data in another file" in err, err
+    status, _, err = abyme("disk", "check", "--repair", str(disk))
+    assert status == 1 and "in use" in err, err
+    run(m, "dd if=/dev/vda bs=4k skip=256 count=1024 2>/dev/null | head -c 6; echo", "^abyme")
+    m.send("poweroff -f\n")
+    assert m.wait(60) == 0, m.text[-2000:]
+    status, _, err = abyme("clone", "two", "other")
+    assert status == 1 and "--full" in err, err
+    ok(abyme, "clone", "--full", "two", "other")
+    assert "equal" in ok(abyme, "disk", "compare", str(disk), str(data))
+    assert "equal" in ok(abyme, "disk", "compare", str(disk), str(tmp_path / "other-0.qcow2"))
+    assert "no errors" in ok(abyme, "disk", "check", str(disk))
+    abyme("rm", "two")
+    abyme("rm", "other")
+    (tmp_path / "below").mkdir()
+    ok(abyme, "disk", "create", str(tmp_path / "below" / "far.qcow2"), "--size", "32M", "--data-file", "../far.raw")
+    status, _, err = abyme("run", "--rm", *guest, "--disk", f"{tmp_path}/below/far.qcow2,format=qcow2,data-file=../far.raw")
+    assert status and "data file" in err and "outside the directory" in err, err
