@@ -6,6 +6,7 @@
 #include "instance/microvm.h"
 #include "instance/client.h"
 #include "instance/microvm_kernel.h"
+#include "instance/microvm_snapshot.h"
 #include "session/guest.h"
 #include "session/relay.h"
 
@@ -37,19 +38,53 @@ static bool move_control(struct microvm *m, struct error *err)
 	return !renameat(dir, "control.sock", dir, MACHINE_SOCKET) || error_set(err, errno, "cannot move the machine's control socket");
 }
 
+static bool start_process(struct microvm *m, struct error *err)
+{
+	struct container_keeper *k = m->keeper;
+	if (!machine_process_start(&m->process, &m->opened, &m->jail, m->definition->trace, k->log, err))
+		return false;
+	if (machine_process_ready(&m->process, k->instance->name, &m->jail, err))
+		return true;
+	close(m->process.report);
+	waitpid(m->process.pid, NULL, 0);
+	m->process.pid = 0;
+	return false;
+}
+
+static bool cold(struct microvm *m, struct error *err)
+{
+	struct machine_config *c = &m->opened.config;
+	c->initrd_fd = microvm_initrd(m->definition->kernel, err);
+	c->initrd_path = xstrdup("of abyme-init");
+	return c->initrd_fd >= 0 && start_process(m, err);
+}
+
+/* Where a machine like this one once waited for its first request; if that is of no use,
+ * from the beginning. */
+static bool go(struct microvm *m, struct error *err)
+{
+	struct machine_config *c = &m->opened.config;
+	struct error why = { 0 };
+	m->resumed = m->awake = c->state_fd >= 0 && start_process(m, &why);
+	if (m->resumed)
+		return true;
+	if (c->state_fd >= 0) {
+		dprintf(m->keeper->log, "abyme: %s; booting\n", why.text);
+		microvm_snapshot_drop(m->kind);
+		close_fd(&c->state_fd);
+	}
+	return cold(m, err);
+}
+
 static bool boot(struct microvm *m, struct error *err)
 {
 	struct container_keeper *k = m->keeper;
 	m->jail = (struct jail){ .role = JAIL_MACHINE };
 	jail_mode_parse(m->definition->jail, &m->jail.mode);
-	if (!opened_make(&m->opened, k->instance, m->definition, -1, err) || !move_control(m, err) || !listen_awake(m, err))
-		return false;
-	m->opened.config.initrd_fd = microvm_initrd(m->kernel, err);
-	m->opened.config.initrd_path = xstrdup("of abyme-init");
-	return m->opened.config.initrd_fd >= 0 &&
-		helpers_start(&m->helpers, &m->opened, m->definition, k->instance->name, m->jail.mode, err) &&
-		machine_process_start(&m->process, &m->opened, &m->jail, m->definition->trace, k->log, err) &&
-		machine_process_ready(&m->process, k->instance->name, &m->jail, err);
+	m->kind = microvm_kind(m->definition);
+	int state = m->kind ? microvm_snapshot_open(m->kind) : -1;
+	return opened_make(&m->opened, k->instance, m->definition, state, err) && move_control(m, err) && listen_awake(m, err) &&
+		helpers_start(&m->helpers, &m->opened, m->definition, k->instance->name, m->jail.mode, err) && go(m, err);
 }
 
 static bool prepare(struct container_keeper *k, struct error *err)
@@ -126,6 +161,8 @@ static void awake_ready(void *opaque, int events)
 	if (fd < 0 || m->awake)
 		return;
 	m->awake = true;
+	if (m->kind && !microvm_snapshot_make(m->kind, m->keeper->instance, MACHINE_SOCKET, &err))
+		dprintf(m->keeper->log, "abyme: %s\n", err.text);
 	if (!container_shim(m->keeper, beside, &err))
 		container_failed(m->keeper, err.text);
 }

@@ -22,6 +22,8 @@ struct microvm {
 	int awake_listen;
 	struct loop_fd *awake_watch;
 	bool awake;
+	char *kind;                       /* of its snapshot (microvm_snapshot.h), NULL: it has none */
+	bool resumed;
 };
 
 /* microvm_machine.c: the definition of the machine, its disk, its shares. */

@@ -158,7 +158,7 @@ static json_t *run_stats(struct control *c, struct request *r, struct error *err
 
 /* ---- suspend: on its own thread, as draining needs the loop ---- */
 
-struct save_job { struct control *control; struct request request; bool was_paused, ok; char engine[16]; struct error err; };
+struct save_job { struct control *control; struct request request; bool was_paused, stay, ok; char engine[16]; struct error err; };
 
 static void save_done(void *opaque)
 {
@@ -169,7 +169,7 @@ static void save_done(void *opaque)
 	if (client_alive(c, k) && !reply(k, j->request.id, j->ok ? json_object() : NULL, &j->err))
 		client_gone(k);
 	memcpy(c->machine->next_engine, j->engine, sizeof(j->engine));
-	if (j->ok)
+	if (j->ok && !j->stay)
 		machine_end_request(c->machine, j->engine[0] ? END_ENGINE : END_SUSPENDED, 0);
 	else if (!j->was_paused)
 		machine_unpause(c->machine);
@@ -197,7 +197,8 @@ static json_t *run_suspend(struct control *c, struct request *r, struct error *e
 	if (c->saving || c->deferred)
 		return error_null(err, 0, "the machine is busy with a snapshot or a suspend: try again when it is done");
 	struct save_job *j = xnew(struct save_job);
-	*j = (struct save_job){ c, *r, c->machine->paused };
+	/* it ends then, if it is not to continue */
+	*j = (struct save_job){ c, *r, .was_paused = c->machine->paused, .stay = json_is_true(json_object_get(r->args, "continue")) };
 	snprintf(j->engine, sizeof(j->engine), "%s", engine ? engine : "");
 	int e = pthread_create(&thread, NULL, save_thread, j);
 	if (e) {

@@ -166,14 +166,27 @@ static void transmit(struct virtio_vsock *s)
 		virtio_kick(&s->v, TX);
 }
 
+static void settled(struct virtio_vsock *s)
+{
+	if (s->settling)
+		loop_fd_events(s->listen_watch, LOOP_READ);
+	s->settling = false;
+}
+
+/* What is called before the driver knows would be reset with all the rest. In all the
+ * buffers that there are: it rings only when it refills an empty queue (2.7.10). */
 static void tell_reset(struct virtio_vsock *s)
 {
 	static const uint8_t transport_reset[4];      /* 5.10.6.7: id 0 */
 	struct virtqueue *vq = &s->v.vq[EVENT];
-	if (!s->tell_reset || virtq_pop(vq, &s->chain) <= 0)
-		return;
+	bool told = false;
+	while (s->tell_reset && virtq_pop(vq, &s->chain) > 0) {
+		virtq_push(vq, &s->chain, (uint32_t)buf_to_iov(s->chain.in, s->chain.nin, 0, transport_reset, 4));
+		told = true;
+	}
+	if (!told)
+		return settled(s);        /* buffers are back, so it has read it; or it wants no events */
 	s->tell_reset = false;
-	virtq_push(vq, &s->chain, (uint32_t)buf_to_iov(s->chain.in, s->chain.nin, 0, transport_reset, 4));
 	virtq_signal(vq);
 }
 
@@ -205,6 +218,7 @@ static void vsock_reset(struct virtio_device *v)
 		vsock_conn_free(s->conns);
 	s->nrefuse = 0;
 	s->tell_reset = false;
+	settled(s);
 }
 
 static void vsock_config(struct virtio_device *v, unsigned off, void *buf, unsigned n)
@@ -222,7 +236,9 @@ static bool vsock_xfer(struct virtio_device *v, struct state *s, uint32_t versio
 
 static void vsock_loaded(struct virtio_device *v)
 {
-	from(v)->tell_reset = true;
+	struct virtio_vsock *s = from(v);
+	s->tell_reset = s->settling = true;
+	loop_fd_events(s->listen_watch, 0);
 }
 
 static void vsock_destroy(struct virtio_device *v)

@@ -58,6 +58,7 @@ struct virtio_vsock {
 	struct { uint32_t host_port, guest_port; } refuse[64];
 	unsigned nrefuse;
 	bool tell_reset;                  /* an event for the driver: all connections are gone */
+	bool settling;                    /* it has that event and may not have read it: no calls yet */
 	bool stalled;                     /* something waits for receive buffers */
 	struct virtq_chain chain;
 };
