@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "container/channel.h"
+#include "container/held.h"
 #include "container/kernel.h"
 #include "container/launch.h"
 
@@ -79,7 +80,7 @@ static bool set_up(struct launch *l, char path[4096], const char **program, stru
 	setsid();
 	if (!take_ids(l, err) || !set_names(l->spec, err) || !sysctl_apply(l->spec, err) || !build_root(l, err))
 		return false;
-	if (!l->process)
+	if (!l->process || l->held)
 		return true;
 	*program = process_find(l->process, path, err);
 	return *program && process_prepare_env(l);
@@ -127,6 +128,11 @@ void launch_init_main(struct launch *l)
 		_exit(1);
 	close(l->start);
 	if (!hooks_run(&l->spec->hooks.start_container, "startContainer", l->container, "created", l->pid, false, &err)) {
+		ssize_t n UNUSED = write(report, err.text, strlen(err.text));
+		_exit(1);
+	}
+	if (l->held && l->process && (!held_receive(l, report, &err) || !(program = process_find(l->process, path, &err)) ||
+				      !process_prepare_env(l))) {
 		ssize_t n UNUSED = write(report, err.text, strlen(err.text));
 		_exit(1);
 	}

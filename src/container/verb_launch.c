@@ -49,7 +49,7 @@ static bool parse_create(struct launch *l, struct create_options *c, int argc, c
 		{ "pid-file", 0, ARG_TEXT, &l->pid_file }, { "no-pivot", 0, ARG_FLAG, &l->no_pivot },
 		{ "no-new-keyring", 0, ARG_FLAG, &l->no_keyring }, { "preserve-fds", 0, ARG_NUMBER, &c->preserve },
 		{ "detach", 'd', ARG_FLAG, &l->detach }, { "keep", 0, ARG_FLAG, &c->keep },
-		{ "no-subreaper", 0, ARG_IGNORED, NULL }, { NULL },
+		{ "no-subreaper", 0, ARG_IGNORED, NULL }, { "held", 0, ARG_FLAG, &l->held }, { NULL },
 	};
 	int at = 1;
 	c->bundle = ".";

@@ -14,7 +14,8 @@
 
 #include "container/schema.h"
 
-static struct shim shim = { .oci = "/init", .records = "/run/oci", .bundle = GUEST_BUNDLE, .id = GUEST_PROGRAM };
+static int held_listen;
+static struct shim shim = { .oci = "/init", .records = GUEST_RECORDS, .bundle = GUEST_BUNDLE, .id = GUEST_PROGRAM };
 
 /* ---- the host's first words ---- */
 
@@ -30,12 +31,21 @@ static bool take_file(const struct frame *f, struct error *err)
 	return (fd >= 0 && fd_write_full(fd, name + n + 1, f->n - n - 1)) || error_set(err, errno, "cannot write '%s'", name);
 }
 
+/* These are mounted in the container: the same files get new words. */
+static void forget_names(void)
+{
+	static const char *const names[] = { "hosts", "hostname", "resolv.conf" };
+	auto_close int dir = open(GUEST_BUNDLE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		auto_close int fd UNUSED = openat(dir, names[i], O_WRONLY | O_TRUNC | O_CLOEXEC);
+	}
+}
+
 static void forget_files(void)
 {
-	static const char *const names[] = { "config.json", "hosts", "hostname", "resolv.conf", "limits.json" };
-	auto_close int dir = open(GUEST_BUNDLE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
-		unlinkat(dir, names[i], 0);
+	unlink(GUEST_BUNDLE "/config.json");
+	unlink(GUEST_BUNDLE "/limits.json");
+	forget_names();
 }
 
 /* Files, then FRAME_START. */
@@ -59,6 +69,26 @@ static bool read_start(int sock, struct frames *in, struct frame *start, struct 
 
 static void keep_disk(void *opaque) { sync(); }
 
+/* What held the program has been told; the host, another one perhaps, calls again. */
+static bool begin(void *opaque, struct error *err)
+{
+	int *sock = opaque;
+	struct frames *in = xnew(struct frames);
+	struct frame f;
+	struct guest_setup s = { 0 };
+	frame_send(*sock, FRAME_HELD, NULL, 0);
+	int again = accept4(held_listen, NULL, NULL, SOCK_CLOEXEC);
+	if (again < 0 || dup3(again, *sock, O_CLOEXEC) < 0)
+		return error_set(err, errno, "the host did not call");
+	close(again);
+	forget_names();
+	if (!read_start(*sock, in, &f, err) || !guest_begin((const char *)f.data, f.n, &s, err))
+		return false;
+	shim.early = in;
+	shim.ended = s.keep ? keep_disk : NULL;
+	return true;
+}
+
 static int serve_program(int sock)
 {
 	struct frames *in = xnew(struct frames);
@@ -72,6 +102,10 @@ static int serve_program(int sock)
 	}
 	shim.terminal = s.terminal;
 	shim.ended = s.keep ? keep_disk : NULL;
+	shim.early = in;
+	shim.held = s.held;
+	shim.start = s.held ? begin : NULL;
+	shim.opaque = &sock;
 	return shim_main(sock, &shim);
 }
 
@@ -91,7 +125,7 @@ static int serve_runtime(int sock)
 	struct error err = { 0 };
 	struct frame f;
 	char *said = NULL;
-	forget_files();
+	unlink(GUEST_BUNDLE "/limits.json");
 	bool ok = read_start(sock, in, &f, &err);
 	struct json *v = ok ? json_parse(&a, (const char *)f.data, f.n, "the request", &err) : NULL;
 	if (!v || !schema_read(&a, v, "", words_fields, &w, &err) || !w.args.n) {
@@ -171,6 +205,7 @@ NORETURN void guest_main(void)
 		listening[i] = vsock_listen(services[i].port);
 		q[i] = (struct pollfd){ listening[i], POLLIN, 0 };
 	}
+	held_listen = vsock_listen(GUEST_PORT_HELD);
 	q[SERVICES] = (struct pollfd){ watch_children(), POLLIN, 0 };
 	tell_awake();
 	for (;;) {

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "container/held.h"
 #include "container/schema.h"
 
 #define DISK "/dev/vda"
@@ -21,9 +22,11 @@
 
 struct share { const char *tag; bool readonly; };
 struct setup {
-	bool terminal, keep, disk;
+	bool terminal, keep, held, disk;
 	int64_t clock;
 	const char *seed;
+	const char *hostname;
+	struct strings args, env;
 	LIST(struct share) shares;
 	LIST(struct guest_net) nets;
 };
@@ -43,7 +46,11 @@ static const struct field net_fields[] = {
 static const struct field setup_fields[] = {
 	FIELD(BOOL, struct setup, "terminal", terminal),
 	FIELD(BOOL, struct setup, "keep", keep),
+	FIELD(BOOL, struct setup, "held", held),
 	FIELD(BOOL, struct setup, "disk", disk),
+	FIELD(STRINGS, struct setup, "args", args),
+	FIELD(STRINGS, struct setup, "env", env),
+	FIELD(STR, struct setup, "hostname", hostname),
 	FIELD(I64, struct setup, "clock", clock),
 	FIELD(STR, struct setup, "seed", seed),
 	FIELD_SUB(LIST, struct setup, "shares", shares, struct share, share_fields),
@@ -118,14 +125,19 @@ static bool mount_volumes(const struct setup *s, struct error *err)
 	return true;
 }
 
+static bool make_own(const struct setup *s, struct error *err)
+{
+	set_clock(s->clock);
+	stir(s->seed);
+	return guest_links_up(s->nets.v, s->nets.n, err);
+}
+
 /* Once: the program may be started again in the same machine. */
 static bool set_up(const struct setup *s, struct error *err)
 {
 	if (!access(DONE, F_OK))
 		return true;
-	set_clock(s->clock);
-	stir(s->seed);
-	if (!mount_root(s, err) || !mount_volumes(s, err) || !guest_links_up(s->nets.v, s->nets.n, err))
+	if (!mount_root(s, err) || !mount_volumes(s, err) || (!s->held && !make_own(s, err)))
 		return false;
 	auto_close int fd = open(DONE, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	return fd >= 0 || error_set(err, errno, "cannot write " DONE);
@@ -137,7 +149,19 @@ bool guest_set_up(const char *text, size_t n, struct guest_setup *out, struct er
 	struct setup s = { 0 };
 	struct json *v = json_parse(&a, text, n, "the request", err);
 	bool ok = v && schema_read(&a, v, "", setup_fields, &s, err) && set_up(&s, err);
-	*out = (struct guest_setup){ s.terminal, s.keep };
+	*out = (struct guest_setup){ s.terminal, s.keep, s.held };
+	arena_free(&a);
+	return ok;
+}
+
+bool guest_begin(const char *text, size_t n, struct guest_setup *out, struct error *err)
+{
+	struct arena a = { 0 };
+	struct setup s = { 0 };
+	struct json *v = json_parse(&a, text, n, "the request", err);
+	bool ok = v && schema_read(&a, v, "", setup_fields, &s, err) && make_own(&s, err) &&
+		held_start(GUEST_RECORDS "/" GUEST_PROGRAM, &s.args, &s.env, s.hostname, err);
+	out->keep = s.keep;
 	arena_free(&a);
 	return ok;
 }

@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-enum { ANSWER_SECONDS = 60, RUNTIME_SECONDS = 10, CONTROL_SECONDS = 10, SMALL_MOST = 1 << 20 };
+enum { ANSWER_SECONDS = 60, RUNTIME_SECONDS = 10, CONTROL_SECONDS = 10 };
 #define MACHINE_SOCKET "machine.sock"
 #define AWAKE_SOCKET "vsock/sock_1024"    /* of HOST_PORT_AWAKE */
 
@@ -51,40 +51,75 @@ static bool start_process(struct microvm *m, struct error *err)
 	return false;
 }
 
-static bool cold(struct microvm *m, struct error *err)
+/* The disk as the snapshot left it, or an empty one. */
+static bool take_disk(struct microvm *m, int from, struct error *err)
 {
-	struct machine_config *c = &m->opened.config;
-	c->initrd_fd = microvm_initrd(m->definition->kernel, err);
-	c->initrd_path = xstrdup("of abyme-init");
-	return c->initrd_fd >= 0 && start_process(m, err);
+	const struct instance *i = m->keeper->instance;
+	if (!m->definition->ndisks || (from < 0 && !faccessat(i->dir, MICROVM_DISK, F_OK, 0)))
+		return true;
+	if (from < 0)
+		return microvm_make_disk(m->keeper, err);
+	auto_close int to = openat(i->dir, MICROVM_DISK, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	return (to >= 0 && microvm_copy_disk(from, to)) || error_set(err, errno, "cannot make the disk of instance '%s'", i->name);
 }
 
-/* Where a machine like this one once waited for its first request; if that is of no use,
- * from the beginning. */
-static bool go(struct microvm *m, struct error *err)
+static bool boot_from(struct microvm *m, int state, int disk, struct error *err)
 {
+	struct container_keeper *k = m->keeper;
 	struct machine_config *c = &m->opened.config;
-	struct error why = { 0 };
-	m->resumed = m->awake = c->state_fd >= 0 && start_process(m, &why);
-	if (m->resumed)
-		return true;
-	if (c->state_fd >= 0) {
-		dprintf(m->keeper->log, "abyme: %s; booting\n", why.text);
-		microvm_snapshot_drop(m->kind);
-		close_fd(&c->state_fd);
+	m->jail = (struct jail){ .role = JAIL_MACHINE };
+	jail_mode_parse(m->definition->jail, &m->jail.mode);
+	if (!take_disk(m, disk, err) || !opened_make(&m->opened, k->instance, m->definition, state, err) || !move_control(m, err) ||
+	    !listen_awake(m, err) || !helpers_start(&m->helpers, &m->opened, m->definition, k->instance->name, m->jail.mode, err))
+		return false;
+	if (state < 0) {
+		c->initrd_fd = microvm_initrd(m->definition->kernel, err);
+		c->initrd_path = xstrdup("of abyme-init");
 	}
-	return cold(m, err);
+	return (state >= 0 || c->initrd_fd >= 0) && start_process(m, err);
+}
+
+/* Where a machine like this one once waited. False: nothing of it is left, and no snapshot. */
+static bool boot_snapshot(struct microvm *m, const char *kind)
+{
+	struct error why = { 0 };
+	int disk = -1, state = kind ? microvm_snapshot_open(kind, &disk) : -1;
+	bool fresh = faccessat(m->keeper->instance->dir, MICROVM_DISK, F_OK, 0);
+	bool ok = state >= 0 && boot_from(m, state, disk, &why);
+	close_fd(&disk);
+	if (ok || state < 0)
+		return ok;
+	dprintf(m->keeper->log, "abyme: %s; booting\n", why.text);
+	microvm_snapshot_drop(kind);
+	helpers_kill(&m->helpers);
+	close_fd(&m->awake_listen);
+	opened_close_machine(&m->opened);
+	if (fresh)
+		unlinkat(m->keeper->instance->dir, MICROVM_DISK, 0);
+	return false;
+}
+
+/* What a program finds when it starts is the same for all of this image, configuration and
+ * kind of machine; volumes and an own disk of before are not. */
+static bool name_kinds(struct microvm *m, struct error *err)
+{
+	const struct container_keeper *k = m->keeper;
+	m->kind = microvm_kind(m->definition);
+	if (!m->kind || k->definition->nvolumes || !faccessat(k->instance->dir, MICROVM_DISK, F_OK, 0))
+		return true;
+	m->held_config = microvm_hold(m, err);
+	if (m->held_config)
+		m->held_kind = xasprintf("%simage %s\nkeep %d\nconfig %s\n", m->kind, k->definition->digest, !k->options->remove, m->held_config);
+	return m->held_config;
 }
 
 static bool boot(struct microvm *m, struct error *err)
 {
-	struct container_keeper *k = m->keeper;
-	m->jail = (struct jail){ .role = JAIL_MACHINE };
-	jail_mode_parse(m->definition->jail, &m->jail.mode);
-	m->kind = microvm_kind(m->definition);
-	int state = m->kind ? microvm_snapshot_open(m->kind) : -1;
-	return opened_make(&m->opened, k->instance, m->definition, state, err) && move_control(m, err) && listen_awake(m, err) &&
-		helpers_start(&m->helpers, &m->opened, m->definition, k->instance->name, m->jail.mode, err) && go(m, err);
+	if (!name_kinds(m, err))
+		return false;
+	m->from = boot_snapshot(m, m->held_kind) ? MICROVM_HELD : boot_snapshot(m, m->kind) ? MICROVM_AWAKE : MICROVM_COLD;
+	m->awake = m->from != MICROVM_COLD;
+	return m->awake || boot_from(m, -1, -1, err);
 }
 
 static bool prepare(struct container_keeper *k, struct error *err)
@@ -93,10 +128,11 @@ static bool prepare(struct container_keeper *k, struct error *err)
 	m->keeper = k;
 	m->awake_listen = -1;
 	k->shim.id = GUEST_PROGRAM;
-	if (!(m->kernel = microvm_kernel_find(k->definition->kernel, err)) || (k->definition->cpuset && !microvm_pin(k->definition->cpuset, err)))
+	auto_free char *kernel = microvm_kernel_find(k->definition->kernel, err);
+	if (!kernel || (k->definition->cpuset && !microvm_pin(k->definition->cpuset, err)))
 		return false;
-	m->definition = microvm_definition(k, m->kernel, err);
-	return m->definition && boot(m, err) && (m->setup = microvm_setup(m, err));
+	m->definition = microvm_definition(k, kernel, err);
+	return m->definition && boot(m, err);
 }
 
 /* ---- the program ---- */
@@ -107,15 +143,58 @@ static int call_guest(struct container_keeper *k, unsigned port, unsigned second
 	return fd >= 0 && relay_connect(fd, port, seconds, err) ? move_fd(&fd) : -1;
 }
 
-static bool send_bundle(struct container_keeper *k, int guest)
+static bool send_text(int guest, const char *name, const char *text, struct error *err)
 {
-	static const char *const files[] = { "config.json", "hosts", "hostname", "resolv.conf" };
-	for (unsigned i = 0; i < ARRAY_SIZE(files); i++) {
-		auto_free char *text = instance_read(k->instance, files[i]);
-		if (text && !relay_send_file(guest, files[i], text))
+	return !text || relay_send_file(guest, name, text) || error_set(err, errno, "the machine's init does not listen");
+}
+
+static bool send_setup(struct microvm *m, int guest, bool hold, struct error *err)
+{
+	static const char *const files[] = { "hosts", "hostname", "resolv.conf" };
+	auto_free char *setup = microvm_setup(m, hold, err);      /* writes resolv.conf */
+	for (unsigned i = 0; setup && i < ARRAY_SIZE(files); i++) {
+		auto_free char *text = instance_read(m->keeper->instance, files[i]);
+		if (!send_text(guest, files[i], text, err))
 			return false;
 	}
-	return frame_send(guest, FRAME_START, k->machine->setup, strlen(k->machine->setup));
+	return setup && (frame_send(guest, FRAME_START, setup, strlen(setup)) || error_set(err, errno, "the machine's init does not listen"));
+}
+
+/* The program starts, or is held. */
+static int call_program(struct microvm *m, bool hold, struct error *err)
+{
+	auto_close int guest = call_guest(m->keeper, GUEST_PORT_PROGRAM, ANSWER_SECONDS, err);
+	auto_free char *config = hold ? NULL : instance_read(m->keeper->instance, "config.json");
+	if (guest < 0 || !send_text(guest, "config.json", hold ? m->held_config : config, err) || !send_setup(m, guest, hold, err))
+		return -1;
+	return move_fd(&guest);
+}
+
+/* A snapshot is worth a try, no more. */
+static bool hold(struct microvm *m, struct error *err)
+{
+	struct error why = { 0 };
+	auto_close int guest = call_program(m, true, err);
+	if (guest < 0 || !relay_wait_held(guest, ANSWER_SECONDS, err))
+		return false;
+	if (!microvm_snapshot_make(m->held_kind, m->keeper->instance, MACHINE_SOCKET, m->definition->ndisks ? MICROVM_DISK : NULL, &why))
+		dprintf(m->keeper->log, "abyme: %s\n", why.text);
+	return true;
+}
+
+static int call_held(struct microvm *m, struct error *err)
+{
+	auto_close int guest = call_guest(m->keeper, GUEST_PORT_HELD, ANSWER_SECONDS, err);
+	return guest >= 0 && send_setup(m, guest, false, err) ? move_fd(&guest) : -1;
+}
+
+static int begin(struct microvm *m, struct error *err)
+{
+	if (m->again || !m->held_kind)
+		return call_program(m, false, err);
+	if (m->from != MICROVM_HELD && !hold(m, err))
+		return -1;
+	return call_held(m, err);
 }
 
 static NORETURN void give_up(int client, const struct error *err)
@@ -128,14 +207,17 @@ static void beside(struct container_keeper *k, int sock)
 {
 	struct error err = { 0 };
 	container_child(k, "abyme-relay", sock);
-	int guest = call_guest(k, GUEST_PORT_PROGRAM, ANSWER_SECONDS, &err);
+	int guest = begin(k->machine, &err);
 	if (guest < 0)
 		give_up(sock, &err);
-	if (!send_bundle(k, guest)) {
-		error_set(&err, errno, "the machine's init does not listen");
-		give_up(sock, &err);
-	}
 	_exit(relay_main(sock, guest));
+}
+
+static bool run(struct container_keeper *k, struct error *err)
+{
+	bool ok = container_shim(k, beside, err);
+	k->machine->again = true;
+	return ok;
 }
 
 static void exec(struct container_keeper *k, int client)
@@ -150,7 +232,7 @@ static void exec(struct container_keeper *k, int client)
 
 static bool start(struct container_keeper *k, struct error *err)
 {
-	return !k->machine->awake || container_shim(k, beside, err);
+	return !k->machine->awake || run(k, err);
 }
 
 static void awake_ready(void *opaque, int events)
@@ -161,9 +243,9 @@ static void awake_ready(void *opaque, int events)
 	if (fd < 0 || m->awake)
 		return;
 	m->awake = true;
-	if (m->kind && !microvm_snapshot_make(m->kind, m->keeper->instance, MACHINE_SOCKET, &err))
+	if (m->kind && !microvm_snapshot_make(m->kind, m->keeper->instance, MACHINE_SOCKET, NULL, &err))
 		dprintf(m->keeper->log, "abyme: %s\n", err.text);
-	if (!container_shim(m->keeper, beside, &err))
+	if (!run(m->keeper, &err))
 		container_failed(m->keeper, err.text);
 }
 

@@ -20,7 +20,6 @@
 #define OVERHEAD (160 * MiB)
 #define MEMORY (512 * MiB)
 #define DISK_SIZE (16 * GiB)
-#define DISK_FILE "disk.img"
 #define COMMAND_LINE "console=ttyS0 quiet loglevel=4 panic=-1 tsc=reliable random.trust_cpu=on"
 
 /* ---- the disk ---- */
@@ -39,11 +38,8 @@ static NORETURN void make_ext4(const char *path, bool journal)
 }
 
 /* It appears whole. A machine that is removed at its end needs no journal. */
-static bool make_disk(const struct container_keeper *k, struct error *err)
+bool microvm_make_disk(const struct container_keeper *k, struct error *err)
 {
-	struct stat st;
-	if (!fstatat(k->instance->dir, DISK_FILE, &st, 0))
-		return true;
 	auto_close int fd = openat(k->instance->dir, "disk.tmp", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	auto_free char *path = xasprintf("%s/disk.tmp", k->bundle);
 	if (fd < 0 || ftruncate(fd, DISK_SIZE))
@@ -54,7 +50,7 @@ static bool make_disk(const struct container_keeper *k, struct error *err)
 	int status = wait_child(pid);
 	if (status == 127 << 8)
 		return error_set(err, 0, "a micro-VM's disk needs mke2fs: install the package e2fsprogs");
-	if (status || renameat(k->instance->dir, "disk.tmp", k->instance->dir, DISK_FILE))
+	if (status || renameat(k->instance->dir, "disk.tmp", k->instance->dir, MICROVM_DISK))
 		return error_set(err, status ? 0 : errno, "cannot make the disk of instance '%s'", k->instance->name);
 	return true;
 }
@@ -159,17 +155,14 @@ static struct definition *words(const struct container_keeper *k, const char *ke
 	return m;
 }
 
-static bool add_disk(struct definition *m, const struct container_keeper *k, struct error *err)
+static void add_disk(struct definition *m, const struct container_keeper *k)
 {
 	const struct definition *d = k->definition;
 	if (d->read_only)
-		return true;
-	if (!make_disk(k, err))
-		return false;
+		return;
 	m->disks = xcalloc(1, sizeof(*m->disks));
-	m->disks[m->ndisks++] = (struct def_disk){ .file = xasprintf("%s/" DISK_FILE, k->bundle), .format = xstrdup("raw"),
+	m->disks[m->ndisks++] = (struct def_disk){ .file = xasprintf("%s/" MICROVM_DISK, k->bundle), .format = xstrdup("raw"),
 		.bus = xstrdup("virtio"), .bps = d->io ? xstrdup(d->io) : NULL };
-	return true;
 }
 
 struct definition *microvm_definition(struct container_keeper *k, const char *kernel, struct error *err)
@@ -178,7 +171,8 @@ struct definition *microvm_definition(struct container_keeper *k, const char *ke
 	struct definition *m = words(k, kernel);
 	take_nets(m, k->definition);
 	add_share(m, xasprintf("%s/rootfs", k->bundle), xstrdup(GUEST_ROOT_TAG), true);
-	if (add_volumes(m, k, err) && add_disk(m, k, err) && definition_resolve(m, why, err))
+	add_disk(m, k);
+	if (add_volumes(m, k, err) && definition_resolve(m, why, err))
 		return m;
 	definition_free(m);
 	return NULL;
@@ -231,7 +225,7 @@ static void make_seed(char text[65])
 		sprintf(text + 2 * i, "%02x", bytes[i]);
 }
 
-char *microvm_setup(const struct microvm *m, struct error *err)
+char *microvm_setup(const struct microvm *m, bool held, struct error *err)
 {
 	const struct container_keeper *k = m->keeper;
 	struct timespec now;
@@ -240,12 +234,32 @@ char *microvm_setup(const struct microvm *m, struct error *err)
 	bool ok = add_nets(nets, m, err);
 	clock_gettime(CLOCK_REALTIME, &now);
 	make_seed(seed);
-	json_t *o = json_pack("{s:b, s:b, s:b, s:I, s:s, s:o, s:o}", "terminal", k->definition->tty, "keep", !k->options->remove,
+	json_t *o = json_pack("{s:b, s:b, s:b, s:b, s:I, s:s, s:o, s:o}", "held", held, "terminal", k->definition->tty, "keep", !k->options->remove,
 			      "disk", m->definition->ndisks > 0, "clock", (json_int_t)now.tv_sec * 1000000000 + now.tv_nsec,
 			      "seed", seed, "shares", volumes_of(m->definition), "nets", nets);
+	if (m->program)               /* what a held one is started with */
+		json_object_update(o, m->program);
 	char *text = ok ? json_dumps(o, JSON_COMPACT) : NULL;
 	json_decref(o);
 	return text;
+}
+
+/* ---- a program that is held ---- */
+
+char *microvm_hold(struct microvm *m, struct error *err)
+{
+	auto_free char *text = instance_read(m->keeper->instance, "config.json");
+	json_t *config = text ? json_loads(text, 0, NULL) : NULL, *process = json_object_get(config, "process");
+	if (!process)
+		return error_null(err, 0, "config.json of instance '%s' cannot be read", m->keeper->instance->name);
+	m->program = json_pack("{s:O, s:O, s:O}", "args", json_object_get(process, "args"), "env", json_object_get(process, "env"),
+			       "hostname", json_object_get(config, "hostname"));
+	json_object_set_new(process, "args", json_pack("[s]", "held"));
+	json_object_set_new(process, "env", json_array());
+	json_object_set_new(config, "hostname", json_string("held"));
+	char *held = json_dumps(config, JSON_COMPACT);
+	json_decref(config);
+	return held;
 }
 
 /* ---- the host's CPUs ---- */

@@ -5,15 +5,13 @@
 #include "base/place.h"
 #include "jail/spawn.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
-enum { KINDS_MOST = 6, KEY_MOST = 8192, SAVE_SECONDS = 120 };
+enum { KINDS_MOST = 8, KEY_MOST = 1 << 20, SAVE_SECONDS = 120 };
 
 /* ---- the kind ---- */
 
@@ -41,42 +39,78 @@ char *microvm_kind(const struct definition *m)
 }
 
 /* FNV-1a; the text itself decides. */
-static void file_of(const char *kind, const char *suffix, char out[40])
+static void hash_of(const char *kind, char out[20])
 {
 	uint64_t h = 0xcbf29ce484222325;
 	for (; *kind; kind++)
 		h = (h ^ (uint8_t)*kind) * 0x100000001b3;
-	snprintf(out, 40, "%016llx.%s", (unsigned long long)h, suffix);
+	snprintf(out, 20, "%016llx", (unsigned long long)h);
+}
+
+/* ---- disks ---- */
+
+bool microvm_copy_disk(int from, int to)
+{
+	struct stat st;
+	off_t at = 0, end;
+	if (fstat(from, &st) || ftruncate(to, st.st_size))
+		return false;
+	while ((at = lseek(from, at, SEEK_DATA)) >= 0) {
+		off_t out = at;
+		if ((end = lseek(from, at, SEEK_HOLE)) < 0)
+			return false;
+		while (at < end)
+			if (copy_file_range(from, &at, to, &out, (size_t)(end - at), 0) <= 0)
+				return false;
+	}
+	return errno == ENXIO;        /* no more data */
 }
 
 /* ---- using ---- */
 
-int microvm_snapshot_open(const char *kind)
+static int open_dir(int above, const char *name) { return openat(above, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); }
+
+int microvm_snapshot_open(const char *kind, int *disk)
 {
-	char key[40], state[40];
-	auto_close int dir = place_open("microvm", NULL);
-	file_of(kind, "key", key);
-	file_of(kind, "state", state);
-	auto_free char *text = dir >= 0 ? place_read(dir, key, KEY_MOST) : NULL;
+	char hash[20];
+	hash_of(kind, hash);
+	auto_close int all = place_open("microvm", NULL);
+	auto_close int dir = all >= 0 ? open_dir(all, hash) : -1;
+	auto_free char *text = dir >= 0 ? place_read(dir, "key", KEY_MOST) : NULL;
+	*disk = -1;
 	if (!text || strcmp(text, kind))
 		return -1;
-	return openat(dir, state, O_RDONLY | O_CLOEXEC);
+	futimens(dir, NULL);          /* the last to go */
+	*disk = openat(dir, "disk", O_RDONLY | O_CLOEXEC);
+	return openat(dir, "state", O_RDONLY | O_CLOEXEC);
+}
+
+/* First it is gone, then its files. */
+static void drop(int all, const char *hash)
+{
+	char old[40];
+	snprintf(old, sizeof(old), ".old-%d", (int)getpid());
+	if (renameat(all, hash, all, old))
+		return;
+	auto_close int dir = open_dir(all, old);
+	if (dir >= 0)
+		place_empty(dir);
+	unlinkat(all, old, AT_REMOVEDIR);
 }
 
 void microvm_snapshot_drop(const char *kind)
 {
-	static const char *const suffixes[] = { "key", "state" };
-	char name[40];
-	auto_close int dir = place_open("microvm", NULL);
-	for (unsigned i = 0; i < ARRAY_SIZE(suffixes) && dir >= 0; i++) {
-		file_of(kind, suffixes[i], name);
-		unlinkat(dir, name, 0);
-	}
+	char hash[20];
+	auto_close int all = place_open("microvm", NULL);
+	hash_of(kind, hash);
+	if (all >= 0)
+		drop(all, hash);
 }
 
 /* ---- making ---- */
 
-struct old { char name[NAME_MAX + 1]; struct timespec when; };
+struct old { char name[20]; struct timespec when; };
+struct olds { int all; struct old list[64]; unsigned n; };
 
 static int newest_first(const void *a, const void *b)
 {
@@ -85,60 +119,72 @@ static int newest_first(const void *a, const void *b)
 		(x->tv_nsec < y->tv_nsec) - (x->tv_nsec > y->tv_nsec);
 }
 
-static bool ends(const char *name, const char *suffix)
+static bool add_old(const char *name, void *opaque)
 {
-	size_t n = strlen(name), m = strlen(suffix);
-	return n > m && !strcmp(name + n - m, suffix);
-}
-
-/* The oldest go: kernels and programs are replaced. */
-static void prune(int dir)
-{
-	struct old list[64];
+	struct olds *o = opaque;
 	struct stat st;
-	unsigned n = 0;
-	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
-	for (struct dirent *e; d && n < ARRAY_SIZE(list) && (e = readdir(d)); ) {
-		if (!ends(e->d_name, ".state") || fstatat(dir, e->d_name, &st, 0))
-			continue;
-		snprintf(list[n].name, sizeof(list[n].name), "%s", e->d_name);
-		list[n++].when = st.st_mtim;
+	if (o->n < ARRAY_SIZE(o->list) && !fstatat(o->all, name, &st, AT_SYMLINK_NOFOLLOW)) {
+		snprintf(o->list[o->n].name, sizeof(o->list[o->n].name), "%.19s", name);
+		o->list[o->n++].when = st.st_mtim;
 	}
-	if (d)
-		closedir(d);
-	qsort(list, n, sizeof(*list), newest_first);
-	for (unsigned i = KINDS_MOST; i < n; i++) {
-		unlinkat(dir, list[i].name, 0);
-		strcpy(list[i].name + strlen(list[i].name) - 5, "key");
-		unlinkat(dir, list[i].name, 0);
-	}
+	return true;
 }
 
-static bool save(const struct instance *i, const char *socket, int fd, struct error *err)
+/* Those go that were not used for longest: kernels, images and programs are replaced. */
+static void prune(int all)
 {
-	json_t *args = json_pack("{s:b}", "continue", true);
-	json_t *o = control_call_at(i, socket, "suspend", args, fd, SAVE_SECONDS, err);
+	struct olds o = { .all = all };
+	place_each(all, add_old, &o);
+	qsort(o.list, o.n, sizeof(*o.list), newest_first);
+	for (unsigned i = KINDS_MOST; i < o.n; i++)
+		drop(all, o.list[i].name);
+}
+
+static bool ask(const struct instance *i, const char *socket, const char *command, json_t *args, int fd, struct error *err)
+{
+	json_t *o = control_call_at(i, socket, command, args, fd, SAVE_SECONDS, err);
 	json_decref(args);
 	json_decref(o);
 	return o;
 }
 
-bool microvm_snapshot_make(const char *kind, const struct instance *i, const char *socket, struct error *err)
+/* While the machine stands still. */
+static bool write_files(int dir, const struct instance *i, const char *socket, const char *disk, struct error *err)
 {
-	char key[40], state[40], tmp[40];
-	auto_close int dir = place_open("microvm", err);
-	file_of(kind, "key", key);
-	file_of(kind, "state", state);
-	snprintf(tmp, sizeof(tmp), ".%d", (int)getpid());
-	auto_close int fd = dir < 0 ? -1 : openat(dir, tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return dir < 0 ? false : error_set(err, errno, "cannot write a machine's snapshot");
-	unlinkat(dir, key, 0);        /* the key is there only while its state is whole */
-	bool ok = save(i, socket, fd, err) && (!renameat(dir, tmp, dir, state) || error_set(err, errno, "cannot keep a machine's snapshot"));
-	if (!ok)
-		unlinkat(dir, tmp, 0);
-	ok = ok && (place_write(dir, key, kind) || error_set(err, errno, "cannot keep a machine's snapshot"));
-	prune(dir);
+	auto_close int state = openat(dir, "state", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	auto_close int from = disk ? openat(i->dir, disk, O_RDONLY | O_CLOEXEC) : -1;
+	auto_close int to = disk ? openat(dir, "disk", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
+	if (state < 0 || (disk && (from < 0 || to < 0)))
+		return error_set(err, errno, "cannot write a machine's snapshot");
+	return ask(i, socket, "suspend", json_pack("{s:b}", "continue", true), state, err) &&
+		(!disk || microvm_copy_disk(from, to) || error_set(err, errno, "cannot copy a machine's disk"));
+}
+
+static bool write_paused(int dir, const struct instance *i, const char *socket, const char *disk, struct error *err)
+{
+	struct error why = { 0 };
+	if (!ask(i, socket, "pause", NULL, -1, err))
+		return false;
+	bool ok = write_files(dir, i, socket, disk, err);
+	return ask(i, socket, "unpause", NULL, -1, &why) ? ok : error_set(err, 0, "%s", why.text);
+}
+
+/* It appears whole; who is second finds the place taken, and that is as good. */
+bool microvm_snapshot_make(const char *kind, const struct instance *i, const char *socket, const char *disk, struct error *err)
+{
+	char hash[20], tmp[40];
+	hash_of(kind, hash);
+	snprintf(tmp, sizeof(tmp), ".new-%d", (int)getpid());
+	auto_close int all = place_open("microvm", err);
+	if (all < 0)
+		return false;
+	drop(all, hash);
+	auto_close int dir = mkdirat(all, tmp, 0700) ? -1 : open_dir(all, tmp);
+	bool ok = dir >= 0 ? write_paused(dir, i, socket, disk, err) : error_set(err, errno, "cannot write a machine's snapshot");
+	ok = ok && ((place_write(dir, "key", kind) && !renameat(all, tmp, all, hash)) || errno == ENOTEMPTY || errno == EEXIST ||
+		    error_set(err, errno, "cannot keep a machine's snapshot"));
+	if (dir >= 0)
+		drop(all, tmp);
+	prune(all);
 	return ok;
 }

@@ -20,6 +20,7 @@ enum frame_kind {
 	FRAME_SIGNAL = 'k',       /* for the program: its number, 32 bits */
 	FRAME_OUTPUT = 'o', FRAME_ERRORS = 'e',
 	FRAME_RUNNING = 'r',      /* the program runs: its PID, 32 bits */
+	FRAME_HELD = 'h',         /* of a micro-VM's init: it waits for the rest (guest.h) */
 	FRAME_FAILED = 'f',       /* it could not be started: a sentence */
 	FRAME_EXIT = 'x',         /* it has ended: its status as a shell has it, 32 bits */
 };

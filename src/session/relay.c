@@ -186,6 +186,23 @@ bool relay_send_file(int guest, const char *name, const char *text)
 	return true;
 }
 
+bool relay_wait_held(int guest, unsigned seconds, struct error *err)
+{
+	auto_free struct frames *in = xnew(struct frames);
+	char text[SENTENCE_MOST] = "the machine's init answers nonsense";
+	struct frame f;
+	int more;
+	patience(guest, seconds);
+	while (!(more = frames_next(in, &f)))
+		if (frames_fill(in, guest) <= 0)
+			return error_set(err, 0, "the machine's init does not answer");
+	if (more > 0 && f.kind == FRAME_HELD)
+		return true;
+	if (more > 0 && f.kind == FRAME_FAILED)
+		relay_sentence(&f, text, sizeof(text));
+	return error_set(err, 0, "%s", text);
+}
+
 /* ---- the runtime ---- */
 
 static bool send_words(int guest, const char *const *words)

@@ -12,6 +12,8 @@
 /* `fd` is connected to the vsock socket of a machine: from here on to this port of the
  * guest. Waits for the answer. */
 bool relay_connect(int fd, unsigned port, unsigned seconds, struct error *err);
+/* Wait until the init holds the program. */
+bool relay_wait_held(int guest, unsigned seconds, struct error *err);
 /* A file of the bundle, in as many frames as it needs. */
 bool relay_send_file(int guest, const char *name, const char *text);
 

@@ -358,6 +358,8 @@ static int tell_failure(struct program *p, const struct error *err)
 static int serve(struct program *p)
 {
 	frame_send_u32(p->sock, FRAME_RUNNING, (uint32_t)p->pid);
+	if (p->shim->early)
+		p->frames = *p->shim->early;
 	read_frames(p);
 	pump(p);
 	return exit_code(p->status);
@@ -380,15 +382,15 @@ int shim_main(int sock, const struct shim *s)
 {
 	struct error err = { 0 };
 	struct program *p = program_new(sock, s);
-	const char *const create[] = { "create", "--bundle", s->bundle, s->id };
+	const char *const create[] = { "create", "--bundle", s->bundle, s->held ? "--held" : s->id, s->id };
 	const char *const delete[] = { "delete", "--force", s->id, NULL };
 	char *said = NULL;
 	int status;
 	p->terminal = s->terminal;
 	shim_oci(s, delete, &said);      /* what a sudden death may have left */
 	free(said);
-	bool ok = launch(p, create, ARRAY_SIZE(create), &err) && (!s->created || s->created(p->pid, s->opaque, &err)) &&
-		start(s, &err);
+	bool ok = launch(p, create, ARRAY_SIZE(create) - !s->held, &err) && (!s->created || s->created(p->pid, s->opaque, &err)) &&
+		(s->start ? s->start(s->opaque, &err) : start(s, &err));
 	status = ok ? serve(p) : tell_failure(p, &err);
 	shim_oci(s, delete, &said);
 	free(said);

@@ -19,6 +19,10 @@ struct shim {
 	bool terminal;                /* config.json asks for one */
 	/* The container is made, its program not yet started; may be NULL. */
 	bool (*created)(pid_t pid, void *opaque, struct error *err);
+	/* Instead of `abyme-oci start`; may be NULL. With `held`, its create gets --held. */
+	bool (*start)(void *opaque, struct error *err);
+	bool held;
+	const struct frames *early;   /* what was read of the socket already; may be NULL, or be set by start() */
 	/* It has ended and is removed; the other side does not know yet. May be NULL. */
 	void (*ended)(void *opaque);
 	void *opaque;
