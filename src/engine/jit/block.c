@@ -49,12 +49,20 @@ bool block_overruns(struct jit_vm *vm, uint64_t page, unsigned off, uint32_t key
 	return false;
 }
 
-static struct jit_page *page_find(struct jit_vm *vm, uint64_t gpa)
+static struct jit_page *page_find(const struct jit_vm *vm, uint64_t gpa)
 {
 	struct jit_page *p = vm->page_hash[hash_page(gpa)];
 	while (p && p->frame != gpa >> 12)
 		p = p->next;
 	return p;
+}
+
+/* Heads and blocks lie wide apart in memory; a page's map is one place. */
+bool block_may_be(const struct jit_vm *vm, uint64_t page, unsigned off)
+{
+	const struct jit_page *p = page_find(vm, page);
+
+	return off >= PAGE_SIZE || (p && p->bytes[off / 64] >> (off % 64) & 1);
 }
 
 static struct jit_page *page_get(struct jit_vm *vm, uint64_t gpa)

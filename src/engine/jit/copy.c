@@ -59,24 +59,27 @@ static void emit_vex(struct trans *t, const struct x86_insn *i, const struct fie
 
 static void emit_legacy(struct trans *t, const struct x86_insn *i, const struct fields *f, const struct recode *r)
 {
-	struct emit *e = &t->e;
-	unsigned rex = rex_bits(f, r) | (i->rex & 8);
+	unsigned rex = rex_bits(f, r) | (i->rex & 8), n = 0;
+	uint8_t b[8] = { 0 };
+	uint64_t word;
 
 	if (i->prefix & PFX_LOCK)
-		emit8(e, 0xf0);
+		b[n++] = 0xf0;
 	if (i->prefix & PFX_66)
-		emit8(e, 0x66);
+		b[n++] = 0x66;
 	if (i->map && i->pp >= 2 && i->op != OP_BSF && i->op != OP_BSR)
-		emit8(e, i->pp == 2 ? 0xf3 : 0xf2);
+		b[n++] = i->pp == 2 ? 0xf3 : 0xf2;
 	if (rex || i->prefix & PFX_REX)
-		emit8(e, 0x40 | rex);
+		b[n++] = (uint8_t)(0x40 | rex);
 	if (i->map)
-		emit8(e, 0x0f);
+		b[n++] = 0x0f;
 	if (i->map == 2)
-		emit8(e, 0x38);
+		b[n++] = 0x38;
 	else if (i->map == 3)
-		emit8(e, 0x3a);
-	emit8(e, f->opcode);
+		b[n++] = 0x3a;
+	b[n++] = (uint8_t)f->opcode;
+	memcpy(&word, b, 8);
+	emit_word(&t->e, word, n);
 }
 
 /* MOV AL/eAX from or to an absolute address. */

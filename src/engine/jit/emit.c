@@ -3,26 +3,45 @@
 #include <string.h>
 #include "engine/jit/emit.h"
 
-void emit_bytes(struct emit *e, const void *bytes, unsigned n)
+/* Most of an instruction that is written at once, through a pointer of its own. */
+enum { AT_ONCE = 16 };
+
+/* Room for one, or NULL. */
+static inline uint8_t *room(struct emit *e)
 {
-	for (unsigned i = 0; i < n; i++)
-		emit8(e, ((const uint8_t *)bytes)[i]);
+	if (__builtin_expect(e->end - e->p >= AT_ONCE, 1))
+		return e->p;
+	e->full = true;
+	return NULL;
 }
 
-void emit32(struct emit *e, uint32_t v)
+void emit_bytes(struct emit *e, const void *bytes, unsigned n)
 {
-	if (e->end - e->p < 4) {
+	if (e->end - e->p < n) {
 		e->full = true;
 		return;
 	}
-	memcpy(e->p, &v, 4);
-	e->p += 4;
+	memcpy(e->p, bytes, n);
+	e->p += n;
 }
 
-void emit64(struct emit *e, uint64_t v)
+void emit_word(struct emit *e, uint64_t bytes, unsigned n)
 {
-	emit32(e, (uint32_t)v);
-	emit32(e, (uint32_t)(v >> 32));
+	uint8_t *p = room(e);
+
+	if (!p)
+		return;
+	memcpy(p, &bytes, 8);
+	e->p = p + n;
+}
+
+void emit32(struct emit *e, uint32_t v) { emit_word(e, v, 4); }
+void emit64(struct emit *e, uint64_t v) { emit_word(e, v, 8); }
+
+static inline uint8_t *put32(uint8_t *p, uint32_t v)
+{
+	memcpy(p, &v, 4);
+	return p + 4;
 }
 
 void emit_modrm_reg(struct emit *e, unsigned reg, unsigned rm)
@@ -35,66 +54,91 @@ static unsigned scale_bits(unsigned scale)
 	return scale == 8 ? 3 : scale == 4 ? 2 : scale == 2 ? 1 : 0;
 }
 
-void emit_modrm_mem(struct emit *e, unsigned reg, const struct emem *m)
+static inline uint8_t *put_modrm_mem(uint8_t *p, unsigned reg, const struct emem *m)
 {
 	unsigned r = (reg & 7) << 3, sc = scale_bits(m->scale) << 6;
 	unsigned index = m->index == EREG_NONE ? 4 : m->index & 7;
 
 	if (m->base == EREG_NONE) {         /* SIB without base: disp32, never RIP-relative */
-		emit8(e, r | 4);
-		emit8(e, sc | index << 3 | 5);
-		emit32(e, (uint32_t)m->disp);
-		return;
+		*p++ = (uint8_t)(r | 4);
+		*p++ = (uint8_t)(sc | index << 3 | 5);
+		return put32(p, (uint32_t)m->disp);
 	}
 	unsigned b = m->base & 7;
 	bool sib = m->index != EREG_NONE || b == 4;
 	unsigned mod = m->disp == 0 && b != 5 ? 0 : m->disp == (int8_t)m->disp ? 1 : 2;
-	emit8(e, mod << 6 | r | (sib ? 4 : b));
+	*p++ = (uint8_t)(mod << 6 | r | (sib ? 4 : b));
 	if (sib)
-		emit8(e, sc | index << 3 | b);
+		*p++ = (uint8_t)(sc | index << 3 | b);
 	if (mod == 1)
-		emit8(e, (uint8_t)m->disp);
-	else if (mod == 2)
-		emit32(e, (uint32_t)m->disp);
+		*p++ = (uint8_t)m->disp;
+	return mod == 2 ? put32(p, (uint32_t)m->disp) : p;
+}
+
+void emit_modrm_mem(struct emit *e, unsigned reg, const struct emem *m)
+{
+	uint8_t *p = room(e);
+
+	if (p)
+		e->p = put_modrm_mem(p, reg, m);
+}
+
+static inline uint8_t *put_rex(uint8_t *p, unsigned size, unsigned reg, unsigned index, unsigned rm, bool byte_reg)
+{
+	unsigned rex = (size == 8) << 3 | (reg >> 3 & 1) << 2 | (index >> 3 & 1) << 1 | (rm >> 3 & 1);
+	if (rex || byte_reg)
+		*p++ = (uint8_t)(0x40 | rex);
+	return p;
 }
 
 static void emit_rex(struct emit *e, unsigned size, unsigned reg, unsigned index, unsigned rm, bool byte_reg)
 {
-	unsigned rex = (size == 8) << 3 | (reg >> 3 & 1) << 2 | (index >> 3 & 1) << 1 | (rm >> 3 & 1);
-	if (rex || byte_reg)
-		emit8(e, 0x40 | rex);
+	uint8_t *p = room(e);
+
+	if (p)
+		e->p = put_rex(p, size, reg, index, rm, byte_reg);
 }
 
-static void emit_opcode(struct emit *e, unsigned map, unsigned opcode)
+static inline uint8_t *put_opcode(uint8_t *p, unsigned map, unsigned opcode)
 {
 	if (map)
-		emit8(e, 0x0f);
+		*p++ = 0x0f;
 	if (map == 2)
-		emit8(e, 0x38);
+		*p++ = 0x38;
 	else if (map == 3)
-		emit8(e, 0x3a);
-	emit8(e, opcode);
+		*p++ = 0x3a;
+	*p++ = (uint8_t)opcode;
+	return p;
 }
 
 void emit_rr(struct emit *e, unsigned size, unsigned map, unsigned opcode, unsigned reg, unsigned rm)
 {
+	uint8_t *p = room(e);
+
+	if (!p)
+		return;
 	if (size == 2)
-		emit8(e, 0x66);
-	emit_rex(e, size, reg, 0, rm, size == 1);
-	emit_opcode(e, map, opcode);
-	emit_modrm_reg(e, reg, rm);
+		*p++ = 0x66;
+	p = put_rex(p, size, reg, 0, rm, size == 1);
+	p = put_opcode(p, map, opcode);
+	*p++ = (uint8_t)(0xc0 | (reg & 7) << 3 | (rm & 7));
+	e->p = p;
 }
 
 void emit_rm(struct emit *e, unsigned size, unsigned map, unsigned opcode, unsigned reg, struct emem m)
 {
+	uint8_t *p = room(e);
+
+	if (!p)
+		return;
 	if (m.gs)
-		emit8(e, 0x65);
+		*p++ = 0x65;
 	if (size == 2)
-		emit8(e, 0x66);
-	emit_rex(e, size, reg, m.index == EREG_NONE ? 0 : m.index,
-		 m.base == EREG_NONE ? 0 : m.base, size == 1);
-	emit_opcode(e, map, opcode);
-	emit_modrm_mem(e, reg, &m);
+		*p++ = 0x66;
+	p = put_rex(p, size, reg, m.index == EREG_NONE ? 0 : m.index,
+		    m.base == EREG_NONE ? 0 : m.base, size == 1);
+	p = put_opcode(p, map, opcode);
+	e->p = put_modrm_mem(p, reg, &m);
 }
 
 void emit_mov(struct emit *e, unsigned size, unsigned dst, unsigned src)

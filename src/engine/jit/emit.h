@@ -43,6 +43,7 @@ static inline void emit8(struct emit *e, unsigned b)
 		*e->p++ = (uint8_t)b;
 }
 void emit_bytes(struct emit *e, const void *bytes, unsigned n);
+void emit_word(struct emit *e, uint64_t bytes, unsigned n);      /* the lowest n <= 8 */
 void emit32(struct emit *e, uint32_t v);
 void emit64(struct emit *e, uint64_t v);
 

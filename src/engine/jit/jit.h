@@ -194,7 +194,7 @@ enum jit_stub { STUB_ENTER, STUB_LEAVE, STUB_SLOW, STUB_END, STUB_EXIT, STUB_POL
 		STUB_FAR, STUB_FAR_POLL, STUB_FAR_LOOKUP, STUB_LOAD_VEC, STUB_TIER, STUB_REVIEW, STUB_MEMO_READ,
 		STUB_MEMO_WRITE, STUB_COUNT };
 
-enum { BLOCK_MAX = 64, EXIT_MAX = 1 << 20, BLOCKS_MAX = 1 << 19, HASH_BITS = 16, PAGE_HASH_BITS = 13,
+enum { BLOCK_MAX = 64, EXIT_MAX = 1 << 20, BLOCKS_MAX = 1 << 19, HASH_BITS = 17, PAGE_HASH_BITS = 13,
        REC_WORDS = 1 << 22, REC_WORDS_MOST = 6 };
 
 struct jit_page {
@@ -280,6 +280,8 @@ bool stubs_emit(struct jit_vm *vm, struct error *err);
 /* Is there a block that runs over from this page to another at `off`? */
 bool block_overruns(struct jit_vm *vm, uint64_t page, unsigned off, uint32_t key);
 struct jit_block *block_find(struct jit_vm *vm, const struct code *c, unsigned off, uint32_t key);
+/* False: surely none begins there; cheaper to find out. */
+bool block_may_be(const struct jit_vm *vm, uint64_t page, unsigned off);
 void block_add(struct jit_vm *vm, struct jit_block *b);
 void block_drop(struct jit_vm *vm, struct jit_block *b);
 void block_link(struct jit_vm *vm, uint32_t exit, struct jit_block *to);

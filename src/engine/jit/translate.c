@@ -559,7 +559,7 @@ enum { TURNS_MOST = 4, UNROLLED_MOST = 48 };
  * program shrinks by a third where blocks end there. */
 static bool joins_another(const struct trans *t, const struct x86_insn *i, unsigned off)
 {
-	return i->op == OP_JCC && block_find(t->vm, t->code, off, t->key);
+	return i->op == OP_JCC && block_may_be(t->vm, t->code->page, off) && block_find(t->vm, t->code, off, t->key);
 }
 
 /* Is its last instruction a branch to its first? */
