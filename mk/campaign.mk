@@ -27,7 +27,7 @@ campaign-try:
 	/usr/bin/python3 -m pytest -v --tb=short -p no:cacheprovider tests/campaign/test_try.py
 campaign-pc: all
 	ABYME=$(abspath $(B))/abyme /usr/bin/python3 -m pytest -v --tb=short -p no:cacheprovider \
-		tests/campaign/test_pc.py tests/campaign/test_pc_debian.py
+		tests/campaign/test_pc.py tests/campaign/test_pc_debian.py tests/campaign/test_pc_install.py
 campaign-kvm: all guest
 	ABYME=$(abspath $(B))/abyme BOOTS=$(or $(BOOTS),100) /usr/bin/python3 -m pytest -v --tb=short \
 		-p no:cacheprovider tests/e2e/test_kvm.py tests/campaign/test_nested.py

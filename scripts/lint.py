@@ -13,7 +13,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SPDX = "SPDX-License-Identifier: GPL-2.0-or-later"
 # Each room may include those of its own and of lower floors.
 FLOOR = {"main": 9, "cli": 8, "instance": 7, "guest": 7, "session": 6.5, "network": 6, "gdb": 6, "machine": 6, "image": 6, "container": 6,
-         "device": 5, "engine": 4, "disk": 3, "ovf": 3, "net": 3, "x86": 3, "memory": 2, "jail": 2, "base": 1}
+         "device": 5, "engine": 4, "disk": 3, "ovf": 3, "install": 3, "net": 3, "x86": 3, "memory": 2, "jail": 2, "base": 1}
 # Contracts that everything above base/ may know: what a machine is made of.
 SHARED = {"machine/machine.h", "machine/config.h", "device/device.h", "engine/engine.h", "engine/lines.h"}
 MARKS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* abyme machine import, export: whole machines as other programs write and read them (OVA, OVF). */
+/* abyme machine import, export (install: machine_install.c): whole machines as other programs write and read them (OVA, OVF). */
 #include "cli/foreign.h"
 #include "cli/helper.h"
+#include "cli/machine.h"
 #include "cli/run.h"
 #include "instance/store.h"
 
@@ -243,6 +244,7 @@ static int export(int argc, char **argv)
 static const struct verb machine_verbs[] = {
 	{ "import", "[--name NAME] [--output DIR] FILE.ova|FILE.ovf", "an instance like the machine in it", import },
 	{ "export", "[--family vmware|virtualbox] NAME FILE.ova", "a stopped instance for other programs", export },
+	{ "install", "[OPTION...] debian", "an instance with a system installed by its own installer", machine_install },
 	{ NULL }
 };
 

@@ -149,11 +149,12 @@ def fat(tmp_path, files):
 
 @pytest.mark.parametrize("arch", ["amd64", "i386"])
 def test_graphical_installer(abyme, tmp_path, arch):  # noqa: F811
-    """Debian's installer, started by GRUB in a VBE mode, draws its first question."""
+    """Debian's installer, started by GRUB in a VBE mode, draws its first question: with less memory it would draw it
+    in text. Its kernel's driver of the card chooses the mode."""
     package = debian_package(f"debian-installer-12-netboot-{arch}")
     folder = f"{package}/usr/lib/debian-installer/images/12/{arch}/gtk/debian-installer/{arch}"
     grub = f"{debian_package('grub-rescue-pc')}/usr/lib/grub-rescue/grub-rescue-cdrom.iso"
-    m = abyme.start("run", "--name", "i", "--engine", "jit", "--memory", "768M", "--display", "headless", "--cdrom", grub,
+    m = abyme.start("run", "--name", "i", "--engine", "jit", "--memory", "1536M", "--display", "headless", "--cdrom", grub,
                     "--boot", "cdrom", "--disk", fat(tmp_path, [f"{folder}/linux", f"{folder}/initrd.gz"]))
     m.expect("GNU GRUB", 300)
     m.send("c")
@@ -170,7 +171,7 @@ def test_graphical_installer(abyme, tmp_path, arch):  # noqa: F811
         if abyme("screenshot", "i", str(tmp_path / "i.png"))[0] == 0:
             width, height, rgb = pixels(tmp_path / "i.png")
             light = sum(min(rgb[i:i + 3]) > 0xe0 for i in range(0, len(rgb), 30)) / (width * height / 10)
-            if (width, height) == (800, 600) and light > 0.4:
+            if width >= 800 and light > 0.4:
                 return
         time.sleep(2)
     raise AssertionError("the installer has not drawn its first screen")
