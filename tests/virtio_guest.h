@@ -200,6 +200,24 @@ static void g_avail(struct guest *g, struct g_queue *q, unsigned head)
 	le16_put(g_ptr(g, q->avail + 2), ++q->avail_idx);
 }
 
+/* What a device has saved it loads again. */
+static UNUSED void g_save_and_load(struct device *d)
+{
+	struct state *s = state_save_new();
+	size_t n;
+	if (d->ops->drain)
+		d->ops->drain(d);
+	d->ops->xfer(d, s, d->ops->version);
+	const void *bytes = state_bytes(s, &n);
+	struct state *in = state_load_new(bytes, n);
+	if (!d->ops->xfer(d, in, d->ops->version))
+		abort();
+	state_free(in);
+	state_free(s);
+	if (d->ops->undrain)
+		d->ops->undrain(d);
+}
+
 static UNUSED void g_kick(struct guest *g, struct g_queue *q)
 {
 	memory_store(g->m.memory, 0xe0000000ull + G_NOTIFY * 0x10000 + 4 * q->index, q->index, 2);

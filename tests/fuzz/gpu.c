@@ -62,22 +62,6 @@ size_t fuzz_sample(unsigned n, uint8_t *buf)
 	return RECORD * 5;
 }
 
-static void save_and_load(void)
-{
-	struct device *d = &g_device(&g)->pci.dev;
-	struct state *s = state_save_new();
-	size_t n;
-	d->ops->drain(d);
-	d->ops->xfer(d, s, 1);
-	const void *bytes = state_bytes(s, &n);
-	struct state *in = state_load_new(bytes, n);
-	if (!d->ops->xfer(d, in, 1))
-		abort();
-	state_free(in);
-	state_free(s);
-	d->ops->undrain(d);
-}
-
 void fuzz_one(const uint8_t *data, size_t size)
 {
 	static pid_t owner;
@@ -89,5 +73,5 @@ void fuzz_one(const uint8_t *data, size_t size)
 		command(data + at);
 		draw();
 	}
-	save_and_load();
+	g_save_and_load(&g_device(&g)->pci.dev);
 }

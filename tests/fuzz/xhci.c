@@ -108,20 +108,6 @@ size_t fuzz_sample(unsigned n, uint8_t *buf)
 	return sizeof(ops);
 }
 
-static void save_and_load(void)
-{
-	struct device *d = g.m.devices;
-	struct state *s = state_save_new();
-	size_t n;
-	d->ops->xfer(d, s, 1);
-	const void *bytes = state_bytes(s, &n);
-	struct state *in = state_load_new(bytes, n);
-	if (!d->ops->xfer(d, in, 1))
-		abort();
-	state_free(in);
-	state_free(s);
-}
-
 void fuzz_one(const uint8_t *data, size_t size)
 {
 	if (!g.m.board_data) {
@@ -133,5 +119,5 @@ void fuzz_one(const uint8_t *data, size_t size)
 	set_up();
 	for (size_t at = 0; at + 8 <= size && at < 8 * 2000; at += 8)
 		operate(data + at);
-	save_and_load();
+	g_save_and_load(g.m.devices);
 }

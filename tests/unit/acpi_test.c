@@ -35,6 +35,8 @@ static struct machine *board(unsigned vcpus)
 	struct machine *m = fixture_new(256 * MiB);
 	fx.config.tpm_fd = tpm.control ? tpm.control : -1;
 	fx.config.tpm_data_fd = tpm.data;
+	fx.config.disk[0] = (struct disk_config){ .path = (char *)"none", .fd = -1, .bus = (char *)"floppy" };
+	fx.config.ndisks = 1;
 	board_free(m);
 	fx.config.vcpus = vcpus;
 	memset(fx.config.vmgenid, 0x5a, 16);
@@ -111,6 +113,7 @@ static void iasl_agrees(void **unused)
 	snprintf(path, sizeof(path), "%s/dsdt.dat", dir);
 	write_table(path, memory_load(m->memory, find_table("FACP") + 140, 8));
 	snprintf(cmd, sizeof(cmd), "cd %s && iasl -d dsdt.dat >log 2>&1 && iasl dsdt.dsl >log2 2>&1 && "
+		 "grep -q 'Device (FDC0)' dsdt.dsl && grep -q 'Device (TPM)' dsdt.dsl && "
 		 "grep -q ' 0 Errors' log2 || { cat log log2; false; }", dir);
 	assert_int_equal(system(cmd), 0);
 	if (!getenv("KEEP")) {

@@ -209,6 +209,12 @@ void crs_interrupt(struct aml_crs *c, unsigned gsi)
 	put(c, d, sizeof(d));
 }
 
+void crs_dma(struct aml_crs *c, unsigned channel)
+{
+	const uint8_t d[3] = { 0x2a, (uint8_t)BIT(channel) };
+	put(c, d, sizeof(d));
+}
+
 void crs_io(struct aml_crs *c, unsigned base, unsigned len)
 {
 	uint8_t d[8] = { 0x47, 1 };

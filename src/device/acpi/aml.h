@@ -54,6 +54,7 @@ void aml_notify(struct aml *a, const char *path, unsigned value);
 struct aml_crs { uint8_t data[512]; size_t len; };
 void crs_irq(struct aml_crs *c, unsigned irq);            /* edge, exclusive */
 void crs_interrupt(struct aml_crs *c, unsigned gsi);      /* edge, shared */
+void crs_dma(struct aml_crs *c, unsigned channel);        /* 8 bits, of an 8237 */
 void crs_io(struct aml_crs *c, unsigned base, unsigned len);
 void crs_memory32(struct aml_crs *c, uint32_t base, uint32_t len, bool write);
 /* Windows of a bridge: type 0 memory, 1 I/O, 2 bus numbers; first..last. */

@@ -62,6 +62,24 @@ static void isa_device(struct aml *a, const char *name, const char *hid, unsigne
 	aml_end(a);
 }
 
+/* ACPI 6.5 9.8: which of four drives there are, and that there is no tape. */
+static void floppy_controller(struct aml *a, unsigned drives)
+{
+	uint8_t there[20] = { drives > 0, [4] = drives > 1, [16] = 2 };
+	struct aml_crs c = { .len = 0 };
+	aml_device(a, "FDC0");
+	aml_name_eisa(a, "_HID", "PNP0700");
+	aml_name_int(a, "_STA", 0xf);
+	crs_io(&c, 0x3f0, 6);
+	crs_io(&c, 0x3f7, 1);
+	crs_irq(&c, 6);
+	crs_dma(&c, 2);
+	aml_resources(a, &c);
+	aml_name(a, "_FDE");
+	aml_buffer(a, there, sizeof(there));
+	aml_end(a);
+}
+
 static void isa_bridge(struct machine *m, struct aml *a)
 {
 	aml_device(a, "ISA");
@@ -71,6 +89,8 @@ static void isa_bridge(struct machine *m, struct aml *a)
 	isa_device(a, "RTC", "PNP0B00", 0x70, 2, 8, 0);
 	if (i8042_has_keyboard(m))
 		isa_device(a, "KBD", "PNP0303", 0x60, 1, 1, 0);
+	if (m->board_data->floppies)
+		floppy_controller(a, m->board_data->floppies);
 	aml_end(a);
 }
 
