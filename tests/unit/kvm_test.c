@@ -41,6 +41,7 @@ static struct {
 	struct kvm_mp_state mp;
 	struct kvm_clock_data clock;
 	int tsc_khz, tsc_control;
+	int gone;                         /* errno of all that a vCPU is asked from now on */
 	struct kvm_userspace_memory_region slot[64];
 	struct kvm_ioeventfd bell[8];     /* those that are hung, by fd; 0 is none */
 	unsigned bell_calls;
@@ -91,6 +92,10 @@ static int vcpu_ioctl(unsigned long request, void *arg)
 #define BOTH(NAME, field) \
 	case KVM_GET_##NAME: return copy(arg, &fake.field, sizeof(fake.field)); \
 	case KVM_SET_##NAME: return copy(&fake.field, arg, sizeof(fake.field));
+	if (fake.gone) {
+		errno = fake.gone;
+		return -1;
+	}
 	switch (request) {
 	BOTH(SREGS, sregs) BOTH(REGS, regs) BOTH(XSAVE, xsave) BOTH(XCRS, xcrs) BOTH(LAPIC, lapic)
 	BOTH(VCPU_EVENTS, events) BOTH(DEBUGREGS, debug) BOTH(MP_STATE, mp)
@@ -349,6 +354,16 @@ static void ends_that_kvm_makes(void **unused)
 		gives_up_with(&ends[i].step, ends[i].words);
 }
 
+/* The device with all that was in it: even then a sentence, and an end. */
+static void the_device_vanishes(void **unused)
+{
+	fake.gone = ENODEV;
+	assert_int_equal(kvm_run_vcpu(v), EXIT_ERROR);
+	assert_non_null(strstr(v->error.text, "No such device"));
+	assert_non_null(strstr(v->error.text, "lost with it"));
+	assert_true(logged("does not give its registers: No such device"));
+}
+
 static void a_triple_fault_is_a_shutdown(void **unused)
 {
 	SCRIPT({ .run = { .exit_reason = KVM_EXIT_SHUTDOWN } });
@@ -603,7 +618,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(finishes_an_access_before_it_stops), T(an_interrupted_entry_is_no_exit), T(a_storm_of_signals_ends),
-		T(kicks_are_no_storm), T(ends_that_kvm_makes), T(a_triple_fault_is_a_shutdown), T(state_comes_back),
+		T(kicks_are_no_storm), T(ends_that_kvm_makes), T(the_device_vanishes), T(a_triple_fault_is_a_shutdown), T(state_comes_back),
 		T(an_expired_one_shot_is_pending), T(time_does_not_go_back), T(dirty_pages_are_known), T(promises_no_rate_it_cannot_keep),
 		T(answers_of_the_probe), T(bells_are_where_the_view_shows_them),
 	};

@@ -51,23 +51,27 @@ static const char *exit_name(uint32_t reason)
 	return reason < ARRAY_SIZE(names) && names[reason] ? names[reason] : "an exit this program does not know";
 }
 
-static void log_registers(struct vcpu *v)
+static bool log_registers(struct vcpu *v)
 {
 	struct kvm_regs r;
 	struct kvm_sregs s;
-	if (kvm_ioctl(kvm_of(v)->fd, KVM_GET_REGS, &r) || kvm_ioctl(kvm_of(v)->fd, KVM_GET_SREGS, &s))
-		return;
+	if (kvm_ioctl(kvm_of(v)->fd, KVM_GET_REGS, &r) || kvm_ioctl(kvm_of(v)->fd, KVM_GET_SREGS, &s)) {
+		log_error("vCPU %u: KVM does not give its registers: %s", v->index, strerror(errno));
+		return false;
+	}
 	log_error("vCPU %u: rip %llx rsp %llx rflags %llx rax %llx rbx %llx rcx %llx rdx %llx", v->index,
 		  r.rip, r.rsp, r.rflags, r.rax, r.rbx, r.rcx, r.rdx);
 	log_error("vCPU %u: cr0 %llx cr2 %llx cr3 %llx cr4 %llx efer %llx cs %x base %llx", v->index,
 		  s.cr0, s.cr2, s.cr3, s.cr4, s.efer, s.cs.selector, s.cs.base);
+	return true;
 }
 
 static enum vcpu_exit give_up(struct vcpu *v, const char *what, uint64_t detail)
 {
-	log_registers(v);
-	error_set(&v->error, 0, "KVM stopped vCPU %u: %s (%llu); its registers are in the log; "
-		  "the engine jit does not depend on KVM", v->index, what, (unsigned long long)detail);
+	bool told = log_registers(v);
+	error_set(&v->error, 0, "KVM stopped vCPU %u: %s (%llu); its registers are %s; "
+		  "the engine jit does not depend on KVM", v->index, what, (unsigned long long)detail,
+		  told ? "in the log" : "lost with it");
 	return EXIT_ERROR;
 }
 
