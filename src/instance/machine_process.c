@@ -48,13 +48,29 @@ static void trace_to(int fd)
 		trace_dump(fd);
 }
 
+/* What of guest RAM is there at all (memory/ram.c): of this process, so not the keeper's to
+ * open. Opened with the rights of the host's root it shows frame numbers, too, which have no
+ * business in a jail; without it a save reads more. */
+static int open_pagemap(void)
+{
+	int dumpable = prctl(PR_GET_DUMPABLE);
+	prctl(PR_SET_DUMPABLE, 1);            /* it has changed its user: else /proc/self is root's */
+	auto_close int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	prctl(PR_SET_DUMPABLE, dumpable);
+	uint64_t entry = 0;
+	const uint64_t frame = BIT(55) - 1;
+	off_t own = (off_t)((uintptr_t)&entry / PAGE_SIZE * sizeof(entry));
+	if (fd < 0 || pread(fd, &entry, sizeof(entry), own) != sizeof(entry) || entry & frame)
+		return -1;
+	return move_fd(&fd);
+}
+
 static bool enter_jail(struct jail *jail, struct opened *o, int report_fd, int log_fd, int trace_fd,
 		       struct error *err)
 {
 	int keep[OPENED_MAX_FDS + 4];
 	unsigned n = opened_machine_fds(o, keep);
-	/* of this process, so not the keeper's to open; where there is none, a save reads more */
-	keep[n++] = o->config.pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	keep[n++] = o->config.pagemap_fd = open_pagemap();
 	keep[n++] = report_fd;
 	keep[n++] = log_fd;
 	keep[n++] = trace_fd;
