@@ -3,7 +3,7 @@
 PVH), initrd, modules, disk, user network, memory and words; what is counted of both is asked
 of the same kernel: KVM's own counters (debugfs) at the moment when userspace is reached, and
 the memory map of each process, guest memory left out. Time there is counted in instructions
-((nested.COUNTED), so it knows no noise, and says nothing of what an exit costs in hardware.
+(nested.COUNTED), so it knows no noise, and says nothing of what an exit costs in hardware.
 With --why one boot of each is traced, and the exits are told by reason, port, address, MSR."""
 import argparse
 import os
@@ -31,8 +31,10 @@ dd if=/dev/zero of=/tmp/disk bs=1M count=16 2>/dev/null
 now() {{ cut -d' ' -f1 /proc/uptime; }}
 memory() {{
 	for p in /proc/[0-9]*; do
-		case $(readlink $p/exe) in */abyme*|*/qemu*) cat $p/smaps;; esac
-	done | awk '/^Size:/ {{ size = $2 }} /^Pss:/ && size < {MEMORY * 1024} {{ sum += $2 }} END {{ print sum }}'
+		case $(readlink $p/exe) in */abyme*|*/qemu*) ;; *) continue;; esac
+		echo "$(cat $p/comm) $(awk '/^Size:/ {{ size = $2 }} /^Pss:/ && size < {MEMORY * 1024} {{ sum += $2 }}
+			END {{ print sum + 0 }}' $p/smaps)"
+	done
 }}
 trace=/sys/kernel/debug/tracing
 keys="{" ".join(f"{event}:{keys}" for event, keys in EVENTS.items())}"
@@ -58,7 +60,8 @@ measure() {{
 	for c in {" ".join(COUNTERS)}; do
 		echo "RESULT $1 $c $(cat /sys/kernel/debug/kvm/$c)"
 	done
-	echo "RESULT $1 kib $(memory)"
+	memory | sed "s/^/PROCESS $1 /"
+	echo "RESULT $1 kib $(memory | awk '{{ sum += $2 }} END {{ print sum }}')"
 }}
 words="console=ttyS0 panic=-1 quiet loglevel=4"
 guest="/guest/vmlinux-amd64 /guest/initrd-devices.gz"
@@ -72,7 +75,7 @@ for n in $(seq @PAIRS@); do
 	abyme kill small; abyme rm small
 	@ON@
 	start=$(now)
-	qemu-system-x86_64 -L /usr/share/qemu -M microvm,accel=kvm,pit=off,pic=off,rtc=off -cpu host,-xsave -m {MEMORY} -nodefaults \\
+	qemu-system-x86_64 -L /usr/share/qemu -M microvm,accel=kvm,pit=off,pic=off,rtc=on,pcie=on -cpu host,-xsave -m {MEMORY} -nodefaults \\
 		-no-user-config -display none -serial file:/tmp/qemu.log -kernel ${{guest% *}} -initrd ${{guest#* }} \\
 		-append "$words" -drive if=none,id=d,file=/tmp/disk,format=raw -device virtio-blk-device,drive=d \\
 		-netdev user,id=n -device virtio-net-device,netdev=n &
@@ -114,7 +117,8 @@ def main():
         if sum(r[0] == who for r in rows) != pairs * len(FIGURES):
             sys.exit(f"not all boots of {who} reached userspace:\n{text[-3000:]}")
     report(rows, pairs)
-    print("\n".join(re.findall(r"^WHY (.*)", text, re.M)))
+    if args.why:
+        print("\n".join(re.findall(r"^(?:WHY|PROCESS) (.*)", text, re.M)))
 
 
 main()
