@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * abyme disk serve: a disk, or one of its snapshots, over NBD, until a signal comes.
- * A thread a client; the image is what they share.
+ * A jailed child serves: a thread a client; the image is what they share.
  */
 #include "cli/disk.h"
 #include "base/socket.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -15,13 +16,15 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "disk/nbd.h"
+#include "jail/jail.h"
 
 enum { CLIENTS_MAX = 64 };
 
 #define TARGET struct serve_options
-struct serve_options { char *socket, *listen, *snapshot, *bitmap, *name, *format; bool readonly; };
+struct serve_options { char *socket, *listen, *snapshot, *bitmap, *name, *format, *jail; bool readonly; };
 #include "cli/table.h"
 
 static const struct cli_option serve_options[] = {
@@ -32,6 +35,7 @@ static const struct cli_option serve_options[] = {
 	TEXT("--bitmap", "NAME", bitmap, "offer it as the context qemu:dirty-bitmap:NAME"),
 	TEXT("--name", "EXPORT", name, "what clients call it (default: nothing)"),
 	TEXT("--format", "FORMAT", format, "of the file (default: by its first bytes)"),
+	TEXT("--jail", "auto|require|none", jail, "what clients send is read in a jail (default: what the host grants)"),
 	{ NULL }
 };
 
@@ -101,9 +105,10 @@ static void end_clients(struct server *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
-static void run(struct server *s, int listener, int signals)
+/* Until the other end of `leash` is let go. */
+static void run(struct server *s, int listener, int leash)
 {
-	struct pollfd p[2] = { { .fd = listener, .events = POLLIN }, { .fd = signals, .events = POLLIN } };
+	struct pollfd p[2] = { { .fd = listener, .events = POLLIN }, { .fd = leash, .events = POLLIN } };
 	for (;;) {
 		if (poll(p, 2, -1) < 0 && errno != EINTR)
 			break;
@@ -151,29 +156,64 @@ static bool has_bitmap(struct image *i, const char *name, struct error *err)
 	       error_set(err, 0, "disk '%s' has no bitmap '%s' that can be trusted", i->path, name);
 }
 
-static bool serve(const char *path, const struct serve_options *o, int signals, struct error *err)
+/* What clients send meets nothing but the image, in a process that can open nothing. */
+static NORETURN void child(struct jail *jail, struct image *i, const struct serve_options *o, bool readonly, int listener,
+			   int leash)
+{
+	struct server s = { .export = { i, o->name ? o->name : "", readonly, o->bitmap } };
+	struct error err;
+	pthread_mutex_init(&s.lock, NULL);
+	pthread_cond_init(&s.gone, NULL);
+	for (unsigned k = 0; k < CLIENTS_MAX; k++)
+		s.client[k] = -1;
+	if (!jail_root(jail, NULL, &err) || !jail_seal(jail, &err))
+		_exit(cli_fail(&err));
+	printf("serving %s\n", i->path);
+	fflush(stdout);
+	run(&s, listener, leash);
+	image_close(i);
+	_exit(0);
+}
+
+/* The image is the child's from now on. Its status, when a signal or its end has come. */
+static int serve_jailed(struct image *i, const struct serve_options *o, bool readonly, int listener, int signals,
+			struct error *err)
+{
+	struct jail jail = { .role = JAIL_NBD, .mode = JAIL_AUTO };
+	struct signalfd_siginfo info;
+	int leash[2];
+	if (o->jail && !jail_mode_parse(o->jail, &jail.mode))
+		return error_minus(err, 0, "jail '%s' is not known: use auto, require or none", o->jail);
+	if (pipe2(leash, O_CLOEXEC))
+		return error_minus(err, errno, "cannot create a pipe");
+	pid_t pid = jail_fork(&jail, err);
+	if (pid == 0) {
+		close(leash[1]);
+		child(&jail, i, o, readonly, listener, leash[0]);
+	}
+	close(leash[0]);
+	if (pid > 0)
+		fd_read_full(signals, &info, sizeof(info));
+	close(leash[1]);
+	int status = pid > 0 ? wait_child(pid) : -1;
+	return pid < 0 ? -1 : WIFEXITED(status) ? WEXITSTATUS(status) : error_minus(err, 0, "the server died");
+}
+
+static int serve(const char *path, const struct serve_options *o, int signals, struct error *err)
 {
 	bool readonly = o->readonly || o->snapshot || o->bitmap;
 	struct image *i = disk_tool_open(path, o->format, readonly, err);
-	if (!i)
-		return false;
 	auto_close int listener = -1;
-	if ((!o->snapshot || qcow2_snapshot_show(i, o->snapshot, err)) && has_bitmap(i, o->bitmap, err))
+	if (i && (!o->snapshot || qcow2_snapshot_show(i, o->snapshot, err)) && has_bitmap(i, o->bitmap, err))
 		listener = o->socket ? listen_unix(o->socket, err) : listen_tcp(o->listen, err);
-	if (listener >= 0) {
-		struct server s = { .export = { i, o->name ? o->name : "", readonly, o->bitmap } };
-		pthread_mutex_init(&s.lock, NULL);
-		pthread_cond_init(&s.gone, NULL);
-		for (unsigned k = 0; k < CLIENTS_MAX; k++)
-			s.client[k] = -1;
-		printf("serving %s\n", path);
-		fflush(stdout);
-		run(&s, listener, signals);
-		if (o->socket)
-			unlink(o->socket);
+	if (listener < 0) {
+		image_close(i);
+		return -1;
 	}
-	image_close(i);
-	return listener >= 0;
+	int status = serve_jailed(i, o, readonly, listener, signals, err);
+	if (o->socket)
+		unlink(o->socket);
+	return status;
 }
 
 int disk_serve(int argc, char **argv)
@@ -193,8 +233,10 @@ int disk_serve(int argc, char **argv)
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	auto_close int signals = signalfd(-1, &set, SFD_CLOEXEC);
-	return serve(words[0], &o, signals, &err) ? 0 : cli_fail(&err);
+	status = serve(words[0], &o, signals, &err);
+	return status < 0 ? cli_fail(&err) : status;
 }

@@ -93,6 +93,20 @@ struct image_file *image_file_fd(int fd)
 	return &f->file;
 }
 
+bool file_hole(struct image_file *f, uint64_t offset, uint64_t *len)
+{
+	if (f->ops != &fd_ops)
+		return false;
+	off_t data = lseek(fd_of(f), (off_t)offset, SEEK_DATA);
+	if (data < 0)
+		return errno == ENXIO;        /* no data from here to the end */
+	bool hole = (uint64_t)data > offset;
+	off_t end = hole ? data : lseek(fd_of(f), (off_t)offset, SEEK_HOLE);
+	if (end > (off_t)offset)
+		*len = MIN(*len, (uint64_t)end - offset);
+	return hole;
+}
+
 int image_file_descriptor(struct image_file *f) { return fd_of(f); }
 
 int file_read(struct image_file *f, void *buf, size_t n, uint64_t offset)

@@ -28,6 +28,9 @@ struct image_file { const struct image_file_ops *ops; };
 /* Over a descriptor, which it owns from then on. Reads beyond the end give zeros. */
 struct image_file *image_file_fd(int fd);
 int image_file_descriptor(struct image_file *f);     /* of image_file_fd's; stays its own */
+/* Is there a hole at `offset`, and for how many bytes does that go on (at most *len)? False also where the
+ * file system cannot tell. */
+bool file_hole(struct image_file *f, uint64_t offset, uint64_t *len);
 int file_read(struct image_file *f, void *buf, size_t n, uint64_t offset);
 int file_write(struct image_file *f, const void *buf, size_t n, uint64_t offset);
 

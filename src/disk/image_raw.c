@@ -39,7 +39,7 @@ static int raw_flush(struct image *i) { return i->file->ops->sync(i->file); }
 
 static int raw_map(struct image *i, uint64_t offset, uint64_t *len, enum image_kind *kind)
 {
-	*kind = IMAGE_DATA;
+	*kind = file_hole(i->file, offset, len) ? IMAGE_ZERO : IMAGE_DATA;
 	return 0;
 }
 

@@ -46,6 +46,8 @@ struct nbd_connection { int fd; uint64_t size; uint16_t flags; };
  * this is the answer, with a new connection or without. */
 struct nbd_answer { uint64_t size; uint16_t flags; uint8_t pad[6]; };
 bool nbd_is_uri(const char *text);
+/* The second half of that, on a socket (c->fd). */
+bool nbd_haggle(struct nbd_connection *c, const char *uri, const char *export, struct error *err);
 bool nbd_connect(const char *uri, struct nbd_connection *c, struct error *err);
 
 #endif

@@ -120,7 +120,7 @@ static int one_reply(struct nbd_connection *c)
 	return type == NBD_REP_INFO ? 0 : -1;
 }
 
-static bool haggle(struct nbd_connection *c, const char *uri, const char *export, struct error *err)
+bool nbd_haggle(struct nbd_connection *c, const char *uri, const char *export, struct error *err)
 {
 	uint8_t hello[18], flags[4];
 	be32_put(flags, NBD_FIXED_NEWSTYLE | NBD_NO_ZEROES);
@@ -145,7 +145,7 @@ bool nbd_connect(const char *uri, struct nbd_connection *c, struct error *err)
 	if (c->fd < 0)
 		return false;
 	patience(c->fd, PATIENCE_SECONDS);
-	if (haggle(c, uri, export, err)) {
+	if (nbd_haggle(c, uri, export, err)) {
 		patience(c->fd, 0);
 		return true;
 	}

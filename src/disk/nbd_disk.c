@@ -173,8 +173,11 @@ static void answered(void *opaque, int events)
 	struct nbd_answer a;
 	int fd;
 	ssize_t n = fd_take(b->line, &a, sizeof(a), &fd);
-	if (n == 0)
+	if (n == 0) {                         /* nobody will ever answer */
 		loop_fd_events(b->line_watch, 0);
+		set_timer(b, 0);
+		give_up(b);
+	}
 	b->asked = 0;
 	if (n != sizeof(a) || fd < 0 || b->fd >= 0 || !suits(b, &a)) {
 		if (fd >= 0 && b->fd < 0)

@@ -316,7 +316,7 @@ static int compare_fds(const void *a, const void *b)
 
 void jail_close_fds(const int *keep, unsigned n)
 {
-	int sorted[200];
+	int sorted[256];
 	n = MIN(n, (unsigned)ARRAY_SIZE(sorted));
 	memcpy(sorted, keep, n * sizeof(*keep));
 	qsort(sorted, n, sizeof(*sorted), compare_fds);

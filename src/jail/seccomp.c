@@ -54,6 +54,12 @@ static const int p9[] = {
 
 static const int gdb[] = { CALL(accept), CALL(setsockopt), CALL(getsockname), CALL(getpeername) };
 
+/* disk serve: what images are made of. */
+static const int nbd[] = {
+	CALL(pread64), CALL(pwrite64), CALL(preadv), CALL(pwritev), CALL(fsync), CALL(fdatasync), CALL(fallocate),
+	CALL(ftruncate), CALL(newfstatat), CALL(sched_getaffinity),
+};
+
 static const int net_switch[] = { CALL(newfstatat), CALL(sched_getaffinity) };
 
 static const int vnc[] = {
@@ -76,6 +82,7 @@ static const struct { const int *calls; size_t n; } roles[] = {
 	[JAIL_GDB] = { gdb, ARRAY_SIZE(gdb) },
 	[JAIL_VNC] = { vnc, ARRAY_SIZE(vnc) },
 	[JAIL_TPM] = { tpm, ARRAY_SIZE(tpm) },
+	[JAIL_NBD] = { nbd, ARRAY_SIZE(nbd) },
 	[JAIL_SWITCH] = { net_switch, ARRAY_SIZE(net_switch) },
 };
 

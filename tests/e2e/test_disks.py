@@ -249,3 +249,20 @@ def test_external_data_in_a_guest(abyme, guest, tmp_path):
     ok(abyme, "disk", "create", str(tmp_path / "below" / "far.qcow2"), "--size", "32M", "--data-file", "../far.raw")
     status, _, err = abyme("run", "--rm", *guest, "--disk", f"{tmp_path}/below/far.qcow2,format=qcow2,data-file=../far.raw")
     assert status and "data file" in err and "outside the directory" in err, err
+
+
+def test_map_of_raw(abyme, tmp_path):
+    """Holes of a raw file are zeros, at once; tools skip them."""
+    disk = tmp_path / "sparse.img"
+    with open(disk, "wb") as f:
+        f.truncate(1 << 40)
+        for at in (0, 5 << 20, (1 << 40) - (1 << 20)):
+            f.seek(at)
+            f.write(b"x" * (1 << 20))
+    runs = json.loads(ok(abyme, "disk", "map", "--format", "json", str(disk)))
+    assert [(r["start"], r["length"], r["what"]) for r in runs] == [
+        (0, 1 << 20, "data"), (1 << 20, 4 << 20, "zero"), (5 << 20, 1 << 20, "data"),
+        (6 << 20, (1 << 40) - (7 << 20), "zero"), ((1 << 40) - (1 << 20), 1 << 20, "data")]
+    ok(abyme, "disk", "convert", str(disk), str(tmp_path / "sparse.qcow2"))
+    assert "equal" in ok(abyme, "disk", "compare", str(disk), str(tmp_path / "sparse.qcow2"))
+    assert "3145728 bytes read" in ok(abyme, "disk", "scrub", str(disk))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Disks over NBD: served to other programs, and served by them."""
 import json
+import os
 import random
 import shutil
 import socket
@@ -43,7 +44,7 @@ def serve(abyme, tmp_path):
     def kill(uri):
         servers[uri][0].process.kill()
         servers[uri][0].process.wait()
-    start.again, start.kill = again, kill
+    start.again, start.kill, start.pid = again, kill, lambda uri: servers[uri][0].process.pid
     yield start
     for m, _ in servers.values():
         m.kill()
@@ -208,3 +209,21 @@ def test_disk_of_a_machine(abyme, guest, tmp_path, serve):  # noqa: F811
         f.seek(8 << 20)
         f.write((b"again\n" * 1398102)[:8 << 20])
     qemu_img("compare", "-f", "raw", "-F", "raw", raw, uri)
+
+
+def test_served_in_a_jail(abyme, tmp_path, serve):
+    """Who reads what clients send has no network, no files, and filtered calls."""
+    disk, raw = image(abyme, tmp_path)
+    uri = serve("--jail", "require", disk)
+    server = serve.pid(uri)
+    children = subprocess.run(["pgrep", "-P", str(server)], capture_output=True, text=True, check=True).stdout.split()
+    assert len(children) == 1
+    with open(f"/proc/{children[0]}/status", encoding="ascii") as f:
+        facts = dict(line.split(":\t", 1) for line in f.read().splitlines())
+    assert facts["Seccomp"] == "2" and facts["NoNewPrivs"] == "1" and int(facts["CapEff"], 16) == 0
+    assert os.listdir(f"/proc/{children[0]}/root") == []
+    qemu_img("compare", "-f", "raw", "-F", "raw", raw, uri)
+    serve.kill(uri)
+    code, _, err = abyme("disk", "serve", "--jail", "some", "--socket", str(tmp_path / "x"), str(disk))
+    assert code == 1 and "jail 'some'" in err
+    serve.again(uri)
