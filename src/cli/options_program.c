@@ -112,6 +112,7 @@ const struct cli_option program_options[] = {
 	CALL("--cap-add", "CAPABILITY", add_cap, "a right more than the usual ones, or all (repeatable)"),
 	CALL("--cap-drop", "CAPABILITY", drop_cap, "a right less, or all (repeatable)"),
 	CALL("--device", "/dev/X[:/dev/Y[:rwm]]", add_device, "a device of the host (repeatable)"),
+	FLAG("--init", init, "a first process that passes signals on and takes in orphans"),
 	FLAG("--privileged", privileged, "all rights and devices: no wall"),
 	{ NULL }
 };

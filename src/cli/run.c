@@ -38,6 +38,8 @@ struct definition *definition_to_store(const struct definition *d, struct error 
 		definition_free(full);
 		return NULL;
 	}
+	if (d->isolation && !strcmp(d->isolation, "auto"))
+		fprintf(stderr, "abyme: isolation %s\n", why);
 	free(full->engine);
 	full->engine = xstrdup(d->engine ? d->engine : "auto");
 	return full;

@@ -15,7 +15,7 @@
 #include "container/schema.h"
 
 static int held_listen;
-static struct shim shim = { .oci = "/init", .records = GUEST_RECORDS, .bundle = GUEST_BUNDLE, .id = GUEST_PROGRAM };
+static struct shim shim = { .oci = "/init", .records = GUEST_RECORDS, .bundle = GUEST_BUNDLE, .id = GUEST_PROGRAM, .leave = true };
 
 /* ---- the host's first words ---- */
 

@@ -64,7 +64,8 @@ static bool mount_image(struct container_keeper *k, struct error *err)
 static bool write_config(struct container_keeper *k, struct error *err)
 {
 	const bool guest = definition_isolation(k->definition) == ISOLATION_MICROVM;
-	const struct container_place place = { .bundle = k->bundle, .inside = guest ? GUEST_BUNDLE : k->bundle,
+	auto_free char *init = xasprintf("%.*s/abyme-init", (int)(strrchr(k->oci, '/') - k->oci), k->oci);
+	const struct container_place place = { .init = guest ? "/init" : init, .bundle = k->bundle, .inside = guest ? GUEST_BUNDLE : k->bundle,
 					       .name = k->instance->name, .rootless = k->rootless, .in_guest = guest,
 					       .own_network = !guest && container_own_network(k->definition) };
 	auto_free char *text = container_config(k->definition, &place, err);

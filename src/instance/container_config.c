@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#define INIT_AT "/dev/init"
 enum { MAX_CAPS = 64, CPU_PERIOD = 100000 };
 
 /* ---- capabilities ---- */
@@ -124,6 +125,10 @@ static bool put_process(struct json_out *j, const struct definition *d, const st
 	if (!put_user(j, d, p, err))
 		return false;
 	json_open(j, "args", '[');
+	if (d->init) {
+		json_put_str(j, NULL, INIT_AT);
+		json_put_str(j, NULL, "--");
+	}
 	for (unsigned i = 0; i < d->ncommand; i++)
 		json_put_str(j, NULL, d->command[i]);
 	json_close(j, ']');
@@ -181,7 +186,7 @@ static bool put_volumes(struct json_out *j, const struct definition *d, const st
 static bool put_mounts(struct json_out *j, const struct definition *d, const struct container_place *p, struct error *err)
 {
 	static const char *const sys[] = { "nosuid", "noexec", "nodev", "ro" }, *const bound[] = { "rbind", "nosuid", "noexec", "nodev", "rro" },
-		*const group[] = { "nosuid", "noexec", "nodev", "relatime", "ro" }, *const queue[] = { "nosuid", "noexec", "nodev" };
+		*const group[] = { "nosuid", "noexec", "nodev", "relatime", "ro" }, *const queue[] = { "nosuid", "noexec", "nodev" }, *const init[] = { "bind", "nosuid", "nodev", "ro" };
 	const unsigned nsys = d->privileged ? 3 : 4, ngroup = d->privileged ? 4 : 5;
 	json_open(j, "mounts", '[');
 	bundle_basic_mounts(j, 64 * MiB);
@@ -194,6 +199,8 @@ static bool put_mounts(struct json_out *j, const struct definition *d, const str
 	bind_file(j, p, "resolv.conf", "/etc/resolv.conf");
 	bind_file(j, p, "hosts", "/etc/hosts");
 	bind_file(j, p, "hostname", "/etc/hostname");
+	if (d->init)
+		bundle_mount(j, INIT_AT, "bind", p->init, init, ARRAY_SIZE(init));
 	for (unsigned i = 0; i < d->ntmpfs; i++)
 		put_tmpfs(j, d->tmpfs[i]);
 	bool ok = put_volumes(j, d, p, err);

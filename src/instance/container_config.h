@@ -9,6 +9,7 @@ struct container_place {
 	const char *bundle;           /* absolute; with rootfs/ mounted, resolv.conf, hosts, hostname */
 	const char *inside;           /* the same, where the runtime sees it; its volumes too (session/guest.h) */
 	const char *name;
+	const char *init;             /* abyme-init, where the runtime sees it */
 	bool own_network;             /* a network namespace of its own */
 	bool rootless;                /* we are root of a user namespace only */
 	bool in_guest;                /* the runtime is in a machine, which keeps limits of its own */

@@ -349,16 +349,23 @@ static bool resolve_image(struct definition *d, char why[160], struct error *err
 	if (!check_cpus(d, err) || !check_uuid(d->uuid, err) || !check_nets(d, err) ||
 	    !ONE_OF(d->jail, "--jail value", "auto", "require", "none") || (d->name && !instance_name_ok(d->name, err)))
 		return false;
-	if (definition_isolation(d) == ISOLATION_MICROVM)
-		return engine_resolve(d, why, err);
-	snprintf(why, 160, "the host kernel runs it");
+	if (definition_isolation(d) == ISOLATION_CONTAINER) {
+		if (!why[0])
+			snprintf(why, 160, "the host kernel runs it");
+		return true;
+	}
+	char engine[160], wall[160];
+	snprintf(wall, sizeof(wall), "%s", why);
+	if (!engine_resolve(d, engine, err))
+		return false;
+	snprintf(why, 160, "%.80s%s%.75s", wall, wall[0] ? "; " : "", engine);
 	return true;
 }
 
 bool definition_resolve(struct definition *d, char why[160], struct error *err)
 {
 	d->version = DEFINITION_VERSION;
-	if (!program_resolve(d, err))
+	if (!program_resolve(d, why, err))
 		return false;
 	make_uuid(&d->uuid);
 	field_default(&d->uuid, "00000000-0000-4000-8000-000000000000");

@@ -69,6 +69,7 @@ struct definition {
 	char *io;                 /* bytes a second, each way: "10M" */
 	unsigned pids;
 	bool tty, interactive, privileged, read_only;
+	bool init;                /* a first process before the program (container/reaper.h) */
 };
 
 enum isolation { ISOLATION_VM, ISOLATION_CONTAINER, ISOLATION_MICROVM };

@@ -129,6 +129,7 @@ static const cyaml_schema_field_t definition_fields[] = {
 	CYAML_FIELD_BOOL("tty", OPT, struct definition, tty),
 	CYAML_FIELD_BOOL("interactive", OPT, struct definition, interactive),
 	CYAML_FIELD_BOOL("privileged", OPT, struct definition, privileged),
+	CYAML_FIELD_BOOL("init", OPT, struct definition, init),
 	CYAML_FIELD_BOOL("read-only", OPT, struct definition, read_only),
 	CYAML_FIELD_END
 };

@@ -2,6 +2,7 @@
 /* Programs of images: defaults, checks, and what the image says. See program.h. */
 #include "instance/program.h"
 #include "base/place.h"
+#include "container/possible.h"
 #include "container/verbs.h"
 #include "image/manifest.h"
 
@@ -91,7 +92,7 @@ static bool only_for_images(const struct definition *d, struct error *err)
 	const struct { bool said; const char *option; } given[] = { { d->nvolumes, "--volume" }, { d->nenv, "--env" },
 		{ d->ntmpfs, "--tmpfs" }, { d->ncap_add, "--cap-add" }, { d->ncap_drop, "--cap-drop" }, { d->ndevices, "--device" },
 		{ d->privileged, "--privileged" }, { d->read_only, "--read-only" }, { d->user, "--user" },
-		{ d->workdir, "--workdir" }, { d->restart, "--restart" }, { d->pids, "--pids" }, { d->io, "--io" },
+		{ d->workdir, "--workdir" }, { d->init, "--init" }, { d->restart, "--restart" }, { d->pids, "--pids" }, { d->io, "--io" },
 		{ d->isolation && strcmp(d->isolation, "vm"), "--isolation" } };
 	for (unsigned i = 0; i < ARRAY_SIZE(given); i++)
 		if (given[i].said)
@@ -112,8 +113,21 @@ static bool check_machine(const struct definition *d, struct error *err)
 	return true;
 }
 
-bool program_resolve(struct definition *d, struct error *err)
+/* What was asked for decides, then what the host grants. */
+static void choose(struct definition *d, char why[160])
 {
+	struct error e = { 0 };
+	bool machine = d->kernel || (d->board && !strcmp(d->board, "microvm")) || (d->engine && strncmp(d->engine, "auto", 4));
+	bool possible = !machine && container_possible(&e);
+	free(d->isolation);
+	d->isolation = xstrdup(possible ? "container" : "microvm");
+	snprintf(why, 160, "%s: %.130s", d->isolation, machine ? "a kernel, an engine or its board was asked for" :
+		 possible ? "this host grants namespaces, and that is the quickest wall" : e.text);
+}
+
+bool program_resolve(struct definition *d, char why[160], struct error *err)
+{
+	why[0] = 0;
 	static const char *const words[] = { "auto", "container", "microvm", "vm" };
 	bool known = !d->isolation;
 	for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
@@ -124,10 +138,8 @@ bool program_resolve(struct definition *d, struct error *err)
 		return only_for_images(d, err);
 	if (d->isolation && !strcmp(d->isolation, "vm"))
 		return error_set(err, 0, "isolation vm is for disks, which bring their own kernel: images run in a container or a microvm");
-	if (!d->isolation || !strcmp(d->isolation, "auto")) {
-		free(d->isolation);
-		d->isolation = xstrdup("container");
-	}
+	if (!d->isolation || !strcmp(d->isolation, "auto"))
+		choose(d, why);
 	return (d->nnets || definition_add_net(d, "user", err)) && check_limits(d, err) && check_words(d, err) &&
 		(strcmp(d->isolation, "microvm") || check_machine(d, err));
 }

@@ -6,7 +6,7 @@
 #include "instance/definition.h"
 
 /* Defaults and checks; nothing for a machine of disks. */
-bool program_resolve(struct definition *d, struct error *err);
+bool program_resolve(struct definition *d, char why[160], struct error *err);
 
 /* What an image's configuration says, where the definition does not. `entrypoint` takes
  * the place of the image's (NULL: not said; "": none). The command in `d` is what stood

@@ -19,6 +19,8 @@ void relay_sentence(const struct frame *f, char *text, size_t room)
 	for (size_t i = 0; i < n; i++)
 		text[i] = f->data[i] >= ' ' && f->data[i] < 0x7f ? (char)f->data[i] : '?';
 	text[n] = 0;
+	if (!n)
+		snprintf(text, room, "the machine's init failed without a word");
 }
 
 /* ---- one way ---- */
@@ -44,8 +46,10 @@ static bool from_guest(struct way *w, const struct frame *f)
 	case FRAME_RUNNING:
 		return !w->running && f->n == 4 && (w->running = true);
 	case FRAME_EXIT:
+		if (!w->running || f->n != 4)
+			return false;
 		w->status = (int)(frame_u32(f) & 0xff);
-		return w->running && f->n == 4 && (w->over = true);
+		return w->over = true;
 	case FRAME_FAILED:
 		return !w->running && (w->over = true);
 	default:

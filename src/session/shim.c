@@ -378,6 +378,12 @@ static bool start(const struct shim *s, struct error *err)
 	return ok;
 }
 
+static bool has_record(const struct shim *s)
+{
+	auto_free char *path = xasprintf("%s/%s", s->records, s->id);
+	return !access(path, F_OK);
+}
+
 int shim_main(int sock, const struct shim *s)
 {
 	struct error err = { 0 };
@@ -387,13 +393,17 @@ int shim_main(int sock, const struct shim *s)
 	char *said = NULL;
 	int status;
 	p->terminal = s->terminal;
-	shim_oci(s, delete, &said);      /* what a sudden death may have left */
-	free(said);
+	if (has_record(s)) {             /* what a sudden death may have left */
+		shim_oci(s, delete, &said);
+		free(said);
+	}
 	bool ok = launch(p, create, ARRAY_SIZE(create) - !s->held, &err) && (!s->created || s->created(p->pid, s->opaque, &err)) &&
 		(s->start ? s->start(s->opaque, &err) : start(s, &err));
 	status = ok ? serve(p) : tell_failure(p, &err);
-	shim_oci(s, delete, &said);
-	free(said);
+	if (!s->leave) {
+		shim_oci(s, delete, &said);
+		free(said);
+	}
 	if (s->ended)
 		s->ended(s->opaque);
 	if (ok)

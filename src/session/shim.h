@@ -22,8 +22,9 @@ struct shim {
 	/* Instead of `abyme-oci start`; may be NULL. With `held`, its create gets --held. */
 	bool (*start)(void *opaque, struct error *err);
 	bool held;
+	bool leave;                   /* its record goes with the machine, or at the next start */
 	const struct frames *early;   /* what was read of the socket already; may be NULL, or be set by start() */
-	/* It has ended and is removed; the other side does not know yet. May be NULL. */
+	/* It has ended; the other side does not know yet. May be NULL. */
 	void (*ended)(void *opaque);
 	void *opaque;
 };

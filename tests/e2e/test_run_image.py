@@ -298,6 +298,43 @@ def test_limits(box):
     assert again["memory"]["usage"]["limit"] == 64 << 20 and again["pids"]["limit"] == 20, again
 
 
+def test_first_process(box):
+    """--init: signals go on to the program, orphans are taken in, its status is the command's."""
+    status, out, err = box("run", "--rm", "--init", "box", "sh", "-c",
+                           "tr '\\0' ' ' </proc/1/cmdline; (sleep 0.1 &); sleep 0.5; grep -h State /proc/[0-9]*/status; exit 5")
+    assert status == 5 and out.startswith("/dev/init -- sh -c") and "zombie" not in out, (status, out, err)
+    name = named("init")
+    ok(box, "run", "-d", "--init", "--name", name, "box", "sh", "-c", "trap 'exit 9' TERM; echo up; while :; do sleep 0.1; done")
+    wait_for(lambda: "up" in ok(box, "logs", name))
+    with box.popen("wait", name) as waiter:
+        ok(box, "stop", name)
+        assert waiter.communicate(timeout=LIMIT)[0] == "9\n"
+    assert box("run", "--rm", "--init", "box", "/nonexistent")[0] == 127
+
+
+@container_only
+def test_auto(box):
+    status, out, err = box.abyme("run", "--rm", "--isolation", "auto", "box", "echo", "here", seconds=LIMIT)
+    assert (status, out) == (0, "here\n") and "isolation container: " in err, err
+    for args in (["--engine", "jit"], ["--board", "microvm"]):
+        out = ok(box.abyme, "run", "--dry-run", "--format", "json", "--isolation", "auto", *args, "box")
+        assert json.loads(out)["isolation"] == "microvm" and "asked for" in json.loads(out)["engine-reason"], out
+
+
+def test_places(box):
+    """--cpuset pins; --io slows down: bytes less what may come at once need their time."""
+    last = max(os.sched_getaffinity(0))
+    name = named("pin")
+    ok(box, "run", "-d", "--name", name, "--cpuset", str(last), "box", "sleep", "1000")
+    pid = json.loads(ok(box, "inspect", "--format", "json", name))["run"]["pid"]
+    assert os.sched_getaffinity(pid) == {last}
+    start = time.monotonic()
+    status, _, err = box("run", "--rm", "--io", "1M", "box", "dd", "if=/dev/zero", "of=/file", "bs=1M", "count=4", "oflag=direct")
+    if status and "no block device" in err:
+        pytest.skip(err)
+    assert status == 0 and time.monotonic() - start > 2, err
+
+
 def test_refusals(box, tmp_path):
     for args, word in ((["nothing"], "no image"), (["-u", "nobody", "box"], "no user"), (["box", "/nonexistent"], "no such file"),
                        (["--isolation", "cage", "box"], "isolation"), (["--restart", "often", "box"], "--restart"),
