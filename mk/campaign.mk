@@ -47,6 +47,10 @@ campaign-isolation: all
 # 10,000 members that come and go, 1,000 at once, 50 deaths of the switch
 campaign-network: all $(B)/bench/attach
 	ABYME=$(abspath $(B))/abyme /usr/bin/python3 tests/campaign/network.py
+# machines on Open vSwitch's vhost-user ports
+.PHONY: campaign-vhost
+campaign-vhost: all
+	ABYME=$(abspath $(B))/abyme /usr/bin/python3 -m pytest -v --tb=short -p no:cacheprovider tests/campaign/test_vhost_ovs.py
 # kill -9 of a machine whose guest writes: make campaign-kill COUNT=1000
 .PHONY: campaign-kill campaign-scribble campaign-resume
 campaign-resume: all

@@ -4,7 +4,7 @@
 #   deps.sh            install what is missing, saying what
 #   deps.sh --missing  only print what is missing
 #   deps.sh --build    only what building needs
-#   deps.sh --engines  what bench/container, campaign-oci and campaign-engines need
+#   deps.sh --engines  what bench/container, campaign-oci, campaign-engines and campaign-vhost need
 set -eu
 
 build="gcc make pkg-config libc6-dev libuv1-dev libjansson-dev libcyaml-dev liburing-dev
@@ -16,7 +16,7 @@ tests="libcmocka-dev libzydis-dev python3 python3-pytest python3-pytest-xdist qe
 peers="iproute2 iputils-ping iperf3 tcpdump bind9-dnsutils isc-dhcp-client ethtool vde2 slirp4netns passt"
 
 # for campaigns and benches only: deps.sh --engines
-engines="crun runc podman conmon containerd docker.io golang-go time bsdutils"
+engines="crun runc podman conmon containerd docker.io golang-go time bsdutils openvswitch-switch-dpdk librte-meta-mempool"
 
 mode=install
 want="$build $guest $tests $peers"
