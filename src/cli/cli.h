@@ -100,6 +100,7 @@ int verb_update(int argc, char **argv);
 int verb_image(int argc, char **argv);
 int verb_images(int argc, char **argv);
 int verb_pull(int argc, char **argv);
+int verb_push(int argc, char **argv);
 int verb_load(int argc, char **argv);
 int verb_save(int argc, char **argv);
 int verb_rmi(int argc, char **argv);

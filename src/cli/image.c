@@ -61,6 +61,7 @@ static int hand_over(const char *verb, const struct cli_option *options, unsigne
 
 int verb_load(int argc, char **argv) { return hand_over("load", name_options, 1, 1, argc, argv); }
 int verb_pull(int argc, char **argv) { return hand_over("pull", pull_options, 1, 1, argc, argv); }
+int verb_push(int argc, char **argv) { return hand_over("push", pull_options, 1, 2, argc, argv); }
 int verb_save(int argc, char **argv) { return hand_over("save", output_options, 1, MAX_WORDS, argc, argv); }
 int verb_rmi(int argc, char **argv) { return hand_over("rmi", NULL, 1, MAX_WORDS, argc, argv); }
 static int image_import(int argc, char **argv) { return hand_over("import", NULL, 2, 2, argc, argv); }
@@ -191,6 +192,7 @@ static const struct verb image_verbs[] = {
 	{ "inspect", "NAME", "an image's manifest and configuration", image_inspect },
 	{ "tag", "NAME NEW[:TAG]", "a further name", image_tag_verb },
 	{ "pull", "[--credentials FILE] NAME", "the same as abyme pull", verb_pull },
+	{ "push", "[--credentials FILE] NAME [TO]", "the same as abyme push", verb_push },
 	{ "load", "[--name NAME] FILE|DIR|-", "the same as abyme load", verb_load },
 	{ "save", "[--output FILE] NAME...", "the same as abyme save", verb_save },
 	{ "rm", "NAME...", "the same as abyme rmi", verb_rmi },

@@ -41,6 +41,7 @@ const struct verb verbs[] = {
 	{ "machine", "import|export ...", "whole machines from and for other programs", verb_machine },
 	{ "images", "[--format json]", "list the images", verb_images },
 	{ "pull", "[--credentials FILE] NAME[:TAG]", "fetch an image from a registry", verb_pull },
+	{ "push", "[--credentials FILE] NAME[:TAG] [TO[:TAG]]", "send an image to a registry", verb_push },
 	{ "load", "[--name NAME] FILE|DIR|-", "take in images from an archive", verb_load },
 	{ "save", "[--output FILE] NAME...", "write images to an archive", verb_save },
 	{ "rmi", "NAME...", "remove images", verb_rmi },

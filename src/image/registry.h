@@ -17,5 +17,7 @@ struct registry_options {
 /* Fetch what is missing, unpack it, tag it. A transfer that breaks off goes on where it
  * stopped, a few times. */
 bool registry_pull(struct image_store *s, const struct reference *r, const struct registry_options *o, struct error *err);
+/* Send what the registry lacks of an image of the store, then its manifest as that tag. */
+bool registry_push(struct image_store *s, const char *hex, const struct reference *to, const struct registry_options *o, struct error *err);
 
 #endif

@@ -58,18 +58,36 @@ static bool do_save(struct image_store *s, int argc, char **argv, struct error *
 }
 
 /* The password comes in a file, not in a list that everybody may read. */
-static bool do_pull(struct image_store *s, int argc, char **argv, struct error *err)
+static bool login(struct registry_options *o, struct error *err)
 {
-	struct reference r;
-	auto_free char *credentials = credentials_file ? place_read(AT_FDCWD, credentials_file, 4096) : NULL;
+	char *credentials = credentials_file ? place_read(AT_FDCWD, credentials_file, 4096) : NULL;
 	if (credentials_file && !credentials)
 		return error_set(err, errno, "cannot read '%s'", credentials_file);
 	if (credentials)
 		credentials[strcspn(credentials, "\r\n")] = 0;
-	const struct registry_options o = { .credentials = credentials, .progress = isatty(2) };
-	if (!reference_parse(argv[0], &r, err) || !registry_pull(s, &r, &o, err))
+	*o = (struct registry_options){ .credentials = credentials, .progress = isatty(2) };
+	return true;
+}
+
+static bool do_pull(struct image_store *s, int argc, char **argv, struct error *err)
+{
+	struct reference r;
+	struct registry_options o;
+	if (!login(&o, err) || !reference_parse(argv[0], &r, err) || !registry_pull(s, &r, &o, err))
 		return false;
 	printf("%s\n", reference_familiar(r.full));
+	return true;
+}
+
+static bool do_push(struct image_store *s, int argc, char **argv, struct error *err)
+{
+	char full[REFERENCE_MAX + 1], hex[DIGEST_HEX + 1];
+	struct reference to;
+	struct registry_options o;
+	if (!login(&o, err) || !image_find(s, argv[0], full, hex, err) || !reference_parse(argc > 1 ? argv[1] : argv[0], &to, err) ||
+	    !registry_push(s, hex, &to, &o, err))
+		return false;
+	printf("%s\n", reference_familiar(to.full));
 	return true;
 }
 
@@ -103,6 +121,7 @@ static const struct command commands[] = {
 	{ "load", 1, 1, do_load },
 	{ "import", 2, 2, do_import },
 	{ "pull", 1, 1, do_pull },
+	{ "push", 1, 2, do_push },
 	{ "save", 1, 64, do_save },
 	{ "rmi", 1, 64, do_rmi },
 	{ "prune", 0, 0, do_prune },

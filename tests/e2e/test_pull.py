@@ -160,6 +160,17 @@ def test_debians_registry(abyme, tmp_path):
                         f"docker://{name}"], check=True, timeout=LIMIT)
         assert ok(abyme, "pull", name) == name + "\n"
         assert json.loads(ok(abyme, "image", "inspect", name))["config"]["rootfs"]["diff_ids"] == [digest(t) for t in image.tars]
+        other = f"127.0.0.1:{port}/other/place:v2"
+        assert ok(abyme, "push", name, other) == other + "\n"
+        ok(abyme, "push", name, other)        # all is there
+        pushed = [i for i in json.loads(ok(abyme, "images", "--format", "json")) if i["name"] == name]
+        ok(abyme, "rmi", name)
+        assert ok(abyme, "pull", other) == other + "\n"
+        again = [i for i in json.loads(ok(abyme, "images", "--format", "json")) if i["name"] == other]
+        assert again[0]["digest"] == pushed[0]["digest"], "it is the same, byte for byte"
+        for to, word in ((f"127.0.0.1:{port}/UPPER", "name"), ("127.0.0.1:1/x", "cannot reach"), (f"{other}@{digest(b'x')}", "tag")):
+            status, _, err = abyme("push", other, to)
+            assert status == 1 and word in err and len(err.strip().splitlines()) == 1, err
     finally:
         server.terminate()
         server.wait(LIMIT)
