@@ -4,8 +4,9 @@
  * whose displacements lie close together, share one TLB check over their whole
  * range: fields of a structure, a stack frame with its pushes and pops, turns of a
  * loop whose registers move by constants.  The
- * check leaves the host base in a word of HOT_GROUP, and in S0 as long as nothing
- * else needs that; the others then cost a load at most, and leave EFLAGS alone.
+ * check leaves the host base, or the addend where the operands have room for it, in a
+ * word of HOT_GROUP, and in S0 as long as nothing else needs that; the others then
+ * cost a load at most, and leave EFLAGS alone.
  *
  * A group whose range does not lie in one page, or whose page is not in the TLB
  * (for writing, if any member writes), leaves the block for a second translation
@@ -262,13 +263,48 @@ static int32_t base_part(const struct group *g)
 	return g->base == X86_RIP ? OFF_HOT(HOT_RIPBASE) : is_slot_reg(g->base) ? OFF_GPR(g->base) : 0;
 }
 
-/* S0 := what the operand is relative to; HOT_GROUP remembers it. */
+enum { STORE_BYTES = 9 };
+
+/* A host base that nobody has loaded need not have been stored. */
+static void forget_store(struct group *g)
+{
+	static const uint8_t nop[STORE_BYTES] = { 0x66, 0x0f, 0x1f, 0x84 };
+
+	if (g->store && !g->loaded)
+		memcpy(g->store, nop, sizeof(nop));
+	g->store = NULL;
+	g->loaded = false;
+}
+
+static void store_base(struct trans *t, struct group *g)
+{
+	uint8_t *at = t->e.p;
+
+	emit_store(&t->e, 8, EGS(OFF_HOT(HOT_GROUP + g->slot)), S0);
+	if (!t->e.full && t->e.p - at == STORE_BYTES)
+		g->store = at;
+}
+
+void groups_end(struct trans *t)
+{
+	for (unsigned n = 0; n < t->ngroups; n++)
+		forget_store(&t->groups[n]);
+}
+
+/* Is the addend enough, as the operand's own form has room for it? */
+static bool by_addend(const struct group *g)
+{
+	return g->base == RSP || (g->index == EREG_NONE && !base_part(g));
+}
+
+/* S0 := what the operand is relative to; HOT_GROUP remembers it, or the memo has it. */
 static void check_group(struct trans *t, struct group *g)
 {
 	struct emit *e = &t->e;
 	int32_t part = base_part(g);
 	unsigned base = g->base;
 
+	forget_store(g);
 	flags_before_check(t);
 	if (part) {
 		emit_load(e, 8, S1, EGS(part));
@@ -286,7 +322,7 @@ static void check_group(struct trans *t, struct group *g)
 		u->size = 8;
 		u->first = guest_operand(t, g, base, g->lo);
 		trans_alone(t, NULL, &t->vm->sites[u->site]);
-		g->memo = g->base == RSP ? OFF_MEMO(u->site, addend) : 0;
+		g->memo = by_addend(g) ? OFF_MEMO(u->site, addend) : 0;
 	} else {
 		emit_lea(e, 8, S1, guest_operand(t, g, base, g->hi - 1));
 		trans_alone(t, tlb_compare(t, 0, g->acc), NULL);
@@ -295,10 +331,10 @@ static void check_group(struct trans *t, struct group *g)
 	}
 	if (part)
 		emit_alu_load(e, 8, ALU_ADD, S0, EGS(part));
-	else if (g->base != RSP)
+	else if (!by_addend(g))
 		emit_alu(e, 8, ALU_ADD, S0, g->base);
 	if (!g->memo)
-		emit_store(e, 8, EGS(OFF_HOT(HOT_GROUP + g->slot)), S0);
+		store_base(t, g);
 	g->base_moved = t->base_moved[t->cur];
 	g->checked = true;
 }
@@ -311,15 +347,17 @@ bool group_access(struct trans *t, int group, int disp, struct emem *mem)
 		return false;
 	if (!g->checked)
 		check_group(t, g);
-	else if (t->s0_group != group)
+	else if (t->s0_group != group) {
 		emit_load(&t->e, 8, S0, EGS(g->memo ? g->memo : OFF_HOT(HOT_GROUP + g->slot)));
+		g->loaded = true;
+	}
 	g->members--;
 	t->s0_group = t->s0_next = group;
 	*mem = (struct emem){ .base = S0, .index = g->index, .scale = g->scale,
 			      .disp = disp + t->base_moved[t->cur] - g->base_moved };
-	if (g->base != RSP)
+	if (!by_addend(g))
 		return true;
-	*mem = (struct emem){ .base = RSP, .index = S0, .scale = 1, .disp = disp };
+	*mem = (struct emem){ .base = g->base, .index = S0, .scale = 1, .disp = disp };
 	if (g->index != EREG_NONE) {
 		emit_lea(&t->e, 8, S0, (struct emem){ .base = RSP, .index = S0, .scale = 1 });
 		*mem = (struct emem){ .base = S0, .index = g->index, .scale = g->scale, .disp = disp };

@@ -42,7 +42,7 @@ enum hot_word {
 	HOT_TLB,         /* copy of mmu->data */
 	HOT_JC,          /* struct jump_entry[JC_SIZE] in use, or the empty one */
 	HOT_JC_KERNEL,   /* the same for KEY_KERNEL code: a change of privilege stores nothing */
-	HOT_POLL,        /* nonzero: look up from your work */
+	HOT_GO,          /* zero: look up from your work */
 	HOT_VEC,         /* guest vectors and MXCSR are in the host's registers */
 	HOT_TMP, HOT_TMP2,
 	HOT_MXCSR,       /* the host's MXCSR */
@@ -107,8 +107,8 @@ struct jit_block {
 	uint16_t key;
 	uint16_t off;                 /* of its first byte from `frame`, as all offsets */
 	uint16_t lo, hi;              /* bytes it depends on (looked-ahead ones too) */
+	uint16_t code;                /* HOT_RIPBASE is right, flags in EFLAGS; from `jump` */
 	uint8_t slot;                 /* HOT_RIPBASE is right, flags in HOT_FLAGS; from `jump` */
-	uint8_t code;                 /* HOT_RIPBASE is right, flags in EFLAGS; from `jump` */
 	uint8_t nexits;
 	uint8_t count;                /* instructions */
 	uint8_t nsites;               /* accesses it counts (tier.c), */
@@ -192,7 +192,7 @@ struct jit_vcpu {
 
 enum jit_stub { STUB_ENTER, STUB_LEAVE, STUB_SLOW, STUB_END, STUB_EXIT, STUB_POLL, STUB_LOOKUP, STUB_LEAF, STUB_DEAD, STUB_JUMP, STUB_LINKED, STUB_SLOT,
 		STUB_FAR, STUB_FAR_POLL, STUB_FAR_LOOKUP, STUB_LOAD_VEC, STUB_TIER, STUB_REVIEW, STUB_MEMO_READ,
-		STUB_MEMO_WRITE, STUB_COUNT };
+		STUB_MEMO_WRITE, STUB_LOOKUP_OTHER, STUB_LOOKUP_OTHER_KERNEL, STUB_COUNT };
 
 enum { BLOCK_MAX = 64, EXIT_MAX = 1 << 20, BLOCKS_MAX = 1 << 19, HASH_BITS = 17, PAGE_HASH_BITS = 13,
        REC_WORDS = 1 << 22, REC_WORDS_MOST = 6 };
@@ -307,8 +307,15 @@ struct jit_block *translate(struct vcpu *v, const struct code *code, unsigned of
 /* Does the block at `off` of a page run over the page's end? */
 bool code_overruns(const struct vcpu *v, const struct code *code, unsigned off, uint32_t key);
 
-/* To where the jump cache leads; S0 is the RIP, flags are in HOT_FLAGS. */
-void emit_lookup(struct emit *e, enum hot_word jc, uint32_t rec, const uint8_t *miss_stub);
+/* To where the first of the pair for S0 in the jump cache leads, flags being in
+ * HOT_FLAGS; returns a jump for when it is another's. */
+uint8_t *emit_lookup(struct emit *e, enum hot_word jc);
+
+/* S1 := the first entry of the pair for S0. */
+void emit_jump_slot(struct emit *e, enum hot_word jc);
+/* stubs.c: flags from EFLAGS to HOT_FLAGS, and back. Use S1. */
+void emit_save_flags(struct emit *e);
+void emit_restore_flags(struct emit *e);
 
 /* slow.c: called by stubs; each returns the code to go on with */
 const uint8_t *slow_insn(struct vcpu *v, uint64_t rec, const uint8_t *resume);

@@ -193,7 +193,7 @@ static NORETURN void run_forever(struct vcpu *v)
 			continue;
 		}
 		epoch_quiescent();
-		v->hot[HOT_POLL] = 0;
+		v->hot[HOT_GO] = 1;
 		atomic_thread_fence(memory_order_seq_cst);
 		if (v->requests && v->cpu.int_shadow) {
 			step(v);
@@ -263,13 +263,13 @@ static enum vcpu_exit jit_run(struct vcpu *v)
 	return exit;
 }
 
-/* Loops see HOT_POLL, branches out of a page the empty jump cache. */
+/* Loops see HOT_GO, branches out of a page the empty jump cache. */
 static void jit_kick(struct vcpu *v)
 {
 	struct jit_vcpu *j = v->engine_data;
 	if (!j)
 		return;
-	__atomic_store_n(&v->hot[HOT_POLL], 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&v->hot[HOT_GO], 0, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&v->hot[HOT_JC], (uintptr_t)j->empty, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&v->hot[HOT_JC_KERNEL], (uintptr_t)j->empty, __ATOMIC_SEQ_CST);
 }

@@ -366,7 +366,7 @@ const uint8_t *slow_far(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 	return same ? jump_linked(v, b) : slow_next(v);
 }
 
-/* A loop has seen HOT_POLL. */
+/* A loop has seen HOT_GO. */
 const uint8_t *slow_poll(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 {
 	const struct jit_exit *x = &jit_vm(v)->exits[exit];

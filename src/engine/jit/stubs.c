@@ -68,21 +68,28 @@ static void spill_vectors(struct emit *e, bool avx)
 	emit_bind(e, skip);
 }
 
-/* Flags from EFLAGS to HOT_FLAGS. Uses S1. */
-static void save_flags(struct emit *e)
+/* MOV between AH and a byte of memory: no REX. */
+static void move_ah(struct emit *e, unsigned opcode)
+{
+	emit_bytes(e, (const uint8_t[]){ 0x65, (uint8_t)opcode, 0x24, 0x25 }, 4);
+	emit32(e, (uint32_t)OFF_HOT(HOT_FLAGS) + 1);
+}
+
+/* By bytes: to read AX behind LAHF costs as much as all the rest. */
+void emit_save_flags(struct emit *e)
 {
 	emit_mov(e, 8, S1, RAX);
 	emit8(e, 0x9f);                              /* lahf */
-	emit_rr(e, 1, 1, 0x90 | CC_O, 0, RAX);       /* seto al */
-	emit_store(e, 2, GS_HOT(HOT_FLAGS), RAX);
+	emit_rm(e, 4, 1, 0x90 | CC_O, 0, GS_HOT(HOT_FLAGS));     /* seto */
+	move_ah(e, 0x88);
 	emit_mov(e, 8, RAX, S1);
 }
 
-static void restore_flags(struct emit *e)
+void emit_restore_flags(struct emit *e)
 {
 	emit_mov(e, 8, S1, RAX);
-	emit_load(e, 2, RAX, GS_HOT(HOT_FLAGS));
-	emit_alu_imm(e, 1, ALU_ADD, RAX, 0x7f);      /* OF := AL */
+	move_ah(e, 0x8a);
+	emit_alu_mem_imm(e, 1, ALU_CMP, GS_HOT(HOT_FLAGS), -0x7f);   /* OF := the byte */
 	emit8(e, 0x9e);                              /* sahf */
 	emit_mov(e, 8, RAX, S1);
 }
@@ -155,8 +162,31 @@ static void stub_load_vec(struct emit *e, struct jit_vm *vm)
 
 static void stub_flags_then(struct emit *e, slow_fn *fn, bool avx)
 {
-	save_flags(e);
+	emit_save_flags(e);
 	call_c(e, fn, avx);
+}
+
+/* The second entry of the pair is as good. S0: RIP, S1: record. */
+static void stub_lookup_other(struct emit *e, const struct jit_vm *vm, enum hot_word jc)
+{
+	emit_store(e, 8, GS_HOT(HOT_TMP), S1);
+	emit_jump_slot(e, jc);
+	emit_alu_imm(e, 8, ALU_XOR, S1, sizeof(struct jump_entry));
+	emit_alu_load(e, 8, ALU_CMP, S0, EMEM(S1, offsetof(struct jump_entry, rip)));
+	uint8_t *miss = emit_jcc(e, CC_NE);
+	emit_jmp_mem(e, EMEM(S1, offsetof(struct jump_entry, code)));
+	emit_bind(e, miss);
+	emit_load(e, 8, S1, GS_HOT(HOT_TMP));
+	emit_jmp_to(e, vm->stub[STUB_LOOKUP]);
+}
+
+static void stub_far_lookup(struct emit *e, const struct jit_vm *vm)
+{
+	uint8_t *other = emit_lookup(e, HOT_JC_KERNEL);
+
+	emit_bind(e, other);
+	emit_mov_imm(e, S1, 0);
+	emit_jmp_to(e, vm->stub[STUB_LOOKUP_OTHER_KERNEL]);
 }
 
 static void begin(struct jit_vm *vm, struct emit *e, enum jit_stub s)
@@ -181,12 +211,14 @@ bool stubs_emit(struct jit_vm *vm, struct error *err)
 	begin(vm, &e, STUB_DEAD), call_c(&e, slow_dead, vm->avx);
 	begin(vm, &e, STUB_FAR), call_c(&e, slow_far, vm->avx);
 	begin(vm, &e, STUB_FAR_POLL), call_c(&e, slow_poll, vm->avx);
-	begin(vm, &e, STUB_FAR_LOOKUP), emit_lookup(&e, HOT_JC_KERNEL, 0, vm->stub[STUB_LOOKUP]);
+	begin(vm, &e, STUB_LOOKUP_OTHER), stub_lookup_other(&e, vm, HOT_JC);
+	begin(vm, &e, STUB_LOOKUP_OTHER_KERNEL), stub_lookup_other(&e, vm, HOT_JC_KERNEL);
+	begin(vm, &e, STUB_FAR_LOOKUP), stub_far_lookup(&e, vm);
 	begin(vm, &e, STUB_JUMP);
 	emit_load(&e, 8, S0, EGS(OFF_CPU(rip)));
 	emit_jmp_mem(&e, GS_HOT(HOT_TMP));
 	begin(vm, &e, STUB_LINKED);                  /* as a linked exit goes: flags in EFLAGS */
-	restore_flags(&e);
+	emit_restore_flags(&e);
 	emit_jmp_mem(&e, GS_HOT(HOT_TMP));
 	begin(vm, &e, STUB_SLOT);                    /* ... in HOT_FLAGS */
 	emit_jmp_mem(&e, GS_HOT(HOT_TMP));

@@ -72,8 +72,9 @@ bool t_ret(struct trans *t, const struct x86_insn *i)
 	if (!stack_ok(t) || !(t->size == 8 || full_size(t, i)) || drop > INT16_MAX)
 		return false;
 	stack_check(t, RSP, 0, t->size, ACC_READ, &mem);
+	mem.disp += t->rsp_lag;
 	emit_load(&t->e, t->size, S0, mem);
-	emit_lea(&t->e, t->size, RSP, EMEM(RSP, drop));
+	move_rsp(t, drop);
 	uint32_t rec = trans_rec(t);
 	rec_at(t->vm, rec)->undo_rsp = (int16_t)-drop;
 	trans_lookup(t, rec);
@@ -116,14 +117,22 @@ bool t_jmp_ind(struct trans *t, const struct x86_insn *i)
 	return true;
 }
 
+/* The target is in a register that the call leaves alone. */
+static bool target_stays(const struct x86_insn *i) { return i->o[0].kind == OPK_GPR && i->o[0].reg != RSP; }
+
 bool t_call_ind(struct trans *t, const struct x86_insn *i)
 {
 	if (!target_ok(t, i) || !stack_ok(t))
 		return false;
-	load_target(t, i, S1);
-	emit_store(&t->e, 8, EGS(OFF_HOT(HOT_TMP)), S1);
+	if (!target_stays(i)) {
+		load_target(t, i, S1);
+		emit_store(&t->e, 8, EGS(OFF_HOT(HOT_TMP)), S1);
+	}
 	push_return(t, i);
-	emit_load(&t->e, 8, S0, EGS(OFF_HOT(HOT_TMP)));
+	if (target_stays(i))
+		load_target(t, i, S0);
+	else
+		emit_load(&t->e, 8, S0, EGS(OFF_HOT(HOT_TMP)));
 	uint32_t rec = trans_rec(t);
 	rec_at(t->vm, rec)->undo_rsp = (int16_t)t->size;
 	trans_lookup(t, rec);

@@ -58,7 +58,7 @@ static void copy_registers(struct trans *t, const struct x86_insn *i, struct slo
 		if (s.written >> n & 1)
 			emit_store(&t->e, 8, slot_mem(S0 + n), S0 + n);
 	flags_after_op(t, i);
-	if (!s.used)
+	if (!(s.used & 1))
 		t->s0_next = t->s0_group;
 }
 
@@ -170,6 +170,8 @@ bool t_lea(struct trans *t, const struct x86_insn *i)
 	}
 	if (i->index != X86_NO_REG)
 		m.index = (uint8_t)use_reg(t, i->index, S1);
+	if (host != S0 && m.base != S0)
+		t->s0_next = t->s0_group;
 	if (i->opsize == 2 && is_slot_reg(dst)) {
 		emit_lea(e, 8, S1, m);
 		emit_store(e, 2, slot_mem(dst), S1);
@@ -240,6 +242,53 @@ bool t_div(struct trans *t, const struct x86_insn *i)
 
 /* --- the stack */
 
+/* Neither accesses memory nor has to do with RSP. */
+static bool is_apart(const struct x86_insn *i)
+{
+	if (i->op != OP_MOV && i->op != OP_XOR && i->op != OP_LEA && i->op != OP_MOVZX && i->op != OP_MOVSX)
+		return false;
+	for (unsigned n = 0; n < i->nops; n++)
+		if ((i->o[n].kind == OPK_MEM && i->op != OP_LEA) || (i->o[n].kind == OPK_GPR && (i->o[n].reg & 15) == RSP) ||
+		    (i->o[n].kind != OPK_MEM && i->o[n].kind != OPK_GPR && i->o[n].kind != OPK_IMM))
+			return false;
+	return i->op != OP_LEA || (i->base != RSP && i->index != RSP);
+}
+
+static bool is_run(const struct x86_insn *i, bool push)
+{
+	if (push)
+		return i->op == OP_PUSH && (i->o[0].kind == OPK_IMM || (i->o[0].kind == OPK_GPR && i->o[0].reg != RSP));
+	return i->op == OP_RET || (i->op == OP_POP && i->o[0].kind == OPK_GPR && i->o[0].reg != RSP);
+}
+
+/* A run of pushes, or of pops that a return may end, by the check of one group: none
+ * of them can fail, so RSP is set by the last of them. */
+static bool run_goes_on(const struct trans *t, bool push)
+{
+	int group = t->group_stack[t->cur];
+
+	if (group < 0 || t->groups[group].slot < 0 || !is_run(&t->insns[t->cur], push))
+		return false;
+	for (unsigned k = t->cur + 1; k < t->n; k++) {
+		if (t->group_stack[k] == group && is_run(&t->insns[k], push))
+			return true;
+		if (!is_apart(&t->insns[k]))
+			return false;
+	}
+	return false;
+}
+
+void move_rsp(struct trans *t, int by)
+{
+	bool push = by < 0;
+
+	t->rsp_lag += by;
+	if (run_goes_on(t, push))
+		return;
+	emit_lea(&t->e, t->size, RSP, EMEM(RSP, t->rsp_lag));
+	t->rsp_lag = 0;
+}
+
 /* The source has a memory operand of its own. */
 static bool push_memory(struct trans *t, const struct x86_insn *i)
 {
@@ -276,11 +325,12 @@ bool t_push(struct trans *t, const struct x86_insn *i)
 	if (o->kind != OPK_GPR && o->kind != OPK_IMM)
 		return false;
 	struct slow_path *slow = stack_check(t, RSP, -(int)size, size, ACC_WRITE, &mem);
+	mem.disp += t->rsp_lag;
 	if (o->kind == OPK_IMM)
 		emit_store_imm32(e, size, mem, (int32_t)i->imm);
 	else
 		emit_store(e, size, mem, use_reg(t, o->reg, S1));
-	emit_lea(e, size, RSP, EMEM(RSP, -(int)size));
+	move_rsp(t, -(int)size);
 	flags_after_op(t, i);
 	trans_resume(t, slow);
 	return true;
@@ -296,6 +346,7 @@ bool t_pop(struct trans *t, const struct x86_insn *i)
 	if (!stack_ok(t) || i->opsize != size || o->kind != OPK_GPR)
 		return false;
 	struct slow_path *slow = stack_check(t, RSP, 0, size, ACC_READ, &mem);
+	mem.disp += t->rsp_lag;
 	if (is_slot_reg(o->reg)) {
 		emit_load(e, size, S1, mem);
 		emit_store(e, 8, slot_mem(o->reg), S1);
@@ -303,7 +354,7 @@ bool t_pop(struct trans *t, const struct x86_insn *i)
 		emit_load(e, size, o->reg, mem);
 	}
 	if (o->reg != RSP)
-		emit_lea(e, size, RSP, EMEM(RSP, (int)size));
+		move_rsp(t, (int)size);
 	flags_after_op(t, i);
 	trans_resume(t, slow);
 	return true;

@@ -41,6 +41,20 @@ struct memo_use {
 	struct emem first;
 };
 
+/* The taken side of a conditional branch out of the page, which is written behind the block. */
+struct aside {
+	uint8_t *from;
+	int64_t target;
+	unsigned cur;
+	enum flags_at flags;
+};
+
+/* Where a look into the jump cache goes that did not find the first of the pair. */
+struct lookup_tail {
+	uint8_t *from;
+	uint32_t rec;
+};
+
 /* Accesses that share one check; see group.c. */
 struct group {
 	uint8_t base, index, scale;   /* EREG_NONE: none; X86_RIP */
@@ -52,6 +66,8 @@ struct group {
 	int32_t memo;                 /* offset of the memo that holds the same, 0: none */
 	int32_t base_moved;           /* when it was checked */
 	bool checked;
+	uint8_t *store;               /* of its host base, */
+	bool loaded;                  /* which has been loaded again */
 };
 enum { GROUPS_MAX = 32, GROUP_RANGE = 512 };
 
@@ -70,8 +86,9 @@ struct trans {
 	enum flags_at flags;
 	bool vec;                     /* vectors are known to be resident */
 	bool shadow;                  /* the next instruction is in the shadow of STI */
+	bool slot_first;              /* entered with flags in HOT_FLAGS */
 	bool ended;                   /* the last instruction left no way out below */
-	unsigned nslow, nexits, nmemos;
+	unsigned nslow, nexits, nmemos, naside, nlookups;
 	struct better *better;        /* the second translation: who gets memos */
 	bool counted;                 /* its runs are */
 	uint32_t profile, site;       /* watched: where its accesses are counted, and the next */
@@ -84,12 +101,17 @@ struct trans {
 	 * that, its base, since the group's registers were last set otherwise. */
 	int32_t moved[BLOCK_MAX], base_moved[BLOCK_MAX];
 	bool turns[BLOCK_MAX];        /* a branch to the block's start, which follows here again (unroll) */
+	struct exit_path *poll;       /* whose jump at poll_from is open (emit_poll_end) */
+	uint8_t *poll_from;
+	int rsp_lag;                  /* what RSP has to be moved by yet (move_rsp) */
 	int s0_group, s0_next;        /* whose host base is in S0, before and after this instruction */
 	unsigned ngroups;
 	struct group groups[GROUPS_MAX];
 	struct slow_path slow[BLOCK_MAX * 3];
 	struct exit_path exits[BLOCK_MAX * 3];
 	struct memo_use memos[BLOCK_MAX];
+	struct aside aside[BLOCK_MAX];
+	struct lookup_tail lookups[BLOCK_MAX + 1];
 };
 
 static inline unsigned live_after(const struct trans *t) { return t->live[t->cur + 1]; }
@@ -149,8 +171,12 @@ bool group_access(struct trans *t, int group, int disp, struct emem *mem);
 /* C code has run: nothing that was checked holds any more. */
 void groups_forget(struct trans *t);
 bool groups_live(const struct trans *t);
+/* The block ends. */
+void groups_end(struct trans *t);
 /* A jump out of the block for a failed group check; memo: it is a memo's, or NULL. */
 void trans_alone(struct trans *t, uint8_t *from, struct memo_site *memo);
+/* t_int.c: the stack pointer of a push, a pop or a return: now, or with the next of them. */
+void move_rsp(struct trans *t, int by);
 /* A guest register's value in a host register: itself, or `scratch` loaded from its slot. */
 unsigned use_reg(struct trans *t, unsigned reg, unsigned scratch);
 static inline struct emem slot_mem(unsigned reg) { return EGS(OFF_GPR(reg)); }

@@ -85,29 +85,10 @@ void trans_resume(struct trans *t, struct slow_path *s)
 	s->load_vec = t->vec;
 }
 
-/* EFLAGS to HOT_FLAGS; uses S1. */
-static void save_flags(struct emit *e)
-{
-	emit_mov(e, 8, S1, RAX);
-	emit8(e, 0x9f);                              /* lahf */
-	emit_rr(e, 1, 1, 0x90 | CC_O, 0, RAX);       /* seto al */
-	emit_store(e, 2, EGS(OFF_HOT(HOT_FLAGS)), RAX);
-	emit_mov(e, 8, RAX, S1);
-}
-
-static void restore_flags(struct emit *e)
-{
-	emit_mov(e, 8, S1, RAX);
-	emit_load(e, 2, RAX, EGS(OFF_HOT(HOT_FLAGS)));
-	emit_alu_imm(e, 1, ALU_ADD, RAX, 0x7f);      /* OF := AL */
-	emit8(e, 0x9e);                              /* sahf */
-	emit_mov(e, 8, RAX, S1);
-}
-
 void flags_to_slot(struct trans *t)
 {
 	if (t->flags == FLAGS_NATIVE) {
-		save_flags(&t->e);
+		emit_save_flags(&t->e);
 		t->flags = FLAGS_SLOT;
 	}
 }
@@ -115,7 +96,7 @@ void flags_to_slot(struct trans *t)
 void flags_to_native(struct trans *t)
 {
 	if (t->flags == FLAGS_SLOT) {
-		restore_flags(&t->e);
+		emit_restore_flags(&t->e);
 		t->flags = FLAGS_NATIVE;
 	}
 }
@@ -204,7 +185,8 @@ void trans_alone(struct trans *t, uint8_t *from, struct memo_site *memo)
 	t->vm->exits[p->exit].alone = true;
 }
 
-/* Leave a loop if asked to; keeps flags that live at its head. */
+/* Leave a loop if asked to; keeps flags that live at its head, by a jump over a short
+ * distance: emit_poll_end() is due behind the branch that follows. */
 static struct exit_path *emit_poll(struct trans *t, int64_t target, unsigned live)
 {
 	struct emit *e = &t->e;
@@ -212,45 +194,65 @@ static struct exit_path *emit_poll(struct trans *t, int64_t target, unsigned liv
 
 	p->poll = true;
 	if (!live) {
-		emit_alu_mem_imm(e, 4, ALU_CMP, EGS(OFF_HOT(HOT_POLL)), 0);
-		p->from = emit_jcc(e, CC_NE);
+		emit_alu_mem_imm(e, 4, ALU_CMP, EGS(OFF_HOT(HOT_GO)), 0);
+		p->from = emit_jcc(e, CC_E);
 		return p;
 	}
 	emit_mov(e, 8, S0, RCX);
-	emit_load(e, 4, RCX, EGS(OFF_HOT(HOT_POLL)));
-	emit8(e, 0xe3);                              /* jrcxz over the next two */
-	emit8(e, 3 + 5);
-	emit_mov(e, 8, RCX, S0);
-	p->from = emit_jmp(e);
+	emit_load(e, 4, RCX, EGS(OFF_HOT(HOT_GO)));
+	emit8(e, 0xe3);                              /* jrcxz */
+	t->poll = p;
+	t->poll_from = e->p;
+	emit8(e, 0);
 	emit_mov(e, 8, RCX, S0);
 	return p;
 }
 
-void emit_lookup(struct emit *e, enum hot_word jc, uint32_t rec, const uint8_t *miss_stub)
+static void emit_poll_end(struct trans *t)
+{
+	struct emit *e = &t->e;
+
+	if (!t->poll)
+		return;
+	if (!e->full)
+		*t->poll_from = (uint8_t)(e->p - (t->poll_from + 1));
+	emit_mov(e, 8, RCX, S0);
+	t->poll->from = emit_jmp(e);
+	t->poll = NULL;
+}
+
+void emit_jump_slot(struct emit *e, enum hot_word jc)
 {
 	emit_rr(e, 4, 0, 0x69, S1, S0);              /* imul S1d, S0d, JC_FACTOR */
 	emit32(e, JC_FACTOR);
 	emit_shift_imm(e, 4, SHIFT_SHR, S1, JC_SHIFT);
 	emit_alu_imm(e, 4, ALU_AND, S1, JC_MASK);
 	emit_alu_load(e, 8, ALU_ADD, S1, EGS(OFF_HOT(jc)));
+}
+
+uint8_t *emit_lookup(struct emit *e, enum hot_word jc)
+{
+	emit_jump_slot(e, jc);
 	emit_alu_load(e, 8, ALU_CMP, S0, EMEM(S1, offsetof(struct jump_entry, rip)));
-	uint8_t *miss = emit_jcc(e, CC_NE);
+	uint8_t *other = emit_jcc(e, CC_NE);
 	emit_jmp_mem(e, EMEM(S1, offsetof(struct jump_entry, code)));
-	emit_bind(e, miss);                          /* the other of the pair */
-	emit_alu_imm(e, 8, ALU_XOR, S1, sizeof(struct jump_entry));
-	emit_alu_load(e, 8, ALU_CMP, S0, EMEM(S1, offsetof(struct jump_entry, rip)));
-	miss = emit_jcc(e, CC_NE);
-	emit_jmp_mem(e, EMEM(S1, offsetof(struct jump_entry, code)));
-	emit_bind(e, miss);
-	emit_mov_imm(e, S1, rec);
-	emit_jmp_to(e, miss_stub);
+	return other;
 }
 
 /* Uses S1. */
 void trans_lookup(struct trans *t, uint32_t rec)
 {
+	struct lookup_tail *l = &t->lookups[t->nlookups++];
+
 	flags_to_slot(t);
-	emit_lookup(&t->e, jc_word(t->key), rec, t->vm->stub[STUB_LOOKUP]);
+	*l = (struct lookup_tail) { .from = emit_lookup(&t->e, jc_word(t->key)), .rec = rec };
+}
+
+static void lookup_tail(struct trans *t, const struct lookup_tail *l)
+{
+	emit_bind(&t->e, l->from);
+	emit_mov_imm(&t->e, S1, l->rec);
+	emit_jmp_to(&t->e, t->vm->stub[t->key & KEY_KERNEL ? STUB_LOOKUP_OTHER_KERNEL : STUB_LOOKUP_OTHER]);
 }
 
 /* RIP of a page offset into a register. */
@@ -311,6 +313,7 @@ static void goto_far(struct trans *t, int64_t target)
 	emit_align_patch(&t->e, 1);
 	p->from = emit_jmp(&t->e);
 	set_patch(t, p);
+	emit_poll_end(t);
 }
 
 void trans_goto(struct trans *t, int64_t target)
@@ -336,6 +339,7 @@ void trans_goto(struct trans *t, int64_t target)
 	emit_align_patch(e, 1);
 	p->from = emit_jmp(e);
 	set_patch(t, p);
+	emit_poll_end(t);
 }
 
 /* The taken side of a conditional branch; EFLAGS are the guest's. */
@@ -350,6 +354,11 @@ void trans_goto_if(struct trans *t, unsigned cc, int64_t target)
 		emit_align_patch(e, 2);
 		p->from = emit_jcc(e, cc);
 		set_patch(t, p);
+		return;
+	}
+	if (!near && !is_far(t, target) && t->naside < ARRAY_SIZE(t->aside)) {
+		t->aside[t->naside++] = (struct aside) { .from = emit_jcc(e, cc), .target = target,
+							   .cur = t->cur, .flags = t->flags };
 		return;
 	}
 	uint8_t *over = emit_jcc(e, cc ^ 1);
@@ -408,30 +417,35 @@ bool trans_slot_first(const struct trans *t)
 }
 
 /* This place as seen from the block's first byte. */
-static uint8_t entry_here(const struct trans *t)
+static uint16_t entry_here(const struct trans *t)
 {
-	return (uint8_t)(emit_here(&t->e) - block_jump(t->vm, t->b));
+	return (uint16_t)(emit_here(&t->e) - block_jump(t->vm, t->b));
 }
 
 static void head_by_slot(struct trans *t)
 {
-	struct emit *e = &t->e;
-	uint8_t *over = emit_jmp(e);
-
-	t->b->code = entry_here(t);
-	save_flags(e);
-	emit_bind(e, over);
-	t->b->slot = entry_here(t);
+	t->b->slot = (uint8_t)entry_here(t);
 	t->flags = FLAGS_SLOT;
+	t->slot_first = true;
+}
+
+/* Where such a block is entered with flags in EFLAGS. */
+static void entry_by_eflags(struct trans *t)
+{
+	if (!t->slot_first)
+		return;
+	t->b->code = entry_here(t);
+	emit_save_flags(&t->e);
+	emit_jmp_to(&t->e, block_jump(t->vm, t->b) + t->b->slot);
 }
 
 static void head_by_eflags(struct trans *t)
 {
 	struct emit *e = &t->e;
 
-	t->b->slot = entry_here(t);
+	t->b->slot = (uint8_t)entry_here(t);
 	if (t->live[0])
-		restore_flags(e);
+		emit_restore_flags(e);
 	t->b->code = entry_here(t);
 	t->flags = t->live[0] ? FLAGS_NATIVE : FLAGS_DEAD;
 }
@@ -478,9 +492,17 @@ static void emit_slow(struct trans *t, struct slow_path *s)
 		emit_jmp_to(e, t->vm->stub[STUB_LOAD_VEC]);
 	}
 	if (s->restore_flags)
-		restore_flags(e);
+		emit_restore_flags(e);
 	if (tail)
 		emit_jmp_to(e, s->resume);
+}
+
+static void emit_aside(struct trans *t, const struct aside *c)
+{
+	emit_bind(&t->e, c->from);
+	t->cur = c->cur;
+	t->flags = c->flags;
+	trans_goto(t, c->target);
 }
 
 static void emit_memo(struct trans *t, const struct memo_use *u)
@@ -502,7 +524,7 @@ static void emit_exit(struct trans *t, struct exit_path *p)
 		if (p->memo)
 			p->memo->slow = emit_here(e);
 		if (p->restore_flags)
-			restore_flags(e);
+			emit_restore_flags(e);
 		emit_align_patch(e, 1);
 		p->from = emit_jmp(e);
 		set_patch(t, p);
@@ -510,7 +532,7 @@ static void emit_exit(struct trans *t, struct exit_path *p)
 	x->stub = (uint16_t)(code_at(t) - t->b->cold);
 	emit_bind(e, p->from);
 	if (p->save_flags)
-		save_flags(e);
+		emit_save_flags(e);
 	emit_mov_imm(e, S0, p->exit);
 	if (!p->far) {
 		emit_jmp_to(e, t->vm->stub[p->poll ? STUB_POLL : STUB_EXIT]);
@@ -521,7 +543,7 @@ static void emit_exit(struct trans *t, struct exit_path *p)
 		return;
 	x->lookup = (uint8_t)(code_at(t) - (t->b->cold + x->stub));
 	if (p->save_flags)
-		save_flags(e);
+		emit_save_flags(e);
 	emit_mov_imm(e, S0, (uint64_t)(int64_t)x->target);
 	emit_jmp_to(e, t->vm->stub[STUB_FAR_LOOKUP]);
 }
@@ -638,6 +660,10 @@ static void emit_block(struct trans *t)
 			t->flags = FLAGS_DEAD;
 		trans_goto(t, t->off[t->n]);
 	}
+	groups_end(t);
+	for (unsigned k = 0; k < t->naside; k++)
+		emit_aside(t, &t->aside[k]);
+	entry_by_eflags(t);
 }
 
 /* What it leaves its straight line for. */
@@ -645,6 +671,8 @@ static void emit_cold(struct trans *t)
 {
 	for (unsigned k = 0; k < t->nmemos; k++)
 		emit_memo(t, &t->memos[k]);
+	for (unsigned k = 0; k < t->nlookups; k++)
+		lookup_tail(t, &t->lookups[k]);
 	tier_tail(t);
 	for (unsigned k = 0; k < t->nslow; k++)
 		emit_slow(t, &t->slow[k]);

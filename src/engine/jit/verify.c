@@ -236,7 +236,7 @@ static int run_translation(struct vcpu *v, struct verify *y)
 	if (!why) {
 		/* every way out of the block leads to the run loop */
 		j->one_block = true;
-		v->hot[HOT_POLL] = 1;
+		v->hot[HOT_GO] = 0;
 		v->hot[HOT_JC] = v->hot[HOT_JC_KERNEL] = (uintptr_t)j->empty;
 		jit_enter(v, enter_by(v, y));
 	}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Direct branches of user code from page to page, run often enough for a translator to
+ * know by heart where they lead: each change of a mapping and of the code must reach
+ * them, and the flags must get over (SDM 3A 4.10.4, 8.1.3). */
+#include "guest.h"
+
+#define P 1ull
+#define W 2ull
+#define U 4ull
+#define TOP 0x400000000000ull              /* PML4 entry 128 */
+typedef uint64_t table[512] __attribute__((aligned(4096)));
+extern table page_tables;                  /* the library's PML4 */
+table pdpt, pd, pt;
+typedef uint8_t frame[4096] __attribute__((aligned(4096)));
+frame first, second, third;
+extern const frame code_first, code_second;
+ulong seen;
+
+/* Two pages of code. At 0: there and back; at 256: to what needs no flags; at 512:
+ * flags over a backward branch; at 1024: a conditional one; at 1280: flags over both. */
+__asm__(".section .rodata\n.balign 4096\n"
+	"code_first: jmp 1f\n .org code_first + 16\n2: cmp %eax, %eax\n jmp 3f\n1: mov $300, %ecx\n jmp 2b\n"
+	" .org code_first + 256\n cmp %esi, %esi\n jmp 4f\n"
+	" .org code_first + 512\n adc $0, %edx\n ret\n"
+	" .org code_first + 1024\n cmp $3, %r15d\n ja 5f\n add $100, %edx\n ret\n"
+	" .org code_first + 1280\n mov $300, %ecx\n7: dec %ecx\n jmp 8f\n"
+	" .org code_first + 4096\n"
+	"code_second: .org code_second + 16\n3: sub $1, %ecx\n mov $0xb1, %edx\n jz 6f\n jmp 2b\n6: ret\n"
+	" .org code_second + 256\n4: test %rsp, %rsp\n mov $5, %edx\n ret\n"
+	" .org code_second + 512\n stc\n jmp code_first + 512\n"
+	" .org code_second + 1024\n5: inc %edx\n ret\n"
+	" .org code_second + 1280\n8: mov $0xb2, %edx\n jz 9f\n jmp 7b\n9: ret\n"
+	" .org code_second + 4096\n .text\n"
+	".balign 64\ndrive: call *%rbx\n dec %r15d\n jnz drive\n mov %rdx, seen\n ret\n");
+
+#define DRIVE(what, where, times) do { \
+	seen = 0; \
+	TRY_USER(what, "movabs $" where ", %%rbx; mov $" times ", %%r15d; xor %%edx, %%edx; xor %%ecx, %%ecx; call drive"); \
+	say("  %lx\n", seen); } while (0)
+
+static void copy(uint8_t *to, const uint8_t *from, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		to[i] = from[i];
+}
+
+static void set(unsigned n, const frame f, uint64_t rights)
+{
+	pt[n] = (ulong)f | rights;
+	invlpg((void *)(TOP + n * 4096ull));
+}
+
+static void mappings(void)
+{
+	DRIVE("there and back", "0x400000000000", "2000");
+	DRIVE("the same page elsewhere", "0x400000010000", "2000");
+	DRIVE("the first place", "0x400000000000", "2000");
+	set(1, third, P | U);
+	DRIVE("INVLPG to another", "0x400000000000", "2000");
+	pt[1] = (ulong)second | P | U;
+	write_cr3(read_cr3());
+	DRIVE("CR3 to the first", "0x400000000000", "2000");
+	set(1, second, U);
+	DRIVE("not present", "0x400000000000", "1");
+	say("  %lx\n", trap_cr2);
+	set(1, second, P);
+	DRIVE("supervisor", "0x400000000000", "1");
+	set(1, second, P | U);
+	DRIVE("present again", "0x400000000000", "2000");
+}
+
+static void changes(void)
+{
+	static const uint8_t sete_dl[] = { 0x0f, 0x94, 0xc2 };
+
+	second[20] = 0xc1;                         /* of the MOV */
+	DRIVE("another constant", "0x400000000000", "2000");
+	DRIVE("needs no flags", "0x400000000100", "5000");
+	copy(second + 256, sete_dl, sizeof(sete_dl));
+	second[259] = 0xc3;
+	DRIVE("needs flags", "0x400000000100", "1");
+	DRIVE("flags backward", "0x400000001200", "5000");
+	DRIVE("conditional", "0x400000000400", "5000");
+	DRIVE("flags both ways", "0x400000000500", "1000");
+}
+
+int main(void)
+{
+	page_tables[128] = (ulong)pdpt | P | W | U;
+	pdpt[0] = (ulong)pd | P | W | U;
+	pd[0] = (ulong)pt | P | W | U;
+	copy(first, code_first, 4096);
+	copy(second, code_second, 4096);
+	copy(third, code_second, 4096);
+	third[20] = 0xb3;
+	pt[0] = pt[16] = (ulong)first | P | U;
+	pt[1] = (ulong)second | P | U;
+	pt[17] = (ulong)third | P | U;
+	write_cr3(read_cr3());
+	mappings();
+	changes();
+	return 0;
+}
