@@ -98,7 +98,7 @@ static void running(void *opaque, uint32_t pid)
 	if (!write_facts(k, (uint32_t)k->pid, &err))
 		dprintf(k->log, "abyme: %s\n", err.text);
 	if (!k->told)
-		keeper_report(k->report, KEEPER_READY, 0, "");
+		keeper_report(k->report, KEEPER_READY, 0, k->wall->missing ? k->wall->missing(k) : "");
 	k->told = true;
 	if (k->killed)                /* meanwhile */
 		container_kill_all(k);

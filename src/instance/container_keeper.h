@@ -29,6 +29,7 @@ struct wall {
 	pid_t (*pid)(const struct container_keeper *k, uint32_t inside);      /* of the program, or what is it here */
 	void (*reaped)(struct container_keeper *k, pid_t pid, int status);
 	const char *(*engine)(const struct container_keeper *k);              /* what runs it; NULL: as isolation says */
+	const char *(*missing)(const struct container_keeper *k);             /* what its jail lacks; NULL: it has none */
 	void (*clean_up)(struct container_keeper *k);
 };
 extern const struct wall wall_container, wall_microvm;

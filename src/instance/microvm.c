@@ -303,6 +303,8 @@ static pid_t pid(const struct container_keeper *k, uint32_t inside) { return k->
 
 static const char *engine(const struct container_keeper *k) { return k->machine->opened.config.engine; }
 
+static const char *missing(const struct container_keeper *k) { return k->machine->jail.missing; }
+
 static void reaped(struct container_keeper *k, pid_t pid, int status)
 {
 	struct microvm *m = k->machine;
@@ -345,5 +347,5 @@ static void clean_up(struct container_keeper *k)
 
 const struct wall wall_microvm = {
 	.isolation = "microvm", .prepare = prepare, .watch = watch, .start = start, .exec = exec, .runtime = runtime, .freeze = freeze,
-	.update = update, .kill = kill_all, .pid = pid, .reaped = reaped, .engine = engine, .clean_up = clean_up,
+	.update = update, .kill = kill_all, .pid = pid, .reaped = reaped, .engine = engine, .missing = missing, .clean_up = clean_up,
 };

@@ -67,13 +67,26 @@ static bool write_map(pid_t pid, const char *file, const char *text)
 	return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
 }
 
+/* Root of a small user namespace has nobody whom it could be outside but itself. */
+static bool has_nobody(const char *map)
+{
+	unsigned inside, outside, size;
+	bool found = false;
+	FILE *f = fopen(map, "re");
+	while (f && !found && fscanf(f, "%u %u %u", &inside, &outside, &size) == 3)
+		found = inside <= JAIL_NOBODY && JAIL_NOBODY - inside < size;
+	if (f)
+		fclose(f);
+	return found;
+}
+
 /* Root inside is nobody outside for root, the user himself for others. */
 static bool map_ids(pid_t pid)
 {
 	char uid[32], gid[32];
 	bool root = geteuid() == 0;
-	snprintf(uid, sizeof(uid), "0 %u 1", root ? JAIL_NOBODY : geteuid());
-	snprintf(gid, sizeof(gid), "0 %u 1", root ? JAIL_NOBODY : getegid());
+	snprintf(uid, sizeof(uid), "0 %u 1", root && has_nobody("/proc/self/uid_map") ? JAIL_NOBODY : geteuid());
+	snprintf(gid, sizeof(gid), "0 %u 1", root && has_nobody("/proc/self/gid_map") ? JAIL_NOBODY : getegid());
 	write_map(pid, "setgroups", "deny");
 	return write_map(pid, "uid_map", uid) && write_map(pid, "gid_map", gid);
 }

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import time
 
 import pytest
 
-from conftest import ABYME
+from conftest import ABYME, vmlinuz
 from images import Image, busybox_layer, entry, layer
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts overlays and makes control groups as root")
@@ -373,3 +374,44 @@ def test_ordinary_user(tmp_path):
     assert user("exec", "mine", "id", "-u")[1] == "0\n"
     assert user("kill", "mine")[0] == 0 and user("rm", "mine")[0] == 0 and user("rmi", "box")[0] == 0
     assert not os.listdir(home / "state/instances") + os.listdir(home / "state/images/layers")
+
+
+MODULES = ("fs/9p", "fs/ext4", "fs/jbd2", "fs/mbcache.ko", "fs/overlayfs", "fs/netfs", "fs/fscache", "net/9p", "net/vmw_vsock", "net/core",
+           "drivers/virtio", "drivers/block/virtio_blk.ko", "drivers/net/virtio_net.ko", "drivers/net/net_failover.ko", "crypto", "lib")
+
+
+@pytest.mark.skipif("microvm" not in os.environ.get("ABYME_TEST_ISOLATION", ""), reason="make campaign-isolation runs it")
+def test_ordinary_user_in_a_machine(kernel_tree, tmp_path):
+    """An ordinary user's limits hold, too: they are those of the machine."""
+    tree = kernel_tree("amd64")
+    home = tmp_path / "home"
+    release = os.listdir(f"{tree}/lib/modules")[0]
+    shutil.copytree(f"{tree}/boot", home / "boot")
+    for part in MODULES:
+        source, to = f"{tree}/lib/modules/{release}/kernel/{part}", home / f"lib/modules/{release}/kernel/{part}"
+        to.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.isdir(source):
+            shutil.copytree(source, to)
+        elif os.path.exists(source):
+            shutil.copy(source, to)
+    image = Image(busybox_layer(), tag="box").tar(home / "box.tar")
+    for d in (tmp_path, *tmp_path.parents):
+        if d.stat().st_uid == 0 and not d.stat().st_mode & 1:
+            d.chmod(d.stat().st_mode | 0o111)
+    os.chown(home, 64321, 64321)
+    os.chmod(image, 0o644)
+
+    def user(*args):
+        p = subprocess.run([ABYME, *args], env=dict(os.environ, ABYME_STATE=f"{home}/state", HOME=str(home)), user=64321, group=64321,
+                           extra_groups=[], capture_output=True, text=True, timeout=LIMIT, check=False)
+        return p.returncode, p.stdout, p.stderr
+    status, _, err = user("load", image)
+    if status and "user namespace" in err:
+        pytest.skip("this host lets an ordinary user make no user namespace")
+    assert status == 0, err
+    run = ("run", "--rm", "--isolation", "microvm", "--kernel", vmlinuz(str(home)))
+    for _ in range(2):           # booted, and from its snapshot
+        status, out, err = user(*run, "box", "sh", "-c", "id -u; echo x >/etc/x; cat /etc/x; exit 3")
+        assert (status, out) == (3, "0\nx\n") and not err, err
+    assert user(*run, "--memory", "32M", "box", "tail", "/dev/zero")[0] == 137
+    assert not os.listdir(home / "state/instances")
