@@ -195,3 +195,20 @@ def test_ovmf_measures(abyme, kernel_tree, tmp_path):  # noqa: F811
     run(m, "mount -t securityfs none /sys/kernel/security; wc -c </sys/kernel/security/tpm0/binary_bios_measurements",
         r"^\d{4,}\s")
     off(m)
+
+
+def test_bios_interp(abyme, tmp_path):  # noqa: F811
+    """The interpreter alone takes SeaBIOS to GRUB's prompt."""
+    image = shutil.copy(f"{debian_package('grub-rescue-pc')}/usr/lib/grub-rescue/grub-rescue-usb.img", tmp_path)
+    m = abyme.start("run", "--rm", "--engine", "interp", "--memory", "128M", "--disk", image)
+    m.expect("GNU GRUB", 900)
+    m.send("c")
+    m.expect("grub> ", 300)
+
+
+def test_uefi_interp(abyme):  # noqa: F811
+    """The interpreter alone takes OVMF to its shell."""
+    m = abyme.start("run", "--rm", "--engine", "interp", "--memory", "256M", "--firmware", "uefi")
+    m.expect("any other key to continue", 1800)
+    m.send("\x1b")
+    m.expect("Shell>", 300)
