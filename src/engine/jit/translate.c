@@ -454,7 +454,7 @@ static void emit_head(struct trans *t)
 {
 	struct emit *e = &t->e;
 
-	while ((uintptr_t)e->p % 16)
+	while ((uintptr_t)e->p % 8)
 		emit8(e, 0xcc);
 	t->b->jump = (uint32_t)(e->p - t->vm->rw);
 	/* what retire_entry() overwrites is one instruction: nobody is inside */

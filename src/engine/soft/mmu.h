@@ -105,7 +105,7 @@ static inline void undo_note(struct undo_log *u, uint8_t *host, unsigned size)
 }
 
 /* Pages of RAM by host address, hashed: see soft_mmu.stored. */
-enum { STORED_FILTER = 32768 };
+enum { STORED_FILTER = 262144 };
 
 enum { FAR_FILTER = 4096 };
 static inline unsigned far_hash(uint64_t lin) { return (unsigned)(lin >> 21 ^ lin >> 33) & (FAR_FILTER - 1); }
