@@ -12,9 +12,9 @@ enum { LEAF_MAX = 0x16, LEAF_EXTENDED_MAX = 0x80000008, LEAF_KVM_MAX = 0x4000001
 enum { APIC_BUS_KHZ = 1000000 };
 enum { SIGNATURE = 0x00030661 };        /* family 6, model 0x36, stepping 1: see model.c */
 
-/* KVM_FEATURE_*: no delay on port 0x80, the clock's MSRs 0x4b564d00/01, EOI by a word in
- * memory (engine kvm: an exit less for each interrupt), stable clock. */
-enum { KVM_NOP_IO_DELAY = 1 << 1, KVM_CLOCKSOURCE2 = 1 << 3, KVM_PV_EOI = 1 << 6, KVM_CLOCK_STABLE = 1 << 24 };
+/* KVM_FEATURE_*: no delay on port 0x80, the clock's MSRs 0x4b564d00/01, stable. Not EOI by a
+ * word in memory (bit 6): with it, guests of two vCPUs stand still in an emulated AMD-V. */
+enum { KVM_NOP_IO_DELAY = 1 << 1, KVM_CLOCKSOURCE2 = 1 << 3, KVM_CLOCK_STABLE = 1 << 24 };
 
 static const struct { uint32_t leaf; uint8_t subleaf, reg, bit; } bits[] = {
 #define FEATURE(name, leaf, sub, reg, bit) { leaf, sub, reg, bit },
@@ -128,7 +128,7 @@ static struct x86_cpuid leaf_kvm(const struct x86_model *m, uint32_t leaf)
 	case 0:
 		return (struct x86_cpuid){ LEAF_KVM_MAX, le32_get("KVMK"), le32_get("VMKV"), 'M' };
 	case 1:
-		return (struct x86_cpuid){ KVM_NOP_IO_DELAY | KVM_CLOCKSOURCE2 | KVM_PV_EOI | KVM_CLOCK_STABLE };
+		return (struct x86_cpuid){ KVM_NOP_IO_DELAY | KVM_CLOCKSOURCE2 | KVM_CLOCK_STABLE };
 	case 0x10:
 		return (struct x86_cpuid){ x86_has(m, FEAT_INVARIANT_TSC) ? m->tsc_khz : 0, APIC_BUS_KHZ };
 	}
