@@ -112,8 +112,8 @@ class Nested:
             self.files["bin/" + tool] = shutil.which("busybox")
 
     def run(self, name, job, files=None, seconds=600, cpu="max", bring=(), clock=COUNTED):
-        """The job's output; what it puts on the disk (a tar archive at /dev/vda) lands in tmp;
-        `bring`: files that the job finds in the archive on /dev/vda."""
+        """The job's output, which grows in NAME.log in tmp while it runs; what it puts on the disk
+        (a tar archive at /dev/vda) lands in tmp; `bring`: files that the job finds there."""
         outer, disk, script = (self.tmp / f"{name}.{e}" for e in ("gz", "img", "sh"))
         subprocess.run(["sh", f"{TOP}/scripts/initrd.sh", outer, f"{HERE}/kvm_init.sh", self.tree, *MODULES],
                        check=True)
@@ -125,7 +125,8 @@ class Nested:
         with open(disk, "ab") as f:
             f.truncate(max(400 << 20, f.tell() + (1 << 20)))
         argv = ["qemu-system-x86_64", "-M", "pc", "-accel", "tcg,thread=single", "-cpu", cpu, "-smp", "1", "-m", "1536",
-                *clock, "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
+                *clock, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+                "-chardev", f"stdio,id=out,logfile={self.tmp}/{name}.log", "-serial", "chardev:out",
                 "-kernel", self.kernel, "-initrd", outer, "-drive", f"file={disk},format=raw,if=virtio",
                 "-append", "console=ttyS0 panic=-1 quiet loglevel=4 mitigations=off no_timer_check"]
         try:
