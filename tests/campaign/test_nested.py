@@ -10,12 +10,13 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
-from conftest import ABYME, TOP, kernel_tree, nested  # noqa: E402,F401  pylint: disable=unused-import,wrong-import-position
+from conftest import ABYME, TOP, abyme, kernel_tree, nested  # noqa: E402,F401  pylint: disable=unused-import,wrong-import-position
 from patience import patience  # noqa: E402  pylint: disable=wrong-import-position
 from nested import BEAT, COUNTED, HOSTS, TROUBLE  # noqa: E402  pylint: disable=wrong-import-position
 
 BOOTS = int(os.environ.get("BOOTS", "20"))
 LONG = 3600
+GUEST = "--kernel /guest/vmlinux-amd64 --initrd /guest/initrd-devices.gz --memory 96M --cpu abyme-v2.1"
 SUM = "fcd6bcb56c1689fcef28b57c22475bad"
 
 DEVICES = """
@@ -76,17 +77,19 @@ def test_devices_reboot_poweroff(nested):
 
 
 def test_boots_in_a_row(nested):
+    """The cloud kernel by bzImage with two vCPUs, the other one by PVH with one, in turns."""
     job = f"""
 for n in $(seq {BOOTS}); do
+	[ $((n % 2)) = 1 ] && guest=$kernel || guest="{GUEST}"
 	{{ while ! grep -q USERSPACE-REACHED /tmp/boot; do sleep 1; done; sleep 1; echo "poweroff -f"; sleep 20; }} |
-		timeout 400 abyme run --rm --engine kvm --board microvm $kernel --vcpus $((n % 2 + 1)) \\
+		timeout 400 abyme run --rm --engine kvm --board microvm $guest --vcpus $((n % 2 + 1)) \\
 			--append "$console" >/tmp/boot 2>&1
 	echo "BOOT $n STATUS $?"
 	sed "s/^/boot: /" /tmp/boot
 	: >/tmp/boot
 done
 """
-    text = nested.run("boots", ": >/tmp/boot\n" + job, seconds=BOOTS * 400)
+    text = nested.run("boots", ": >/tmp/boot\n" + job, files=nested.devices, seconds=BOOTS * 400)
     assert len(re.findall(r"^BOOT \d+ STATUS 0", text, re.M)) == BOOTS, text[-3000:]
     assert len(re.findall(r"^boot: .*USERSPACE-REACHED", text, re.M)) == BOOTS
     assert not TROUBLE.search(text), TROUBLE.search(text).group(0)
@@ -146,8 +149,7 @@ more() {
 	done
 }
 nc -l -p 5000 >/tmp/heard &
-abyme run --detach --name hopper --engine @FIRST@ --board microvm --kernel /guest/vmlinux-amd64 \
-	--initrd /guest/initrd-devices.gz --memory 96M --cpu abyme-v2.1 @MODEL@ --vcpus @VCPUS@ --net user --append "$console beat tcp"
+abyme run --detach --name hopper --engine @FIRST@ --board microvm @GUEST@ @MODEL@ --vcpus @VCPUS@ --net user --append "$console beat tcp"
 wait_log hopper "^beat 3 " 900
 log=$ABYME_STATE/instances/hopper/console.log
 for engine in @REST@; do
@@ -170,7 +172,7 @@ def test_all_ways_between_engines(nested, vcpus, engines, clock, model):
     """A count, a sum, a writing dd and a TCP connection survive every change of engine, the clock goes on."""
     first, *rest = engines.split()
     job = WAYS
-    for key, value in {"SUM": SUM, "FIRST": first, "REST": " ".join(rest), "MODEL": model, "VCPUS": str(vcpus)}.items():
+    for key, value in {"GUEST": GUEST, "SUM": SUM, "FIRST": first, "REST": " ".join(rest), "MODEL": model, "VCPUS": str(vcpus)}.items():
         job = job.replace(f"@{key}@", value)
     text = nested.run(f"ways-{vcpus}-{first}-{len(clock)}", job, files=nested.devices, seconds=LONG, clock=clock)
     assert re.findall(r"^WENT-ON under (\w+)", text, re.M) == rest, text[-3000:]
@@ -180,4 +182,62 @@ def test_all_ways_between_engines(nested, vcpus, engines, clock, model):
     assert [int(n) for n in heard] == list(range(1, len(heard) + 1)), heard
     assert len(heard) >= len(beats) - 2, (len(heard), len(beats))     # one connection, to the end
     assert all(0 <= b[1] - a[1] <= 120 for a, b in zip(beats, beats[1:])), beats
+    assert not TROUBLE.search(text), TROUBLE.search(text).group(0)
+
+
+LEAVE = f"""
+abyme run --detach --name hopper --engine kvm --board microvm {GUEST} --append "$console beat"
+wait_log hopper "^beat 3 " 900
+abyme suspend hopper /tmp/state-file && keep /tmp/state-file
+abyme logs hopper | sed "s/^/inner: /"
+"""
+COME_BACK = """
+tar -xf /dev/vda -C /tmp
+for from in jit interp; do
+	abyme resume --detach --name from-$from --engine kvm /tmp/from-$from
+	log=$ABYME_STATE/instances/from-$from/console.log t=0
+	while [ "$(grep -c "^beat .* @SUM@" "$log")" -lt 4 ] && [ $t -lt 900 ]; do t=$((t + 1)); sleep 1; done
+	abyme logs from-$from | sed "s/^/from-$from: /"
+	abyme kill from-$from
+done
+"""
+
+
+def beats_of(text, prefix=""):
+    return [(int(n), int(t)) for n, t in re.findall(BEAT.replace("^", "^" + prefix), text, re.M)]
+
+
+def check_beats(beats, after):
+    """They go on after that one; the line that a move cuts in two is in neither log. The last one."""
+    first = beats[0][0]
+    assert after[0] < first <= after[0] + 2 and [n for n, _ in beats] == list(range(first, first + len(beats))), (beats, after)
+    assert all(0 <= b[1] - a[1] <= 120 for a, b in zip([after, *beats], beats)), (beats, after)
+    return beats[-1]
+
+
+def go_on(abyme, engine, state, after, to):
+    m = abyme.start("resume", "--rm", "--engine", engine, str(state))
+    for _ in range(4):
+        m.expect(BEAT, 300)
+    assert abyme("suspend", "hopper", str(to), seconds=120)[0] == 0
+    m.wait(60)
+    assert not TROUBLE.search(m.text), TROUBLE.search(m.text).group(0)
+    return check_beats(beats_of(m.text), after)
+
+
+def test_state_files_between_all_engines(nested, abyme):
+    """The same by files, from kvm to this computer and back: each of the six directions."""
+    text = nested.run("leave", LEAVE, files=nested.devices, seconds=LONG)
+    assert "STATE-SAVED" in text, text[-3000:]
+    left = beats_of(text, "inner: ")[-1]
+    go_on(abyme, "jit", nested.tmp / "state-file", left, nested.tmp / "other")
+    last = {"interp": go_on(abyme, "interp", nested.tmp / "state-file", left, nested.tmp / "from-interp")}
+    last["jit"] = go_on(abyme, "jit", nested.tmp / "from-interp", last["interp"], nested.tmp / "from-jit")
+    go_on(abyme, "interp", nested.tmp / "from-jit", last["jit"], nested.tmp / "other")
+    text = nested.run("come-back", COME_BACK.replace("@SUM@", SUM), files=nested.devices, seconds=LONG,
+                      bring=[nested.tmp / "from-interp", nested.tmp / "from-jit"])
+    for engine, after in last.items():
+        beats = beats_of(text, f"from-{engine}: ")
+        assert len(beats) >= 4, text[-3000:]
+        check_beats(beats, after)
     assert not TROUBLE.search(text), TROUBLE.search(text).group(0)
