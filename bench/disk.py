@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Disks: requests a second, Abyme's block layer and QEMU's in turn, on the same files.
 
-    bench/disk [--pairs 5] [--size 1G] [--only WORD] [--dir DIR]
+    bench/disk [--pairs 5] [--minutes 12] [--size 1024] [--only WORD] [--dir DIR]
 
 Every case runs on an image of its own kind: raw, qcow2 filled, qcow2 fresh (each
 first write makes a cluster), qcow2 fresh over a full backing file.  The pattern and
 the number of requests are the same; a figure is the median of the pairs' ratios.
-QEMU runs with the better of its two back ends that this host grants (io_uring, threads).
+QEMU runs with the better of its two back ends that this host grants (io_uring, threads),
+as the first pair shows.  All cases have their first pair before any has its second; no pair
+is begun when the minutes are over.  At the end, what a guest would stand still for: a linked
+clone of a thin disk of 100 GiB, and snapshots of a disk of which all is allocated.
 """
 import argparse
 import json
@@ -17,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ABYME = os.environ.get("ABYME", f"{TOP}/build/abyme")
@@ -86,15 +90,64 @@ def name(case):
            f"{'4k random' if case['block'] == 4096 else '1M sequential':14} depth {case['depth']}"
 
 
-def measure(images, case, pairs, engines):
-    ratios, mine, peers = [], [], []
-    for _ in range(pairs):
-        result = ours(images, case)
-        peer = max(theirs(images, case, result["step"], e) for e in engines)
-        mine.append(result["iops"])
-        peers.append(peer)
-        ratios.append(result["iops"] / peer)
-    return statistics.median(ratios), statistics.median(mine), statistics.median(peers)
+class Case:
+    """One row of the table: its pairs so far."""
+
+    def __init__(self, case, engines):
+        self.case, self.engines = case, engines
+        self.ratios, self.mine, self.peers = [], [], []
+
+    def pair(self, images):
+        result = ours(images, self.case)
+        peers = {e: theirs(images, self.case, result["step"], e) for e in self.engines}
+        best = max(peers, key=peers.get)
+        self.engines = [best]
+        self.mine.append(result["iops"])
+        self.peers.append(peers[best])
+        self.ratios.append(result["iops"] / peers[best])
+
+    def ratio(self):
+        return statistics.median(self.ratios)
+
+    def show(self):
+        print(f"{name(self.case):38} {statistics.median(self.mine):10.0f} {statistics.median(self.peers):10.0f}  {self.ratio():5.2f}"
+              f"   {len(self.ratios)} x {self.engines[0]}", flush=True)
+
+
+def clones(where):
+    """Milliseconds of each of nine linked clones of a thin disk of 100 GiB."""
+    env = dict(os.environ, ABYME_STATE=f"{where}/state")
+    disk, took = f"{where}/thin.qcow2", []
+
+    def abyme(*args):
+        subprocess.run([ABYME, *args], env=env, check=True, capture_output=True)
+    abyme("disk", "create", disk, "--size", "100G")
+    sh("qemu-io", "-f", "qcow2", *(w for k in range(20) for w in ("-c", f"write -P {k + 1} {k << 32} 65536")), disk)
+    abyme("create", "--name", "origin", "--firmware", "bios", "--net", "none", "--disk", f"{disk},format=qcow2")
+    for n in range(9):
+        begin = time.monotonic()
+        abyme("clone", "origin", f"copy{n}")
+        took.append(1000 * (time.monotonic() - begin))
+    return took
+
+
+def snapshots(where, size):
+    """bench/snapshot.c, on a disk of which all is allocated."""
+    subprocess.run(["make", "-s", "build/bench/snapshot"], cwd=TOP, check=True)
+    path = f"{where}/all-{size}.qcow2"
+    sh(ABYME, "disk", "create", path, "--size", size, "--preallocation", "metadata")
+    rounds = [json.loads(line) for line in sh(f"{TOP}/build/bench/snapshot", path, 5).splitlines()]
+    return {key: (statistics.median(r[key] for r in rounds), max(r[key] for r in rounds)) for key in rounds[0]}
+
+
+def stops(where):
+    took = clones(where)
+    print(f"linked clone of 100 GiB, thin: {statistics.median(took):.1f} ms, at most {max(took):.1f}")
+    for size in ("10G", "100G"):
+        s = snapshots(where, size)
+        print(f"snapshot of {size}, all allocated: stopped {s['create_ms'][0]:.1f} ms (of which processor {s['create_cpu_ms'][0]:.1f}), "
+              f"at most {s['create_ms'][1]:.1f}; while it is deleted a request takes at most {s['longest_ms'][1]:.1f} ms "
+              f"(before that {s['longest_before_ms'][1]:.1f})", flush=True)
 
 
 def engines_that_work(images):
@@ -112,25 +165,32 @@ def engines_that_work(images):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--pairs", type=int, default=5)
+    p.add_argument("--minutes", type=float, default=12)
     p.add_argument("--size", type=int, default=1024, help="MiB")
     p.add_argument("--only", default="")
     p.add_argument("--dir", default=None)
     o = p.parse_args()
     if not shutil.which("qemu-img"):
         sys.exit("bench/disk: qemu-img is needed (package qemu-utils)")
-    ratios = []
+    end = time.monotonic() + 60 * o.minutes
     with tempfile.TemporaryDirectory(dir=o.dir) as where:
         images = Images(where, o.size * MIB)
         engines = engines_that_work(images)
-        print(f"{'case':38} {'Abyme/s':>10} {'QEMU/s':>10}  ratio   ({', '.join(engines)})")
-        for case in cases():
-            if o.only and o.only not in name(case):
-                continue
-            ratio, mine, peer = measure(images, case, o.pairs, engines)
-            ratios.append(ratio)
-            print(f"{name(case):38} {mine:10.0f} {peer:10.0f}  {ratio:5.2f}", flush=True)
-    if ratios:
-        print(f"geometric mean {statistics.geometric_mean(ratios):.2f}, worst {min(ratios):.2f}")
+        rows = [Case(c, engines) for c in cases() if not o.only or o.only in name(c)]
+        for n in range(o.pairs):
+            for row in rows:
+                if n and time.monotonic() >= end:
+                    break
+                row.pair(images)
+        print(f"{'case':38} {'Abyme/s':>10} {'QEMU/s':>10}  ratio   pairs")
+        for row in rows:
+            row.show()
+        if rows:
+            worst = min(rows, key=Case.ratio)
+            print(f"geometric mean {statistics.geometric_mean(r.ratio() for r in rows):.2f}, "
+                  f"worst {worst.ratio():.2f} ({name(worst.case).strip()})")
+        if not o.only:
+            stops(where)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,8 @@ static inline void be64_put(void *p, uint64_t v) { v = htobe64(v); memcpy(p, &v,
  * pointer is good until the next call, or until the lock is let go. */
 int table_get(struct qcow2 *q, uint64_t offset, enum table_kind kind, bool fresh, struct table **t);
 void table_forget(struct qcow2 *q, uint64_t offset);
+/* Back to tables_max, as far as they are clean. */
+void tables_shrink(struct qcow2 *q);
 /* Make all metadata durable, in the order that the invariants ask for. */
 int metadata_sync(struct qcow2 *q);
 /* The same, letting go of the lock while the disk works; then what may be reused is. */

@@ -10,7 +10,9 @@
  * side durable: a power cut leaks clusters at worst (invariant 1).
  *
  * While a snapshot is made or restored the image is frozen: transfers end, no new
- * ones begin, so that none can write into what the snapshot keeps.
+ * ones begin, so that none can write into what the snapshot keeps.  Tables stay in memory
+ * for so long, as each eviction would be a sync.  A deletion goes on beside the guest: it
+ * gives way after each HELD_NS, and flushes often, without the lock.
  */
 #include "disk/qcow2.h"
 
@@ -18,6 +20,7 @@
 #include <stdio.h>
 #include <time.h>
 
+enum { HELD_NS = 2000000, FLUSH_TABLES = 16, FROZEN_BYTES = 64 << 20 };
 enum { ENTRY = 40, EXTRA_MAX = 1024, TABLE_MAX = 64 << 20, SNAPSHOTS_MAX = 65536 };
 
 struct snap { uint8_t *raw; uint32_t len; };           /* an entry as it stands in the table */
@@ -370,11 +373,15 @@ bool qcow2_snapshot_create(struct image *i, const char *name, struct error *err)
 		return error_set(err, 0, "a snapshot's name has 1 to 255 bytes");
 	pthread_mutex_lock(&q->lock);
 	freeze(q);
+	unsigned room = q->tables_max;
+	q->tables_max = MAX(room, (unsigned)(FROZEN_BYTES / q->cluster_size));
 	int r = load_all(q, &all);
 	if (!r) {
 		r = create(q, &all, name);
 		snaps_free(&all);
 	}
+	q->tables_max = room;
+	tables_shrink(q);
 	thaw(q);
 	pthread_mutex_unlock(&q->lock);
 	return explain(i, r, "make", name, err);
@@ -401,6 +408,26 @@ static int take_out(struct qcow2 *q, const char *name, uint64_t **l1, struct sna
 	return r;
 }
 
+/* Whoever waits for the lock gets it, for as long as it has been held since *since. */
+static void give_way(struct qcow2 *q, uint64_t *since)
+{
+	uint64_t held = monotonic_ns() - *since;
+	struct timespec t = { .tv_nsec = (long)MIN(held, 100000000ull) };
+	if (held < HELD_NS)
+		return;
+	pthread_mutex_unlock(&q->lock);
+	nanosleep(&t, NULL);
+	pthread_mutex_lock(&q->lock);
+	*since = monotonic_ns();
+}
+
+/* The k-th table of a snapshot that the disk has forgotten. */
+static int drop_table(struct qcow2 *q, uint32_t k, uint64_t l1_entry)
+{
+	int r = l1_entry & OFFSET_MASK ? count_l2(q, l1_entry & OFFSET_MASK, -1) : 0;
+	return !r && k < q->l1_size ? mark_again(q, k) : r;
+}
+
 bool qcow2_snapshot_delete(struct image *i, const char *name, struct error *err)
 {
 	struct qcow2 *q = writable(i, err);
@@ -409,15 +436,17 @@ bool qcow2_snapshot_delete(struct image *i, const char *name, struct error *err)
 	if (!q)
 		return false;
 	pthread_mutex_lock(&q->lock);
-	int r = take_out(q, name, &l1, &s);
+	int r = metadata_flush(q);             /* then what take_out() syncs is little */
+	r = r ? r : take_out(q, name, &l1, &s);
 	/* the disk has forgotten it: now its clusters, table by table, the guest in between */
+	uint64_t since = monotonic_ns(), dropped = 0;
 	for (uint32_t k = 0; !r && k < be32_get(s.raw + 8); k++) {
-		if (l1[k] & OFFSET_MASK)
-			r = count_l2(q, l1[k] & OFFSET_MASK, -1);
-		if (!r && k < q->l1_size)
-			r = mark_again(q, k);
-		pthread_mutex_unlock(&q->lock);
-		pthread_mutex_lock(&q->lock);
+		if (l1[k] & OFFSET_MASK && ++dropped % FLUSH_TABLES == 0) {
+			r = metadata_flush(q);
+			since = monotonic_ns();
+		}
+		r = r ? r : drop_table(q, k, l1[k]);
+		give_way(q, &since);
 	}
 	if (!r)
 		free_range_later(q, be64_get(s.raw), 8ull * be32_get(s.raw + 8));

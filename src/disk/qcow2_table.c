@@ -196,14 +196,26 @@ int metadata_flush(struct qcow2 *q)
 }
 
 /* Make room: the oldest clean table goes; if all are dirty, none is afterwards. */
+static struct table *oldest_clean(const struct qcow2 *q)
+{
+	struct table *oldest = NULL;
+	for (unsigned b = 0; b < TABLE_BUCKETS; b++)
+		for (struct table *t = q->bucket[b]; t; t = t->next)
+			if (!t->dirty && !t->busy && (!oldest || t->used < oldest->used))
+				oldest = t;
+	return oldest;
+}
+
+void tables_shrink(struct qcow2 *q)
+{
+	for (struct table *t; q->ntables > q->tables_max && (t = oldest_clean(q)); )
+		table_forget(q, t->offset);
+}
+
 static int evict(struct qcow2 *q)
 {
 	for (unsigned pass = 0; pass < 2; pass++) {
-		struct table *oldest = NULL;
-		for (unsigned b = 0; b < TABLE_BUCKETS; b++)
-			for (struct table *t = q->bucket[b]; t; t = t->next)
-				if (!t->dirty && !t->busy && (!oldest || t->used < oldest->used))
-					oldest = t;
+		struct table *oldest = oldest_clean(q);
 		if (oldest) {
 			table_forget(q, oldest->offset);
 			return 0;
