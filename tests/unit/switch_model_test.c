@@ -260,7 +260,7 @@ static void group(bool v6, unsigned g, uint8_t a[16])
 /* A report of one of the kinds that mean joining or leaving. */
 static size_t report(uint8_t *b, bool v6, unsigned from, unsigned g, bool join)
 {
-	uint8_t a[16], m[60] = { 0 }, all[16] = { 0 };
+	uint8_t a[16], m[80] = { 0 }, all[16] = { 0 };
 	size_t n = v6 ? 16 : 4;
 	group(v6, g, a);
 	if (rnd(2)) {             /* version 1 or 2 of IGMP, 1 of MLD */
