@@ -126,6 +126,7 @@ def test_entrypoint_and_command(box, tmp_path):
     assert ok(box, "run", "--rm", "--entrypoint", "", "ep", "pwd") == "/tmp\n"
 
 
+@both
 def test_life(box):
     name = named("life")
     assert ok(box, "run", "-d", "--name", name, "box", "sh", "-c",

@@ -191,11 +191,12 @@ static void apply(struct pass *p, const struct x86_insn *i)
 		if (o->kind == OPK_GPR && o->access & OPA_W)
 			changed(p, o->reg >= X86_HIGH8 ? o->reg & 3u : o->reg);
 	}
-	if (i->op == OP_PUSH && i->opsize == 8)
+	bool push = i->op == OP_PUSH || i->op == OP_PUSHF;
+	if (push && i->opsize == 8)
 		p->rsp -= 8;
 	else if (i->op == OP_POP && i->opsize == 8)
 		p->rsp += 8;
-	else if (i->op == OP_PUSH || i->op == OP_POP || i->op == OP_LEAVE)
+	else if (push || i->op == OP_POP || i->op == OP_LEAVE)
 		changed(p, RSP);
 	if (i->op == OP_LEAVE)
 		changed(p, RBP);
