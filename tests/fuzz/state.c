@@ -52,13 +52,15 @@ static void describe(void)
 				      .vsock_cid = 3, .ndisks = 3, .nnets = 2, .nshares = 1 };
 	c->kernel_fd = c->initrd_fd = c->firmware_fd = c->video_rom_fd = c->nvram_fd = -1;
 	c->control_fd = c->kvm_fd = c->gdb_fd = c->state_fd = c->serial_fd[1] = -1;
+	c->tpm_fd = c->tpm_data_fd = c->pagemap_fd = c->sound_fd = -1;
+	c->sound = true;
 	c->serial_fd[0] = one_end(SOCK_STREAM);
 	c->console_fd = one_end(SOCK_STREAM);
 	c->vsock_fd = one_end(SOCK_STREAM);
 	c->vsock_dial_fd = one_end(SOCK_SEQPACKET);
 	static const char *const buses[] = { "virtio", "ahci", "nvme" };
 	for (unsigned i = 0; i < c->ndisks; i++)
-		c->disk[i] = (struct disk_config){ .path = (char *)"d", .fd = memory_file(1 << 16),
+		c->disk[i] = (struct disk_config){ .path = (char *)"d", .fd = memory_file(1 << 16), .data_fd = -1,
 						   .format = (char *)"raw", .bus = (char *)buses[i] };
 	static const char *const models[] = { "virtio", "e1000" };
 	for (unsigned i = 0; i < c->nnets; i++)
