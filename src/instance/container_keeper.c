@@ -232,8 +232,9 @@ static void clean_up(struct container_keeper *k)
 		dprintf(k->log, "abyme: cannot unmount the image: %s\n", strerror(errno));
 	for (unsigned i = 0; i < ARRAY_SIZE(files); i++)
 		unlinkat(k->instance->dir, files[i], 0);
-	if (k->options->remove)
-		instance_remove(k->instance, NULL);
+	struct error err = { 0 };
+	if (k->options->remove && !instance_remove(k->instance, &err))
+		dprintf(k->log, "abyme: %s\n", err.text);
 }
 
 static NORETURN void fail(struct container_keeper *k, const struct error *err, bool locked)

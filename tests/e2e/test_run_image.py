@@ -373,7 +373,8 @@ def test_ordinary_user(tmp_path):
     assert user("run", "-d", "--name", "mine", "--network", "none", "box", "sleep", "1000")[1] == "mine\n"
     assert user("exec", "mine", "id", "-u")[1] == "0\n"
     assert user("kill", "mine")[0] == 0 and user("rm", "mine")[0] == 0 and user("rmi", "box")[0] == 0
-    assert not os.listdir(home / "state/instances") + os.listdir(home / "state/images/layers")
+    left = [*home.glob("state/instances/*"), *home.glob("state/images/layers/*")]
+    assert not left, [(p, (p / "log").read_text() if (p / "log").exists() else "") for p in left]
 
 
 MODULES = ("fs/9p", "fs/ext4", "fs/jbd2", "fs/mbcache.ko", "fs/overlayfs", "fs/netfs", "fs/fscache", "net/9p", "net/vmw_vsock", "net/core",

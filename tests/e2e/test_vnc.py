@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The screen over VNC: what a client sees and types, passwords, malformed clients."""
+import contextlib
 import os
 import random
 import re
@@ -134,11 +135,12 @@ def test_malformed_clients(abyme, grub, tmp_path):
     rng = random.Random(7)
     for n in range(40):
         with socket.create_connection(("127.0.0.1", grub), 30) as s:
-            if n % 2:
-                s.sendall(b"RFB 003.008\n\x01\x01")
-            s.sendall(rng.randbytes(rng.randrange(1, 400)))
-            if n % 3:
-                s.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):       # the server may have hung up on it
+                if n % 2:
+                    s.sendall(b"RFB 003.008\n\x01\x01")
+                s.sendall(rng.randbytes(rng.randrange(1, 400)))
+                if n % 3:
+                    s.shutdown(socket.SHUT_WR)
     for message in (b"\x00" + b"\xff" * 19, b"\x02\0\xff\xff", b"\x06\0\0\0\xff\xff\xff\xff", b"\xfa" * 100,
                     b"\x03" + b"\xff" * 9, b"\x05" + b"\xff" * 5, b"\x04" + b"\xff" * 7):
         c = Client(grub)
