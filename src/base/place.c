@@ -110,6 +110,42 @@ void place_empty(int dir)
 	} while (moved != before);      /* what was moved up meanwhile */
 }
 
+int place_make(int store, const char *name, bool (*fill)(int dir, void *opaque), void *opaque)
+{
+	auto_free char *tmp = xasprintf(".new-%s-%d", name, (int)getpid());
+	if (mkdirat(store, tmp, 0700))
+		return -1;
+	int why;
+	auto_close int dir = openat(store, tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0) {
+		why = errno;
+	} else if (!fill(dir, opaque)) {
+		why = 0;
+	} else if (renameat(store, tmp, store, name)) {
+		why = errno == ENOTEMPTY ? EEXIST : errno;
+	} else {
+		return move_fd(&dir);
+	}
+	if (dir >= 0)
+		place_empty(dir);
+	unlinkat(store, tmp, AT_REMOVEDIR);
+	errno = why;
+	return -1;
+}
+
+bool place_remove(int store, const char *name, int dir)
+{
+	auto_free char *tmp = xasprintf(".old-%s-%d", name, (int)getpid());
+	if (renameat(store, name, store, tmp))
+		return false;
+	int left = -1;
+	for (int turn = 0; left && turn < 3; turn++) {     /* who had it open may still write into it */
+		place_empty(dir);
+		left = unlinkat(store, tmp, AT_REMOVEDIR);
+	}
+	return !left;
+}
+
 static int visible(const struct dirent *e) { return e->d_name[0] != '.'; }
 
 int place_each(int store, bool (*fn)(const char *name, void *opaque), void *opaque)

@@ -22,6 +22,14 @@ bool place_write(int dir, const char *file, const char *text);
 char *place_read(int dir, const char *file, size_t most);
 /* Remove what is in the directory, and below. */
 void place_empty(int dir);
+/*
+ * A new thing of that name: fill() writes what belongs into it, and it appears then
+ * or, if fill fails, not at all.  Its directory, or -1: EEXIST there is one already,
+ * 0 if it was fill that failed.
+ */
+int place_make(int store, const char *name, bool (*fill)(int dir, void *opaque), void *opaque);
+/* The thing goes; its name goes first, so that nobody ever sees half of it. */
+bool place_remove(int store, const char *name, int dir);
 /* Call fn with the name of each thing, in order, until it returns false: then 0, else
  * 1; -1: they cannot be listed. */
 int place_each(int store, bool (*fn)(const char *name, void *opaque), void *opaque);

@@ -89,6 +89,15 @@ static char *fresh_name(const struct definition *d)
 	return xasprintf("%s-%02x%02x%02x%02x", d->image ? "run" : "vm", b[0], b[1], b[2], b[3]);
 }
 
+struct filling { const char *name; const struct definition *d; struct error *err; };
+
+static bool fill(int dir, void *opaque)
+{
+	const struct filling *f = opaque;
+	struct instance fresh = { (char *)f->name, dir };
+	return instance_set_definition(&fresh, f->d, f->err);
+}
+
 struct instance *instance_create(const char *name, const struct definition *d, struct error *err)
 {
 	auto_free char *chosen = name ? xstrdup(name) : fresh_name(d);
@@ -97,21 +106,13 @@ struct instance *instance_create(const char *name, const struct definition *d, s
 	auto_close int store = store_open(err);
 	if (store < 0)
 		return NULL;
-	auto_free char *tmp = xasprintf(".new-%s-%d", chosen, (int)getpid());
-	if (mkdirat(store, tmp, 0700))
-		return error_null(err, errno, "cannot create instance '%s'", chosen);
-	auto_close int dir = openat(store, tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct instance fresh = { chosen, dir };
-	if (dir >= 0 && instance_set_definition(&fresh, d, err)) {
-		if (!renameat(store, tmp, store, chosen))
-			return instance_of(chosen, move_fd(&dir));
-		if (errno == ENOTEMPTY || errno == EEXIST)
-			error_set(err, 0, "instance '%s' exists already: choose another --name, or abyme rm %s", chosen, chosen);
-		else
-			error_set(err, errno, "cannot create instance '%s'", chosen);
-		place_empty(dir);
-	}
-	unlinkat(store, tmp, AT_REMOVEDIR);
+	int dir = place_make(store, chosen, fill, &(struct filling){ chosen, d, err });
+	if (dir >= 0)
+		return instance_of(chosen, dir);
+	if (errno == EEXIST)
+		error_set(err, 0, "instance '%s' exists already: choose another --name, or abyme rm %s", chosen, chosen);
+	else if (errno)
+		error_set(err, errno, "cannot create instance '%s'", chosen);
 	return NULL;
 }
 
@@ -123,16 +124,11 @@ bool instance_remove(struct instance *i, struct error *err)
 	auto_close int store = store_open(err);
 	if (store < 0)
 		return false;
-	/* Renamed first: nobody ever sees half of it. */
-	auto_free char *tmp = xasprintf(".old-%s-%d", i->name, (int)getpid());
-	if (renameat(store, i->name, store, tmp))
-		return error_set(err, errno, "cannot remove instance '%s'", i->name);
 	auto_free char *text = instance_read(i, "definition.yaml");
+	if (!place_remove(store, i->name, i->dir))
+		return error_set(err, errno, "cannot remove instance '%s'", i->name);
 	if (text && strstr(text, "image-digest:"))
 		image_unuse(i->name);
-	place_empty(i->dir);
-	if (unlinkat(store, tmp, AT_REMOVEDIR))
-		return error_set(err, errno, "cannot remove the directory of instance '%s'", i->name);
 	return true;
 }
 

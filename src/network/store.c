@@ -98,6 +98,15 @@ bool network_set_definition(const struct network *n, const struct network_defini
 	return text && network_write(n, "network.yaml", text, err);
 }
 
+struct filling { const char *name; const struct network_definition *d; struct error *err; };
+
+static bool fill(int dir, void *opaque)
+{
+	const struct filling *f = opaque;
+	struct network fresh = { (char *)f->name, dir };
+	return network_set_definition(&fresh, f->d, f->err);
+}
+
 struct network *network_create(const char *name, const struct network_definition *d, struct error *err)
 {
 	if (!network_name_ok(name, err))
@@ -105,35 +114,21 @@ struct network *network_create(const char *name, const struct network_definition
 	auto_close int store = store_open(err);
 	if (store < 0)
 		return NULL;
-	auto_free char *tmp = xasprintf(".new-%s-%d", name, (int)getpid());
-	if (mkdirat(store, tmp, 0700))
-		return error_null(err, errno, "cannot create network '%s'", name);
-	auto_close int dir = openat(store, tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct network fresh = { (char *)name, dir };
-	if (dir >= 0 && network_set_definition(&fresh, d, err)) {
-		if (!renameat(store, tmp, store, name))
-			return network_of(name, move_fd(&dir));
-		if (errno == ENOTEMPTY || errno == EEXIST)
-			error_set(err, 0, "network '%s' exists already: abyme network delete %s removes it", name, name);
-		else
-			error_set(err, errno, "cannot create network '%s'", name);
-		place_empty(dir);
-	}
-	unlinkat(store, tmp, AT_REMOVEDIR);
+	int dir = place_make(store, name, fill, &(struct filling){ name, d, err });
+	if (dir >= 0)
+		return network_of(name, dir);
+	if (errno == EEXIST)
+		error_set(err, 0, "network '%s' exists already: abyme network delete %s removes it", name, name);
+	else if (errno)
+		error_set(err, errno, "cannot create network '%s'", name);
 	return NULL;
 }
 
 bool network_remove(struct network *n, struct error *err)
 {
 	auto_close int store = store_open(err);
-	if (store < 0)
-		return false;
-	auto_free char *tmp = xasprintf(".old-%s-%d", n->name, (int)getpid());
-	if (renameat(store, n->name, store, tmp))
-		return error_set(err, errno, "cannot remove network '%s'", n->name);
-	place_empty(n->dir);
-	return !unlinkat(store, tmp, AT_REMOVEDIR) ||
-		error_set(err, errno, "cannot remove the directory of network '%s'", n->name);
+	return store >= 0 && (place_remove(store, n->name, n->dir) ||
+		error_set(err, errno, "cannot remove network '%s'", n->name));
 }
 
 bool network_each(bool (*fn)(const char *name, void *opaque), void *opaque, struct error *err)
