@@ -40,6 +40,13 @@ struct cli_group { const struct cli_option *options; void *target; };
 int cli_parse(const struct cli_group *groups, int argc, char **argv,
 	      const char **words, unsigned min, unsigned max);
 
+/* The same for a verb without options. */
+int cli_words(int argc, char **argv, const char **words, unsigned min, unsigned max);
+
+/* The whole of a verb NAME WORD, which does something with an instance. */
+struct instance;
+int cli_with_instance(int argc, char **argv, bool (*fn)(struct instance *i, const char *word, struct error *err));
+
 /* The index of the first word that belongs to no option (argc: there is none): what
  * stands behind it may be another program's. */
 int cli_first_word(const struct cli_group *groups, int argc, char **argv);

@@ -250,7 +250,7 @@ static int disk_resize(int argc, char **argv)
 	struct error err;
 	const char *words[2];
 	uint64_t size;
-	int status = cli_parse((struct cli_group[]){ { NULL } }, argc, argv, words, 2, 2);
+	int status = cli_words(argc, argv, words, 2, 2);
 	if (status >= 0)
 		return status;
 	bool more = words[1][0] == '+';

@@ -21,7 +21,7 @@ static int with_image(const char *path, bool readonly, const char *name,
 static int on_one(int argc, char **argv, bool (*change)(struct image *, const char *, struct error *))
 {
 	const char *words[2];
-	int status = cli_parse((struct cli_group[]){ { NULL } }, argc, argv, words, 2, 2);
+	int status = cli_words(argc, argv, words, 2, 2);
 	return status >= 0 ? status : with_image(words[0], false, words[1], change);
 }
 
@@ -102,7 +102,7 @@ static bool show_runs(struct image *i, const char *name, struct error *err)
 static int show(int argc, char **argv)
 {
 	const char *words[2];
-	int status = cli_parse((struct cli_group[]){ { NULL } }, argc, argv, words, 2, 2);
+	int status = cli_words(argc, argv, words, 2, 2);
 	return status >= 0 ? status : with_image(words[0], true, words[1], show_runs);
 }
 

@@ -193,7 +193,7 @@ int disk_compare(int argc, char **argv)
 	struct error err;
 	const char *words[2];
 	uint64_t where;
-	int status = cli_parse((struct cli_group[]){ { NULL } }, argc, argv, words, 2, 2);
+	int status = cli_words(argc, argv, words, 2, 2);
 	if (status >= 0)
 		return status;
 	struct image *a = disk_tool_open(words[0], NULL, true, &err);

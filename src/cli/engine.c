@@ -74,10 +74,9 @@ static bool change(const struct instance *i, const char *name, const char *cpu, 
 
 int verb_engine(int argc, char **argv)
 {
-	const struct cli_group groups[] = { { NULL } };
 	const char *words[2] = { NULL };
 	struct error err = { 0 };
-	int status = cli_parse(groups, argc, argv, words, 1, 2);
+	int status = cli_words(argc, argv, words, 1, 2);
 	if (status >= 0)
 		return status;
 	struct instance *i = instance_open(words[0], &err);

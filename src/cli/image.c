@@ -34,12 +34,11 @@ static const struct cli_option pull_options[] = {
 static int hand_over(const char *verb, const struct cli_option *options, unsigned min, unsigned max, int argc, char **argv)
 {
 	struct image_options o = { 0 };
-	const struct cli_group groups[] = { { options ? options : name_options, &o }, { NULL } };
-	static const struct cli_group none[] = { { NULL } };
+	const struct cli_group groups[] = { { options, &o }, { NULL } };
 	const char *words[MAX_WORDS] = { NULL };
 	char *args[MAX_WORDS + 8] = { (char *)"abyme-image", (char *)verb };
 	unsigned n = 2;
-	int status = cli_parse(options ? groups : none, argc, argv, words, min, max);
+	int status = options ? cli_parse(groups, argc, argv, words, min, max) : cli_words(argc, argv, words, min, max);
 	if (status >= 0)
 		return status;
 	const struct { const char *option; char *value; } given[] = { { "--name", o.name }, { "--output", o.output },
@@ -156,11 +155,10 @@ static bool print_image(struct image_store *s, const char *name, struct error *e
 
 static int with_names(int argc, char **argv, unsigned words, bool (*fn)(struct image_store *, const char *const *, struct error *))
 {
-	static const struct cli_group none[] = { { NULL } };
 	const char *names[2] = { NULL };
 	struct image_store s;
 	struct error err = { 0 };
-	int status = cli_parse(none, argc, argv, names, words, words);
+	int status = cli_words(argc, argv, names, words, words);
 	if (status >= 0)
 		return status;
 	if (!image_store_open(&s, &err))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Parsing of command lines by option tables; their help. */
 #include "cli/cli.h"
+#include "instance/store.h"
 
 #include <stdio.h>
 
@@ -176,4 +177,22 @@ int cli_parse(const struct cli_group *groups, int argc, char **argv,
 	error_set(&err, 0, "abyme %s needs %s; see abyme %s --help", argv[0],
 		  max == 1 ? "a NAME" : "more words", argv[0]);
 	return cli_usage(&err);
+}
+
+int cli_words(int argc, char **argv, const char **words, unsigned min, unsigned max)
+{
+	return cli_parse((struct cli_group[]){ { NULL } }, argc, argv, words, min, max);
+}
+
+int cli_with_instance(int argc, char **argv, bool (*fn)(struct instance *i, const char *word, struct error *err))
+{
+	const char *words[2];
+	struct error err = { 0 };
+	int status = cli_words(argc, argv, words, 2, 2);
+	if (status >= 0)
+		return status;
+	struct instance *i = instance_open(words[0], &err);
+	bool ok = i && fn(i, words[1], &err);
+	instance_close(i);
+	return ok ? 0 : cli_fail(&err);
 }

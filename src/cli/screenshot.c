@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-static bool screenshot(const struct instance *i, const char *file, struct error *err)
+static bool screenshot(struct instance *i, const char *file, struct error *err)
 {
 	const char *dot = strrchr(file, '.');
 	bool text = dot && !strcmp(dot, ".txt");
@@ -15,16 +15,4 @@ static bool screenshot(const struct instance *i, const char *file, struct error 
 	return ok;
 }
 
-int verb_screenshot(int argc, char **argv)
-{
-	const struct cli_group groups[] = { { NULL } };
-	const char *words[2];
-	struct error err = { 0 };
-	int status = cli_parse(groups, argc, argv, words, 2, 2);
-	if (status >= 0)
-		return status;
-	struct instance *i = instance_open(words[0], &err);
-	bool ok = i && screenshot(i, words[1], &err);
-	instance_close(i);
-	return ok ? 0 : cli_fail(&err);
-}
+int verb_screenshot(int argc, char **argv) { return cli_with_instance(argc, argv, screenshot); }

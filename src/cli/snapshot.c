@@ -7,25 +7,9 @@
 #include <stdio.h>
 #include <time.h>
 
-typedef bool change(struct instance *i, const char *name, struct error *err);
-
-static int run_change(int argc, char **argv, change *fn)
-{
-	const struct cli_group groups[] = { { NULL } };
-	const char *words[2];
-	struct error err;
-	int status = cli_parse(groups, argc, argv, words, 2, 2);
-	if (status >= 0)
-		return status;
-	struct instance *i = instance_open(words[0], &err);
-	bool ok = i && fn(i, words[1], &err);
-	instance_close(i);
-	return ok ? 0 : cli_fail(&err);
-}
-
-static int create(int argc, char **argv) { return run_change(argc, argv, snapshot_create); }
-static int restore(int argc, char **argv) { return run_change(argc, argv, snapshot_restore); }
-static int delete(int argc, char **argv) { return run_change(argc, argv, snapshot_delete); }
+static int create(int argc, char **argv) { return cli_with_instance(argc, argv, snapshot_create); }
+static int restore(int argc, char **argv) { return cli_with_instance(argc, argv, snapshot_restore); }
+static int delete(int argc, char **argv) { return cli_with_instance(argc, argv, snapshot_delete); }
 
 static const char *text_of(json_t *o, const char *key)
 {

@@ -12,21 +12,15 @@
 
 enum { END_SECONDS = 30 };
 
-int verb_suspend(int argc, char **argv)
+static bool suspend(struct instance *i, const char *file, struct error *err)
 {
-	const struct cli_group groups[] = { { NULL } };
-	const char *words[2];
-	struct error err = { 0 };
-	int status = cli_parse(groups, argc, argv, words, 2, 2);
-	if (status >= 0)
-		return status;
-	struct instance *i = instance_open(words[0], &err);
-	bool ok = i && call_into_file(i, "suspend", NULL, words[1], 0600, "state file", &err);
+	bool ok = call_into_file(i, "suspend", NULL, file, 0600, "state file", err);
 	if (ok)
 		instance_wait_stopped(i, END_SECONDS);
-	instance_close(i);
-	return ok ? 0 : cli_fail(&err);
+	return ok;
 }
+
+int verb_suspend(int argc, char **argv) { return cli_with_instance(argc, argv, suspend); }
 
 /* ---- resume ---- */
 

@@ -7,27 +7,20 @@
 
 enum { ANSWER_SECONDS = 10 };
 
-static int tell(int argc, char **argv, const char *command, const char *argument)
+static bool tell(struct instance *i, const char *command, const char *argument, const char *text, struct error *err)
 {
-	const struct cli_group groups[] = { { NULL } };
-	const char *words[2];
-	struct error err = { 0 };
-	int status = cli_parse(groups, argc, argv, words, 2, 2);
-	if (status >= 0)
-		return status;
-	struct instance *i = instance_open(words[0], &err);
-	json_t *args = json_pack("{s:s}", argument, words[1]);
-	json_t *o = NULL;
-	if (i && !args)
-		error_set(&err, 0, "the text is not UTF-8");
-	else if (i)
-		o = control_call_with(i, command, args, -1, ANSWER_SECONDS, &err);
-	json_decref(args);
+	json_t *args = json_pack("{s:s}", argument, text);
+	if (!args)
+		return error_set(err, 0, "the text is not UTF-8");
+	json_t *o = control_call_with(i, command, args, -1, ANSWER_SECONDS, err);
 	bool ok = o != NULL;
+	json_decref(args);
 	json_decref(o);
-	instance_close(i);
-	return ok ? 0 : cli_fail(&err);
+	return ok;
 }
 
-int verb_type(int argc, char **argv) { return tell(argc, argv, "type", "text"); }
-int verb_key(int argc, char **argv) { return tell(argc, argv, "key", "chord"); }
+static bool type(struct instance *i, const char *text, struct error *err) { return tell(i, "type", "text", text, err); }
+static bool press(struct instance *i, const char *chord, struct error *err) { return tell(i, "key", "chord", chord, err); }
+
+int verb_type(int argc, char **argv) { return cli_with_instance(argc, argv, type); }
+int verb_key(int argc, char **argv) { return cli_with_instance(argc, argv, press); }
