@@ -178,17 +178,22 @@ def test_host_only(lab):
     iperf(a, host, f"{net}.1")
 
 
-def test_bridged(lab):
-    host, far = lab.peer("host"), lab.peer("far")
-    wire(host, far, "up0", "down0", None, "192.0.2.1/24")
-    lab.network("n", "--kind", "bridged", "--interface", "up0")
-    start_in(lab, host, "n")
+def a_member_reaches(lab, far):
+    """A member of n at 192.0.2.2, and far at 192.0.2.1: both ways."""
     a = lab.join("n", "a", address=False)
     a("ip", "addr", "add", "192.0.2.2/24", "dev", "eth0")
     a("ip", "link", "set", "eth0", "up")
     assert a.pings("192.0.2.1") and far.pings("192.0.2.2")
     iperf(a, far, "192.0.2.1")
     iperf(a, far, "192.0.2.1", "-R")
+
+
+def test_bridged(lab):
+    host, far = lab.peer("host"), lab.peer("far")
+    wire(host, far, "up0", "down0", None, "192.0.2.1/24")
+    lab.network("n", "--kind", "bridged", "--interface", "up0")
+    start_in(lab, host, "n")
+    a_member_reaches(lab, far)
 
 
 def test_vxlan_with_linux(lab):
@@ -203,12 +208,7 @@ def test_vxlan_with_linux(lab):
     far("ethtool", "-K", "vx0", "tx", "off")
     lab.network("n", "--kind", "vxlan", "--vni", "77", "--peer", "198.51.100.2", "--subnet", "none")
     start_in(lab, host, "n")
-    a = lab.join("n", "a", address=False)
-    a("ip", "addr", "add", "192.0.2.2/24", "dev", "eth0")
-    a("ip", "link", "set", "eth0", "up")
-    assert a.pings("192.0.2.1") and far.pings("192.0.2.2")
-    iperf(a, far, "192.0.2.1")
-    iperf(a, far, "192.0.2.1", "-R")
+    a_member_reaches(lab, far)
 
 
 def test_vxlan_between_two_hosts(lab):
