@@ -16,7 +16,7 @@
 #include "container/kernel.h"
 
 #define MOUNT "/sys/fs/cgroup"
-enum { REMOVE_WAIT_MS = 10000 };
+enum { REMOVE_WAIT_MS = 10000, MAKE_TRIES = 10000 };
 
 /* A comma-separated list holds the word. */
 static bool lists(const char *list, const char *word)
@@ -186,13 +186,17 @@ void cgroups_free(struct cgroups *c)
 }
 
 /* A new cpuset of version 1 is empty; it takes what its parent has. */
-static bool fill_cpuset(const struct cgroup_dir *parent, const struct cgroup_dir *d, struct error *err)
+static bool fill_cpuset(const char *parent, const char *path, struct error *err)
 {
 	static const char *const files[] = { "cpuset.cpus", "cpuset.mems" };
+	const struct cgroup_dir up = { .path = (char *)parent }, here = { .path = (char *)path };
 	char text[4096];
-	for (unsigned i = 0; i < ARRAY_SIZE(files); i++)
-		if (cgroup_read(parent, files[i], text, sizeof(text)) && *text && !cgroup_write(d, files[i], text, err))
+	for (unsigned i = 0; i < ARRAY_SIZE(files); i++) {
+		if (cgroup_read(&here, files[i], text, sizeof(text)) && *text)
+			continue;
+		if (cgroup_read(&up, files[i], text, sizeof(text)) && *text && !cgroup_write(&here, files[i], text, err))
 			return false;
+	}
 	return true;
 }
 
@@ -209,35 +213,56 @@ static void enable_controllers(const char *path)
 	}
 }
 
-static bool make_one(struct cgroup_dir *d, char *path, bool enable, struct error *err)
+/* The length of d->path with one more directory below the mount; 0 after the last. */
+static int one_deeper(const struct cgroup_dir *d, int length)
 {
-	char parent[PATH_MAX];
-	snprintf(parent, sizeof(parent), "%.*s", (int)(strrchr(path, '/') - path), path);
-	if (d->v2 && enable)
-		enable_controllers(parent);
-	if (mkdir(path, 0755))
-		return errno == EEXIST || error_set(err, errno, "cannot make control group '%s'", path);
-	d->made++;
-	struct cgroup_dir up = { .path = parent }, here = { .path = path };
-	return !lists(d->controllers, "cpuset") || fill_cpuset(&up, &here, err);
+	const char *p = d->path + (length ? (size_t)length : strlen(d->mount));
+	p += strspn(p, "/");
+	return *p ? (int)(p + strcspn(p, "/") - d->path) : 0;
 }
 
+/* 0 or errno */
+static int make_directories(const struct cgroup_dir *d, char path[PATH_MAX])
+{
+	for (int n = 0; (n = one_deeper(d, n)); ) {
+		snprintf(path, PATH_MAX, "%.*s", n, d->path);
+		if (mkdir(path, 0755) && errno != EEXIST)
+			return errno;
+	}
+	return 0;
+}
+
+/* All of them are there, and stay while the last is; another container may have made one
+ * of them a moment ago and not have come to fill it. */
+static bool fill_directories(const struct cgroup_dir *d, bool enable, struct error *err)
+{
+	char path[PATH_MAX], parent[PATH_MAX];
+	snprintf(parent, sizeof(parent), "%s", d->mount);
+	for (int n = 0; (n = one_deeper(d, n)); ) {
+		snprintf(path, sizeof(path), "%.*s", n, d->path);
+		if (d->v2 && enable)
+			enable_controllers(parent);
+		if (lists(d->controllers, "cpuset") && !fill_cpuset(parent, path, err))
+			return false;
+		memcpy(parent, path, sizeof(parent));
+	}
+	return true;
+}
+
+/* "abyme" is shared: cgroups_remove() of another container may take it away before it has
+ * our child in it (ENOENT; ENODEV: just now). Each time it does, another was removed. */
 static bool make_dir(struct cgroup_dir *d, bool enable, struct error *err)
 {
 	char path[PATH_MAX];
-	size_t from = strlen(d->mount);
-	snprintf(path, sizeof(path), "%s", d->path);
-	for (char *p = path + from; *p; ) {
-		p += strspn(p, "/");
-		p += strcspn(p, "/");
-		char keep = *p;
-		*p = 0;
-		if (!make_one(d, path, enable, err))
-			return false;
-		*p = keep;
-	}
-	d->ours = true;
-	return true;
+	int e = make_directories(d, path);
+	for (unsigned tries = 1; (e == ENOENT || e == ENODEV) && tries < MAKE_TRIES; tries++)
+		e = make_directories(d, path);
+	if (e)
+		return error_set(err, e, "cannot make control group '%s'", path);
+	d->ours = fill_directories(d, enable, err);
+	if (!d->ours)
+		rmdir(d->path);
+	return d->ours;
 }
 
 bool cgroups_make(struct cgroups *c, struct error *err)
@@ -310,7 +335,7 @@ bool cgroups_remove(const struct cgroups *c, struct error *err)
 {
 	bool ok = true;
 	for (unsigned i = 0; i < c->n; i++) {
-		if (!c->dir[i].ours)
+		if (!c->dir[i].ours || !one_deeper(&c->dir[i], 0))   /* a container in the root group owns nothing */
 			continue;
 		ok = remove_dir(&c->dir[i], ok ? err : NULL) && ok;
 		/* "abyme" above it goes with the last container */

@@ -20,7 +20,6 @@ struct cgroup_dir {
 	char *path;               /* the container's directory, under mount */
 	bool v2;
 	bool ours;                /* the directory exists and is the container's */
-	unsigned made;            /* how many directories were made on the way */
 };
 
 struct cgroups {
