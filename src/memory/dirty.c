@@ -13,7 +13,7 @@ void memory_page_written(struct memory *m, struct ram_slot *s, uint64_t offset, 
 	if (!len)
 		return;
 	uint64_t first = offset / PAGE_SIZE, last = (offset + len - 1) / PAGE_SIZE;
-	unsigned active = atomic_load_explicit(&m->dirty_active, memory_order_relaxed);
+	unsigned active = atomic_load_explicit(&s->logged, memory_order_relaxed);
 	for (uint64_t p = first; p <= last; p++) {
 		uint8_t f = atomic_load_explicit(&s->flags[p], memory_order_relaxed);
 		if (likely(!f))
@@ -46,28 +46,27 @@ void memory_unflag_page(struct ram_slot *s, uint64_t page, uint8_t flags)
 	atomic_fetch_and(&s->flags[page], (uint8_t)~flags);
 }
 
-void memory_dirty_start(struct memory *m, int consumer)
+void memory_dirty_start(struct memory *m, struct ram_slot *s, int consumer)
 {
-	for (struct ram_slot *s = m->slots; s; s = s->next) {
-		uint64_t words = (s->size / PAGE_SIZE + 63) / 64;
-		if (!s->dirty[consumer])
-			s->dirty[consumer] = xcalloc(words, 8);
-		else
-			memset((void *)s->dirty[consumer], 0, words * 8);
-	}
-	unsigned before = atomic_fetch_or(&m->dirty_active, (unsigned)BIT(consumer));
+	uint64_t words = (s->size / PAGE_SIZE + 63) / 64;
+	if (!s->dirty[consumer])
+		s->dirty[consumer] = xcalloc(words, 8);
+	else
+		memset((void *)s->dirty[consumer], 0, words * 8);
+	unsigned before = atomic_fetch_or(&s->logged, (unsigned)BIT(consumer));
 	if (!before && m->hooks.log_dirty)
-		m->hooks.log_dirty(m->hooks.opaque, true);
-	for (struct ram_slot *s = m->slots; s; s = s->next)
-		memory_flag_pages(m, s, 0, s->size / PAGE_SIZE, PAGE_CLEAN);
+		m->hooks.log_dirty(m->hooks.opaque, s);
+	memory_flag_pages(m, s, 0, s->size / PAGE_SIZE, PAGE_CLEAN);
 }
 
-void memory_dirty_stop(struct memory *m, int consumer)
+void memory_dirty_stop(struct memory *m, struct ram_slot *s, int consumer)
 {
-	unsigned before = atomic_fetch_and(&m->dirty_active, (unsigned)~BIT(consumer));
+	unsigned before = atomic_fetch_and(&s->logged, (unsigned)~BIT(consumer));
 	if (before == BIT(consumer) && m->hooks.log_dirty)
-		m->hooks.log_dirty(m->hooks.opaque, false);
+		m->hooks.log_dirty(m->hooks.opaque, s);
 }
+
+bool memory_dirty_cheap(const struct memory *m) { return m->hooks.collect_dirty; }
 
 /* Exchange first, then flag and flush: a store in between is not recorded, but
  * the consumer reads the page only after we return and so sees it. */

@@ -37,6 +37,7 @@ struct ram_slot {
 	int pagemap_fd;
 	bool readonly;            /* ROM for the guest: stores are dropped */
 	_Atomic uint8_t *flags;   /* one byte a page: PAGE_* */
+	_Atomic unsigned logged;  /* a bit for each consumer of its dirty log */
 	/* One bit a page and consumer: 1 = written since its last harvest. */
 	_Atomic uint64_t *dirty[4];
 	bool private_map;         /* a private mapping of a state file, not a memfd */
@@ -174,18 +175,21 @@ struct memory_hooks {
 	void (*on_code_write)(void *opaque, uint64_t gpa, size_t len);
 	void (*on_flags_set)(void *opaque, struct ram_slot *slot, uint64_t first, uint64_t count);
 	void *opaque;
-	/* For engines whose stores nobody here sees (kvm): some consumer wants the log,
-	 * or none does any more; and before a harvest, call memory_page_written() for
+	/* For engines whose stores nobody here sees (kvm): `logged` of the slot has changed
+	 * between none and some; and before a harvest, call memory_page_written() for
 	 * each page of the slot that vCPUs have stored to. May be NULL. */
-	void (*log_dirty)(void *opaque, bool on);
+	void (*log_dirty)(void *opaque, const struct ram_slot *slot);
 	void (*collect_dirty)(void *opaque, struct ram_slot *slot);
 	bool rings;               /* it signals the bells that it finds in the view */
 };
 void memory_set_hooks(struct memory *m, const struct memory_hooks *hooks);
-/* Start/stop logging for a consumer; harvest copies and clears its bitmap
+/* Start/stop logging a slot for a consumer; harvest copies and clears its bitmap
  * (bits = size/4096, rounded up to 64) and re-arms the pages. */
-void memory_dirty_start(struct memory *m, int consumer);
-void memory_dirty_stop(struct memory *m, int consumer);
+void memory_dirty_start(struct memory *m, struct ram_slot *slot, int consumer);
+void memory_dirty_stop(struct memory *m, struct ram_slot *slot, int consumer);
 void memory_dirty_harvest(struct memory *m, struct ram_slot *slot, int consumer, uint64_t *bitmap);
+/* Is a harvest cheap, and allowed with the board lock held? A translator has to stop all
+ * vCPUs for it, and one of them may wait for that lock. */
+bool memory_dirty_cheap(const struct memory *m);
 
 #endif

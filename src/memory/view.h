@@ -32,7 +32,6 @@ struct memory {
 	struct ram_slot *slots;       /* GPA order */
 	struct change_hook *hooks_change;
 	struct memory_hooks hooks;
-	_Atomic unsigned dirty_active; /* bit per consumer */
 	void (*io_lock)(void *), (*io_unlock)(void *);
 	void *io_lock_opaque;
 	bool huge_pages;

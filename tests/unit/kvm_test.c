@@ -490,31 +490,61 @@ static void time_does_not_go_back(void **unused)
 	assert_int_equal(fake.clock.clock, 7000);
 }
 
+static unsigned kvm_slot_at(uint64_t gpa, uint64_t size)
+{
+	unsigned n = 0;
+	while (fake.slot[n].guest_phys_addr != gpa || fake.slot[n].memory_size != size)
+		assert_true(++n < ARRAY_SIZE(fake.slot));
+	return n;
+}
+
 /* Stores of vCPUs are in the kernel's log only, those of devices in ours: both count. */
 static void dirty_pages_are_known(void **unused)
 {
 	struct memory_hooks hooks = { .opaque = &vm, .log_dirty = kvm_log_dirty, .collect_dirty = kvm_collect_dirty };
 	uint64_t bitmap[4 * MiB / PAGE_SIZE / 64];
+	struct ram_slot *ram = m->ram_low;
 	fake.dirty = xcalloc(ARRAY_SIZE(bitmap), 8);
 	memory_set_hooks(m->memory, &hooks);
 	kvm_slots_update(&vm);
-	unsigned n = 0;
-	while (fake.slot[n].memory_size != 4 * MiB)
-		assert_true(++n < 64);
+	unsigned n = kvm_slot_at(0, 4 * MiB);
 	assert_int_equal(fake.slot[n].flags, 0);
-	memory_dirty_start(m->memory, DIRTY_SAVE);
+	memory_dirty_start(m->memory, ram, DIRTY_SAVE);
 	assert_int_equal(fake.slot[n].flags, KVM_MEM_LOG_DIRTY_PAGES);
-	memory_dirty_harvest(m->memory, m->ram_low, DIRTY_SAVE, bitmap);
+	memory_dirty_harvest(m->memory, ram, DIRTY_SAVE, bitmap);
 	for (unsigned i = 0; i < ARRAY_SIZE(bitmap); i++)
 		assert_true(!bitmap[i]);
 	fake.dirty[3] = 1ull << 63 | 1;                     /* pages 192 and 255: a vCPU */
 	memory_write(m->memory, 5 * PAGE_SIZE + 1, "x", 1); /* page 5: a device */
-	memory_dirty_harvest(m->memory, m->ram_low, DIRTY_SAVE, bitmap);
+	memory_dirty_harvest(m->memory, ram, DIRTY_SAVE, bitmap);
 	assert_true(bitmap[0] == 1 << 5 && bitmap[3] == (1ull << 63 | 1) && !bitmap[1] && !bitmap[15]);
-	memory_dirty_harvest(m->memory, m->ram_low, DIRTY_SAVE, bitmap);
+	memory_dirty_harvest(m->memory, ram, DIRTY_SAVE, bitmap);
 	assert_true(!bitmap[0] && !bitmap[3]);
-	memory_dirty_stop(m->memory, DIRTY_SAVE);
+	memory_dirty_stop(m->memory, ram, DIRTY_SAVE);
 	assert_int_equal(fake.slot[n].flags, 0);
+}
+
+/* Video memory alone is logged; where a BAR moves, what KVM had logged is lost: all counts. */
+static void the_log_survives_a_move(void **unused)
+{
+	struct memory_hooks hooks = { .opaque = &vm, .log_dirty = kvm_log_dirty, .collect_dirty = kvm_collect_dirty };
+	uint64_t bitmap[1];
+	struct ram_slot *video = memory_add_hidden(m->memory, "video", 0x800000, 64 * PAGE_SIZE, NULL);
+	struct mem_region *bar = memory_add_alias(m->memory, "bar", 0xe0000000, video->size, 1, false, video, 0);
+	fake.dirty = xcalloc(4 * MiB / PAGE_SIZE / 64, 8);
+	memory_set_hooks(m->memory, &hooks);
+	kvm_slots_update(&vm);
+	memory_dirty_start(m->memory, video, DIRTY_DISPLAY);
+	assert_int_equal(fake.slot[kvm_slot_at(0xe0000000, video->size)].flags, KVM_MEM_LOG_DIRTY_PAGES);
+	assert_int_equal(fake.slot[kvm_slot_at(0, 4 * MiB)].flags, 0);
+	fake.dirty[0] = 4;
+	memory_dirty_harvest(m->memory, video, DIRTY_DISPLAY, bitmap);
+	assert_int_equal(bitmap[0], 4);
+	mem_region_set(m->memory, bar, true, 0xe8000000);
+	kvm_slots_update(&vm);
+	assert_int_equal(fake.slot[kvm_slot_at(0xe8000000, video->size)].flags, KVM_MEM_LOG_DIRTY_PAGES);
+	memory_dirty_harvest(m->memory, video, DIRTY_DISPLAY, bitmap);
+	assert_true(bitmap[0] == UINT64_MAX);
 }
 
 /* --- bells --------------------------------------------------------------------------- */
@@ -619,7 +649,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(finishes_an_access_before_it_stops), T(an_interrupted_entry_is_no_exit), T(a_storm_of_signals_ends),
 		T(kicks_are_no_storm), T(ends_that_kvm_makes), T(the_device_vanishes), T(a_triple_fault_is_a_shutdown), T(state_comes_back),
-		T(an_expired_one_shot_is_pending), T(time_does_not_go_back), T(dirty_pages_are_known), T(promises_no_rate_it_cannot_keep),
+		T(an_expired_one_shot_is_pending), T(time_does_not_go_back), T(dirty_pages_are_known), T(the_log_survives_a_move),
+		T(promises_no_rate_it_cannot_keep),
 		T(answers_of_the_probe), T(bells_are_where_the_view_shows_them),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -143,8 +143,8 @@ static void dirty_log_has_several_readers(void **unused)
 	struct ram_slot *ram = add_ram(200);
 	const struct memory_hooks hooks = { .on_code_write = code_written };
 	memory_set_hooks(mem, &hooks);
-	memory_dirty_start(mem, DIRTY_SAVE);
-	memory_dirty_start(mem, DIRTY_DISPLAY);
+	memory_dirty_start(mem, ram, DIRTY_SAVE);
+	memory_dirty_start(mem, ram, DIRTY_DISPLAY);
 	memory_store(mem, 70 * PAGE_SIZE - 1, 0x1111, 2);
 	mem_pin_write(mem, 130 * PAGE_SIZE, PAGE_SIZE);
 	mem_unpin_write(mem, 130 * PAGE_SIZE, PAGE_SIZE);

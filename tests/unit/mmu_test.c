@@ -356,12 +356,12 @@ static void test_page_flags(void **unused)
 	set_mode(LONG_4K, true, true, false, false);
 	build(LONG_4K, P | W | U, P | W | U);
 	mmu_store(v, LIN, 1, 8, MMU_SUPER);
-	memory_dirty_start(rig.m.memory, DIRTY_SPARE);
+	memory_dirty_start(rig.m.memory, rig.ram, DIRTY_SPARE);
 	mmu_store(v, LIN, 2, 8, MMU_SUPER);
 	uint64_t page = PAGE / PAGE_SIZE;
 	assert_true(rig.ram->dirty[DIRTY_SPARE][page / 64] >> (page % 64) & 1);
 	assert_non_null(mmu_page_pointer(v, LIN, MMU_WRITE, MMU_SUPER));
-	memory_dirty_stop(rig.m.memory, DIRTY_SPARE);
+	memory_dirty_stop(rig.m.memory, rig.ram, DIRTY_SPARE);
 }
 
 static int setup(void **unused)

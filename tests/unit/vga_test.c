@@ -3,6 +3,7 @@
 #include "board_fixture.h"
 
 #include "device/vga/screen.h"
+#include "machine/machine.h"
 
 enum { DISPI = 0x1ce };
 
@@ -166,6 +167,107 @@ static void linear_modes(void **unused)
 	fixture_free(m);
 }
 
+/* --- somebody looks, and the engine keeps a log of what vCPUs store to ------------------- */
+static struct { int64_t page; unsigned starts, told, top, rows, columns; } look;
+
+static void log_dirty(void *opaque, const struct ram_slot *slot) { look.starts++; }
+
+static void collect_dirty(void *opaque, struct ram_slot *slot)
+{
+	if (look.page >= 0)
+		memory_page_written(opaque, slot, (uint64_t)look.page * PAGE_SIZE, 1);
+	look.page = -1;
+}
+
+static void changed(void *opaque, unsigned x, unsigned y, unsigned width, unsigned height)
+{
+	look.told++;
+	look.top = y;
+	look.rows = height;
+	look.columns = width;
+}
+static void resized(void *opaque, unsigned width, unsigned height) { }
+
+static unsigned told(struct machine *m, struct screen_watch *w)
+{
+	look.told = 0;
+	screen_watch(m, w);
+	return look.told;
+}
+
+static struct screen_watch looked_at(struct machine *m, bool log)
+{
+	const struct memory_hooks hooks = { .opaque = m->memory, .log_dirty = log_dirty, .collect_dirty = collect_dirty };
+	memset(&look, 0, sizeof(look));
+	look.page = -1;
+	if (log)
+		memory_set_hooks(m->memory, &hooks);
+	return (struct screen_watch){ .picture = xcalloc(640 * 480, 4), .changed = changed, .resized = resized };
+}
+
+static void in_true_colour(struct machine *m)
+{
+	dispi(1, 640);
+	dispi(2, 480);
+	dispi(3, 32);
+	dispi(4, 0x41);
+	pci_config_write(m, 1 << 3, 0x10, 0xc0000000, 4);
+	pci_config_write(m, 1 << 3, 0x04, 3, 2);
+}
+
+/* As a vCPU of KVM stores to it: unseen. */
+static void *video_memory(struct machine *m)
+{
+	return (void *)(uintptr_t)mem_pin_read(m->memory, 0xc0000000, 640 * 480 * 4);
+}
+
+/* Of video memory only what the log names is looked at: a store that it does not name is not seen. */
+static void only_logged_pages_are_compared(void **unused)
+{
+	struct machine *m = board();
+	struct screen_watch w = looked_at(m, true);
+	in_true_colour(m);
+	uint32_t *pixels = video_memory(m);
+	pixels[640 * 100 + 7] = 0x112233;
+	assert_int_equal(told(m, &w), 1);              /* the first look sees everything */
+	assert_true(look.starts == 1 && look.top == 100 && look.rows == 1 && look.columns == 1);
+	pixels[640 * 200] = pixels[640 * 300] = 5;
+	assert_int_equal(told(m, &w), 0);
+	look.page = 640 * 200 * 4 / PAGE_SIZE;
+	assert_int_equal(told(m, &w), 1);
+	assert_true(look.top == 200 && w.picture[640 * 200] == 5 && !w.picture[640 * 300]);
+	assert_int_equal(told(m, &w), 0);
+	memory_dma_write(m->memory, 0xc0000000 + 640 * 400 * 4, "rgb", 3);     /* a device's store is in no log of KVM's */
+	assert_int_equal(told(m, &w), 1);
+	assert_int_equal(look.top, 400);
+	dispi(9, 1);                                   /* scrolled by a line: all of it is another picture */
+	assert_int_equal(told(m, &w), 4);
+	assert_int_equal(w.picture[640 * 299], 5);
+	free(w.picture);
+	fixture_free(m);
+}
+
+static void drawn_modes_follow_the_log(void **unused)
+{
+	for (unsigned log = 0; log < 2; log++) {
+		struct machine *m = board();
+		struct screen_watch w = looked_at(m, log);
+		in_true_colour(m);
+		dispi(4, 0);
+		dispi(3, 16);
+		dispi(4, 0x41);
+		uint16_t *pixels = video_memory(m);
+		assert_int_equal(told(m, &w), 0);          /* black on black */
+		pixels[640 * 300] = 0xffff;
+		assert_int_equal(told(m, &w), !log);       /* with no log, all memory is looked at */
+		look.page = 640 * 300 * 2 / PAGE_SIZE;
+		assert_int_equal(told(m, &w), log);
+		assert_true(look.top == 300 && w.picture[640 * 300] == 0xf8fcf8);
+		free(w.picture);
+		fixture_free(m);
+	}
+}
+
 static void a_picture_is_a_png(void **unused)
 {
 	struct image img;
@@ -190,6 +292,8 @@ int main(void)
 		cmocka_unit_test(text_is_drawn),
 		cmocka_unit_test(planes_and_write_modes),
 		cmocka_unit_test(linear_modes),
+		cmocka_unit_test(only_logged_pages_are_compared),
+		cmocka_unit_test(drawn_modes_follow_the_log),
 		cmocka_unit_test(a_picture_is_a_png),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

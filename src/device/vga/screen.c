@@ -34,7 +34,7 @@ static void put_row(struct run *r, unsigned y, const uint32_t *row, unsigned wid
 {
 	unsigned first, last;
 	uint32_t *to = r->w->picture + (size_t)y * width;
-	if (!differ(row, to, width, &first, &last)) {
+	if (!row || !differ(row, to, width, &first, &last)) {
 		flush(r);
 		return;
 	}

@@ -20,6 +20,7 @@ struct screen_watch {
 	uint32_t *picture;
 	unsigned width, height;
 	uint64_t signature;       /* of what was drawn last */
+	uint64_t harvest;         /* the card's last one that the picture has */
 	void *opaque;
 	void (*changed)(void *opaque, unsigned x, unsigned y, unsigned width, unsigned height);
 	void (*resized)(void *opaque, unsigned width, unsigned height);
@@ -33,7 +34,8 @@ struct screen_ops {
 	char *(*text)(void *opaque);
 };
 void screen_register(struct machine *m, const struct screen_ops *ops, void *opaque);
-/* A row of the picture, 0x00RRGGBB each: where it is, or in `room`. */
+/* A row of the picture, 0x00RRGGBB each: where it is, or in `room`. NULL, for screen_draw()
+ * only: it is what it was. */
 typedef const uint32_t *screen_row(void *opaque, unsigned y, uint32_t *room);
 /* For `watch`: bring the picture up to date. */
 void screen_draw(struct screen_watch *w, unsigned width, unsigned height, screen_row *row, void *opaque);

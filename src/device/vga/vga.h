@@ -29,6 +29,9 @@ struct vga {
 	uint32_t latch;
 	uint16_t dispi_index, dispi[DISPI_REGS];
 	uint8_t dispi_low;        /* first half of a write to the odd data port */
+	/* Where the engine keeps a dirty log: the number of the harvest that found a page
+	 * written last. Harvests are counted from 1; 0: there is no log. */
+	uint64_t harvest, written[VGA_MEMORY / PAGE_SIZE];
 };
 
 static inline bool vga_linear(const struct vga *v) { return v->dispi[DISPI_ENABLE] & DISPI_ON; }

@@ -14,7 +14,7 @@
 
 enum { KVM_MAX_SLOTS = 64, KVM_MAX_BELLS = 128, KVM_IOAPIC_PINS = 24 };
 
-struct kvm_slot { uint64_t gpa, size, host; bool readonly, used; };
+struct kvm_slot { uint64_t gpa, size, host; struct ram_slot *ram; bool readonly, used; };
 struct kvm_bell { uint64_t gpa; uint32_t size, value; int fd; };
 
 #define KVM_EXITS(X) X(pio) X(mmio) X(interrupt_window) X(signal) X(eoi) X(halt) X(other)
@@ -23,7 +23,7 @@ struct kvm_vm {
 	int dev, fd;
 	size_t run_size;
 	bool tsc_exact;                   /* it runs at the rate of the CPU model */
-	bool loses_xsetbv, log_dirty;
+	bool loses_xsetbv;
 	pthread_mutex_t lock;             /* slots, bells, routes */
 	struct kvm_slot slot[KVM_MAX_SLOTS];
 	struct kvm_bell bell[KVM_MAX_BELLS];
@@ -61,7 +61,7 @@ void kvm_slots_update(void *vm);
 /* kvm/bells.c: the same for the bells of its I/O regions; k->lock is held. */
 void kvm_bells_update(struct kvm_vm *k);
 /* Hooks of the dirty log (memory/memory.h). */
-void kvm_log_dirty(void *vm, bool on);
+void kvm_log_dirty(void *vm, const struct ram_slot *ram);
 void kvm_collect_dirty(void *vm, struct ram_slot *ram);
 /* kvm/irq.c */
 void kvm_interrupt(struct machine *m, uint64_t addr, uint32_t data);

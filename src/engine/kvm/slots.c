@@ -3,7 +3,7 @@
  * Memory slots: what the machine's view shows as RAM or ROM, page-aligned. A view
  * changes rarely, so slots that differ are deleted and made again; a vCPU that
  * touches one in between exits and is served through memory_read/write.  What vCPUs
- * store to is in the kernel's bitmaps until the dirty log is harvested.
+ * store to RAM with a dirty log is in the kernel's bitmaps until that is harvested.
  */
 #include "engine/kvm/kvm.h"
 
@@ -21,7 +21,7 @@ static void tell(struct kvm_vm *k, unsigned n, const struct kvm_slot *s, bool go
 {
 	struct kvm_userspace_memory_region r = {
 		.slot = n, .guest_phys_addr = s->gpa,
-		.flags = s->readonly ? KVM_MEM_READONLY : k->log_dirty ? KVM_MEM_LOG_DIRTY_PAGES : 0,
+		.flags = s->readonly ? KVM_MEM_READONLY : atomic_load(&s->ram->logged) ? KVM_MEM_LOG_DIRTY_PAGES : 0,
 		.memory_size = gone ? 0 : s->size, .userspace_addr = s->host,
 	};
 	if (kvm_ioctl(k->fd, KVM_SET_USER_MEMORY_REGION, &r))
@@ -39,11 +39,18 @@ static unsigned wanted(struct memory *mem, struct kvm_slot *out)
 		if (!r->ram || start >= end)
 			continue;
 		out[n++] = (struct kvm_slot){
-			.gpa = start, .size = end - start, .readonly = r->readonly, .used = true,
+			.gpa = start, .size = end - start, .ram = r->ram, .readonly = r->readonly, .used = true,
 			.host = (uintptr_t)r->ram->host + r->ram_offset + (start - r->start),
 		};
 	}
 	return n;
+}
+
+/* What the kernel had logged where this RAM was seen before, if it was, went with its slot. */
+static void all_written(struct kvm_vm *k, const struct kvm_slot *s)
+{
+	if (!s->readonly && atomic_load(&s->ram->logged))
+		memory_page_written(k->machine->memory, s->ram, s->host - (uintptr_t)s->ram->host, s->size);
 }
 
 static bool find(const struct kvm_slot *list, unsigned n, const struct kvm_slot *s)
@@ -74,6 +81,7 @@ void kvm_slots_update(void *vm)
 			break;
 		k->slot[i] = want[w];
 		tell(k, i, &want[w], false);
+		all_written(k, &want[w]);
 	}
 	kvm_bells_update(k);
 	pthread_mutex_unlock(&k->lock);
@@ -81,26 +89,26 @@ void kvm_slots_update(void *vm)
 
 /* --- the dirty log -------------------------------------------------------------- */
 
-void kvm_log_dirty(void *vm, bool on)
+void kvm_log_dirty(void *vm, const struct ram_slot *ram)
 {
 	struct kvm_vm *k = vm;
 	pthread_mutex_lock(&k->lock);
-	k->log_dirty = on;
 	for (unsigned i = 0; i < KVM_MAX_SLOTS; i++)
-		if (k->slot[i].used && !k->slot[i].readonly)
+		if (k->slot[i].used && !k->slot[i].readonly && k->slot[i].ram == ram)
 			tell(k, i, &k->slot[i], false);
 	pthread_mutex_unlock(&k->lock);
 }
 
 /* Reading the kernel's bitmap clears it and arms the pages again. */
-static void collect(struct kvm_vm *k, unsigned n, struct ram_slot *ram)
+static void collect(struct kvm_vm *k, unsigned n)
 {
+	struct ram_slot *ram = k->slot[n].ram;
 	uint64_t pages = k->slot[n].size / PAGE_SIZE, offset = k->slot[n].host - (uintptr_t)ram->host;
 	auto_free uint64_t *bitmap = xcalloc((pages + 63) / 64, 8);
 	struct kvm_dirty_log log = { .slot = n, .dirty_bitmap = bitmap };
 	if (kvm_ioctl(k->fd, KVM_GET_DIRTY_LOG, &log)) {
 		log_error("KVM does not give its dirty log (%s): all of its memory counts as written", strerror(errno));
-		memory_page_written(k->machine->memory, ram, offset, k->slot[n].size);
+		all_written(k, &k->slot[n]);
 		return;
 	}
 	for (uint64_t p = 0; p < pages; p++)
@@ -114,8 +122,8 @@ void kvm_collect_dirty(void *vm, struct ram_slot *ram)
 	pthread_mutex_lock(&k->lock);
 	for (unsigned i = 0; i < KVM_MAX_SLOTS; i++) {
 		const struct kvm_slot *s = &k->slot[i];
-		if (s->used && !s->readonly && s->host - (uintptr_t)ram->host < ram->size)
-			collect(k, i, ram);
+		if (s->used && !s->readonly && s->ram == ram)
+			collect(k, i);
 	}
 	pthread_mutex_unlock(&k->lock);
 }
