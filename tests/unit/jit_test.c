@@ -185,6 +185,50 @@ static void test_strings(void **unused)
 	directed("\xb9\x64\0\0\0\xf3\xaa\xb1\x08\xf3\x48\xa5\xfd\xb1\x03\xf3\xab\xfc\x31\xc0\xf4", 21, 0);
 }
 
+/* High halves of vectors are what they were, whether the host has to keep any or not. */
+static void test_high_halves(void **unused)
+{
+	/* movaps %xmm2,%xmm1; pcmpeqd %xmm3,%xmm3; hlt */
+	static const uint8_t code[] = "\x0f\x28\xca\x66\x0f\x76\xdb\xf4";
+	struct x86_xsave *x = &rig.v->cpu.xsave;
+
+	for (unsigned lone = 0; lone <= 16; lone++) {        /* 16: none but zero */
+		rig_long_mode(&rig);
+		memset(x->ymmh, 0, sizeof(x->ymmh));
+		memset(x->xmm, 0x5a, sizeof(x->xmm));
+		memset(x->xmm[2], 0x12, 16);
+		if (lone < 16)
+			x->ymmh[lone][15] = 1;
+		x->xstate_bv = XFEATURE_X87 | XFEATURE_SSE | XFEATURE_AVX;
+		rig_code(&rig, CODE, code, sizeof(code) - 1);
+		assert_int_equal(rig_run(&rig, CODE), EXIT_HALT);
+		assert_int_equal(x->xmm[1][7], 0x12);
+		assert_int_equal(x->xmm[3][7], 0xff);
+		assert_int_equal(x->xmm[15][0], 0x5a);
+		for (unsigned k = 0; k < 256; k++)
+			assert_int_equal(x->ymmh[k / 16][k % 16], k == lone * 16 + 15);
+	}
+}
+
+/* A branch lies in one line, and does not reach its end. */
+static void test_lines(void **unused)
+{
+	static uint8_t code[4 * LINE] __attribute__((aligned(LINE)));
+
+	for (unsigned at = 0; at < LINE; at++)
+		for (unsigned n = 2; n < 24; n++) {
+			struct emit e = { .p = code + at, .end = code + sizeof(code), .lines = true };
+			emit_in_line(&e, n);
+			unsigned from = (unsigned)(e.p - code);
+			assert_in_range(from, at, LINE);
+			assert_true(from % LINE + n < LINE);
+			e.p = code + at;
+			emit_align_patch(&e, 2);
+			from = (unsigned)(e.p - code);
+			assert_true(from % LINE + 6 < LINE && (from + 2) % 8 <= 4);
+		}
+}
+
 static void note(void *opaque, const char *name, uint64_t value)
 {
 	uint64_t *got = opaque;
@@ -247,7 +291,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_loop), cmocka_unit_test(test_calls),
 		cmocka_unit_test(test_self_modifying), cmocka_unit_test(test_strings),
-		cmocka_unit_test(test_code_becomes_data),
+		cmocka_unit_test(test_code_becomes_data), cmocka_unit_test(test_high_halves), cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_random), cmocka_unit_test(test_small_cache), cmocka_unit_test(test_options),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -167,6 +167,7 @@ uint8_t *tlb_compare(struct trans *t, unsigned align, unsigned acc)
 	emit_alu_imm(e, 4, ALU_AND, S0, INDEX_MASK);
 	emit_alu_load(e, 8, ALU_ADD, S0, EGS(OFF_HOT(HOT_TLB)));
 	emit_alu_imm(e, 8, ALU_AND, S1, (int)(~(unsigned)PAGE_MASK | (align ? align - 1 : 0)));
+	emit_in_line(e, (tag ? 7 : 3) + 6);
 	emit_alu_load(e, 8, ALU_CMP, S1, EMEM(S0, tag));
 	uint8_t *miss = emit_jcc(e, CC_NE);
 	emit_load(e, 8, S0, EMEM(S0, entry + offsetof(struct tlb_entry, addend)));

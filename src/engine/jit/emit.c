@@ -234,8 +234,31 @@ static uint8_t *emit_rel32(struct emit *e)
 	return e->full ? NULL : at;
 }
 
+/* One instruction each that does nothing (SDM 2B NOP). */
+static void nops(struct emit *e, unsigned n)
+{
+	static const uint8_t nop[9][9] = {
+		{ 0x90 }, { 0x66, 0x90 }, { 0x0f, 0x1f, 0x00 }, { 0x0f, 0x1f, 0x40 }, { 0x0f, 0x1f, 0x44 },
+		{ 0x66, 0x0f, 0x1f, 0x44 }, { 0x0f, 0x1f, 0x80 }, { 0x0f, 0x1f, 0x84 }, { 0x66, 0x0f, 0x1f, 0x84 },
+	};
+
+	for (unsigned k; n; n -= k) {
+		k = n < 9 ? n : 9;
+		emit_bytes(e, nop[k - 1], k);
+	}
+}
+
+void emit_in_line(struct emit *e, unsigned n)
+{
+	unsigned at = (unsigned)((uintptr_t)e->p % LINE);
+
+	if (e->lines && at + n >= LINE)
+		nops(e, LINE - at);
+}
+
 uint8_t *emit_jcc(struct emit *e, unsigned cc)
 {
+	emit_in_line(e, 6);
 	emit8(e, 0x0f);
 	emit8(e, 0x80 | cc);
 	return emit_rel32(e);
@@ -243,6 +266,7 @@ uint8_t *emit_jcc(struct emit *e, unsigned cc)
 
 uint8_t *emit_jmp(struct emit *e)
 {
+	emit_in_line(e, 5);
 	emit8(e, 0xe9);
 	return emit_rel32(e);
 }
@@ -263,12 +287,15 @@ void emit_jmp_to(struct emit *e, const uint8_t *rx_target)
 	emit32(e, (uint32_t)(rx_target - (emit_here(e) + 4)));
 }
 
-void emit_jmp_mem(struct emit *e, struct emem m) { emit_rm(e, 4, 0, 0xff, 4, m); }
+void emit_jmp_mem(struct emit *e, struct emem m) { emit_in_line(e, 8); emit_rm(e, 4, 0, 0xff, 4, m); }
 void emit_jmp_reg(struct emit *e, unsigned reg) { emit_rr(e, 4, 0, 0xff, 4, reg); }
 void emit_call_reg(struct emit *e, unsigned reg) { emit_rr(e, 4, 0, 0xff, 2, reg); }
 
 void emit_align_patch(struct emit *e, unsigned opcode_bytes)
 {
-	while (((uintptr_t)e->p + opcode_bytes) % 8 > 4)
-		emit8(e, 0x90);
+	emit_in_line(e, opcode_bytes + 4);
+	unsigned at = (unsigned)(((uintptr_t)e->p + opcode_bytes) % 8);
+
+	if (at > 4)
+		nops(e, 8 - at);
 }

@@ -16,6 +16,7 @@ struct emit {
 	uint8_t *p;          /* next byte, writable view */
 	uint8_t *end;        /* bytes from here on are not ours */
 	ptrdiff_t rx;        /* executable address - writable address */
+	bool lines;          /* jumps shall not lie across lines (emit_in_line) */
 	bool full;           /* ran into end; what was written is worthless */
 };
 
@@ -78,6 +79,12 @@ void emit_call_reg(struct emit *e, unsigned reg);
 /* Nops so that the rel32 of a jump emitted next (opcode bytes before it) lies
  * inside an aligned 8 bytes: it can then be patched by one store. */
 void emit_align_patch(struct emit *e, unsigned opcode_bytes);
+
+/* Nops, so that the next n bytes, a branch with what it is fused with, lie in one line and
+ * do not reach its end: else many CPUs decode the line each time it runs ("Mitigations
+ * for Jump Conditional Code Erratum", 2.1). */
+void emit_in_line(struct emit *e, unsigned n);
+enum { LINE = 32 };
 
 static inline const uint8_t *emit_here(const struct emit *e) { return e->p + e->rx; }
 

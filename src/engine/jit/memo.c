@@ -33,6 +33,7 @@ struct memo_use *memo_check(struct trans *t, unsigned size, unsigned align, unsi
 	emit_rm(e, 8, 0, 0x33, S0, EGS(OFF_MEMO(n, page)));      /* xor */
 	if (align)
 		emit_shift_imm(e, 8, SHIFT_ROR, S0, log2_of(align));
+	emit_in_line(e, 9 + 6);
 	emit_alu_load(e, 8, ALU_CMP, S0, EGS(OFF_MEMO(n, limit)));
 	u->from = emit_jcc(e, CC_AE);
 	t->vm->sites[n].resume = emit_here(e);

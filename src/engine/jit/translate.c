@@ -703,7 +703,9 @@ static bool emit_parts(struct trans *t)
 
 	t->b->cold = (uint32_t)cold.at;
 	emit_into(t, &hot);
+	t->e.lines = true;
 	emit_block(t);
+	t->e.lines = false;
 	nhot = emitted(t, &hot);
 	emit_into(t, &cold);
 	emit_cold(t);
