@@ -139,6 +139,19 @@ static void stub_leave(struct emit *e)
 	emit8(e, 0xc3);
 }
 
+/* A jump for when the high halves are all zero, which the host's are then in a way
+ * that it knows: else each SSE instruction would wait for the last one with the same
+ * destination, whose high half it keeps ("Mixing AVX Code with SSE Code" in the
+ * Optimization Reference Manual). */
+static uint8_t *high_halves_clean(struct emit *e)
+{
+	vzeroupper(e);
+	for (unsigned r = 0; r < 16; r++)            /* movaps, orps */
+		emit_rm(e, 4, 1, r ? 0x56 : 0x28, 0, EGS(OFF_CPU(xsave.ymmh[0]) + 16 * (int)r));
+	emit_bytes(e, "\x66\x0f\x38\x17\xc0", 5);    /* ptest xmm0, xmm0 */
+	return emit_jcc(e, CC_E);
+}
+
 /* Guest vectors into the host's registers; returns to S1. Flags are lost. */
 static void stub_load_vec(struct emit *e, struct jit_vm *vm)
 {
@@ -147,11 +160,13 @@ static void stub_load_vec(struct emit *e, struct jit_vm *vm)
 	emit_alu_imm(e, 4, ALU_AND, S0, (int)need);
 	emit_alu_imm(e, 4, ALU_CMP, S0, (int)need);
 	uint8_t *init = emit_jcc(e, CC_NE);
-	for (unsigned r = 0; r < 16; r++) {
-		move_xmm(e, r, false);
-		if (vm->avx)
+	uint8_t *clean = vm->avx ? high_halves_clean(e) : NULL;
+	if (vm->avx)
+		for (unsigned r = 0; r < 16; r++)
 			move_ymmh(e, r, false);
-	}
+	emit_bind(e, clean);
+	for (unsigned r = 0; r < 16; r++)
+		move_xmm(e, r, false);
 	mxcsr(e, 2, OFF_CPU(xsave.mxcsr));
 	emit_store_imm32(e, 4, GS_HOT(HOT_VEC), 1);
 	emit_jmp_reg(e, S1);
