@@ -100,6 +100,7 @@ int verb_clone(int argc, char **argv);
 int verb_backup(int argc, char **argv);
 int verb_network(int argc, char **argv);
 int verb_exec(int argc, char **argv);
+int verb_cp(int argc, char **argv);
 int verb_attach(int argc, char **argv);
 int verb_wait(int argc, char **argv);
 int verb_top(int argc, char **argv);

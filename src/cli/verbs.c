@@ -15,6 +15,7 @@ const struct verb verbs[] = {
 	{ "stop", "[--force] [--timeout SECONDS] NAME", "press the power button and wait", verb_stop },
 	{ "kill", "[--signal SIGNAL] NAME", "end an instance at once, or send a signal", verb_kill },
 	{ "exec", "[OPTIONS] NAME COMMAND...", "run a further program in a container", verb_exec },
+	{ "cp", "[OPTIONS] NAME:PATH PATH|-, or PATH|- NAME:PATH", "copy files out of a container or into it", verb_cp },
 	{ "attach", "NAME", "join a container's program", verb_attach },
 	{ "wait", "NAME", "wait for a container's end, print its status", verb_wait },
 	{ "top", "NAME", "the processes of a container", verb_top },

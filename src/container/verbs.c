@@ -17,6 +17,8 @@ const struct oci_verb oci_verbs[] = {
 	{ "pause", "pause ID", "stop all processes of a container", oci_pause },
 	{ "resume", "resume ID", "let them go on", oci_resume },
 	{ "update", "update [--resources FILE|-] [--memory SIZE] [--cpu-quota N] ... ID", "change the limits", oci_update },
+	{ "archive", "archive [--follow] [--name NAME] ID PATH", "write a file or directory of a container as tar", oci_archive },
+	{ "extract", "extract [--owners] [--name NAME] ID PATH", "read a tar into a container", oci_extract },
 	{ "events", "events [--stats] [--interval SECONDS] ID", "print statistics and out-of-memory events", oci_events },
 	{ "spec", "spec [--rootless] [--bundle DIR]", "write a config.json to start from", oci_spec },
 	{ "features", "features", "print what this runtime can do as JSON", oci_features },

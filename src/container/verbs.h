@@ -32,6 +32,8 @@ int oci_resume(struct oci *o, int argc, char **argv, struct error *err);
 int oci_update(struct oci *o, int argc, char **argv, struct error *err);
 int oci_events(struct oci *o, int argc, char **argv, struct error *err);
 int oci_spec(struct oci *o, int argc, char **argv, struct error *err);
+int oci_archive(struct oci *o, int argc, char **argv, struct error *err);
+int oci_extract(struct oci *o, int argc, char **argv, struct error *err);
 int oci_features(struct oci *o, int argc, char **argv, struct error *err);
 
 /* Options, then exactly one ID (or at least, with more: what follows it is

@@ -25,19 +25,4 @@ void layer_drop(const struct image_store *s, const char *tmp);
  * digest of the uncompressed tar. */
 bool unpack_tar(int fd, int root, char hex[DIGEST_HEX + 1], struct error *err);
 
-/* unpack_entry.c: one entry, as the archive says it. */
-struct unpack { int root; bool privileged; /* may give files away */ };
-struct unpack_entry {
-	const char *path, *target;    /* target: of a symbolic or hard link */
-	bool hardlink;
-	uint32_t mode;                /* type and permissions */
-	uint32_t uid, gid;
-	int64_t mtime; long mtime_ns;
-};
-/* *fd: a regular file that wants its content, else -1. */
-bool unpack_entry(struct unpack *u, const struct unpack_entry *e, int *fd, struct error *err);
-/* Owner, permissions, an attribute; of the file at `fd`. */
-bool unpack_finish(struct unpack *u, const struct unpack_entry *e, int fd, struct error *err);
-bool unpack_attribute(int fd, const char *name, const void *value, size_t size, struct error *err);
-
 #endif

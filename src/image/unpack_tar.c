@@ -5,7 +5,7 @@
  */
 #include "image/unpack.h"
 #include "image/sha256.h"
-#include "container/root_path.h"
+#include "container/unpack.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -20,9 +20,6 @@ struct reader {
 	bool failed;
 	char buf[1 << 16];
 };
-
-struct late { char *path; struct timespec time; };
-struct lates { struct late *v; size_t n, room; };
 
 static la_ssize_t take(struct archive *a, void *opaque, const void **data)
 {
@@ -91,16 +88,6 @@ static bool copy_attributes(struct archive_entry *a, int fd, struct error *err)
 	return true;
 }
 
-/* A directory's time changes with what comes into it: set at the end. */
-static void remember(struct lates *l, const struct unpack_entry *e)
-{
-	if (l->n == l->room) {
-		l->room = l->room ? 2 * l->room : 64;
-		l->v = xrealloc(l->v, l->room * sizeof(*l->v));
-	}
-	l->v[l->n++] = (struct late){ xstrdup(e->path), { e->mtime, e->mtime_ns } };
-}
-
 static bool entry_of(struct archive_entry *a, struct unpack_entry *e, struct error *err)
 {
 	const char *hard = archive_entry_hardlink(a);
@@ -114,7 +101,7 @@ static bool entry_of(struct archive_entry *a, struct unpack_entry *e, struct err
 		error_set(err, 0, "'%.100s' has an owner out of range", e->path);
 }
 
-static bool one(struct reader *r, struct unpack *u, struct archive_entry *a, struct lates *late, struct error *err)
+static bool one(struct reader *r, struct unpack *u, struct archive_entry *a, struct error *err)
 {
 	struct unpack_entry e;
 	auto_close int fd = -1;
@@ -122,32 +109,17 @@ static bool one(struct reader *r, struct unpack *u, struct archive_entry *a, str
 		return false;
 	if (fd < 0)
 		return true;
-	if (S_ISDIR(e.mode))
-		remember(late, &e);
 	return (S_ISDIR(e.mode) || copy_data(r, fd, err)) && unpack_finish(u, &e, fd, err) && copy_attributes(a, fd, err);
-}
-
-static void set_times(int root, struct lates *l)
-{
-	for (size_t i = l->n; i--; ) {
-		const struct timespec both[2] = { l->v[i].time, l->v[i].time };
-		auto_close int fd = root_open(root, l->v[i].path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-		if (fd >= 0)
-			futimens(fd, both);
-		free(l->v[i].path);
-	}
-	free(l->v);
 }
 
 static bool read_all(struct reader *r, struct unpack *u, struct error *err)
 {
 	struct archive_entry *a;
-	struct lates late = { 0 };
 	bool ok = true;
 	int status = ARCHIVE_EOF;
 	while (ok && ((status = archive_read_next_header(r->tar, &a)) == ARCHIVE_OK || status == ARCHIVE_WARN))
-		ok = one(r, u, a, &late, err);
-	set_times(u->root, &late);
+		ok = one(r, u, a, err);
+	unpack_end(u);
 	if (ok && status != ARCHIVE_EOF)
 		ok = broken(r->tar, err);
 	/* padding behind the end belongs to the digest */
@@ -160,7 +132,7 @@ static bool read_all(struct reader *r, struct unpack *u, struct error *err)
 bool unpack_tar(int fd, int root, char hex[DIGEST_HEX + 1], struct error *err)
 {
 	struct reader *r = xnew(struct reader);
-	struct unpack u = { root, !geteuid() };
+	struct unpack u = { .root = root, .privileged = !geteuid(), .layer = true };
 	bool ok = open_reader(r, fd, err) && read_all(r, &u, err);
 	sha256_end(&r->sum, hex);
 	archive_read_free(r->tar);

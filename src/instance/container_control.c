@@ -21,10 +21,8 @@ bool container_tell(struct container_keeper *k, const char *const *words, char *
 	if (!k->pid)
 		return error_set(err, 0, "the program of '%s' does not run now", k->instance->name);
 	int status = k->wall->runtime(k, words, &text, err);
-	if (status > 0 || (status < 0 && !err->text[0])) {
-		text[strcspn(text, "\n")] = 0;
-		error_set(err, 0, "%s", strncmp(text, "abyme-oci: ", 11) ? text : text + 11);
-	}
+	if (text && (status > 0 || (status < 0 && !err->text[0])))
+		error_set(err, 0, "%s", shim_sentence(text));
 	if (!status && said)
 		*said = move_ptr(text);
 	free(text);

@@ -29,6 +29,7 @@ struct program {
 	int sock, signals;
 	pid_t pid;
 	bool terminal, ended;
+	bool copies;                  /* files: nobody but the other side wants it */
 	int status;                   /* of wait() */
 	int in[2], out[2], errors[2]; /* pipes: 0 read, 1 write */
 	int console;                  /* listens for the terminal */
@@ -104,6 +105,14 @@ int shim_oci(const struct shim *s, const char *const *words, char **output)
 	return wait_for(pid);
 }
 
+const char *shim_sentence(char *said)
+{
+	static const char who[] = "abyme-oci: ";
+	said[strcspn(said, "\n")] = 0;
+	said += strncmp(said, who, strlen(who)) ? 0 : strlen(who);
+	return *said ? said : "the container runtime failed";
+}
+
 /* ---- making ---- */
 
 static bool listen_console(struct program *p, int dir, struct error *err)
@@ -133,9 +142,7 @@ static bool failed(struct program *p, struct error *err)
 	close_fd(&p->errors[1]);
 	close_fd(&p->out[1]);
 	auto_free char *text = read_all(p->errors[0]);
-	const char *said = strncmp(text, "abyme-oci: ", 11) ? text : text + 11;
-	text[strcspn(text, "\n")] = 0;
-	return error_set(err, 0, "%s", *said ? said : "the container runtime failed");
+	return error_set(err, 0, "%s", shim_sentence(text));
 }
 
 static bool read_pid(struct program *p, int dir, struct error *err)
@@ -324,6 +331,8 @@ static void pump(struct program *p)
 			pass_output(p, &p->errors[0], FRAME_ERRORS);
 		if (q[0].revents)
 			reap(p);
+		if (p->copies && !p->talking && !p->ended)
+			kill(p->pid, SIGKILL);
 	}
 	drain(p, p->terminal ? &p->master : &p->out[0], FRAME_OUTPUT);
 	drain(p, &p->errors[0], FRAME_ERRORS);
@@ -370,10 +379,8 @@ static bool start(const struct shim *s, struct error *err)
 	char *said = NULL;
 	const char *const words[] = { "start", s->id, NULL };
 	bool ok = !shim_oci(s, words, &said);
-	if (!ok) {
-		said[strcspn(said, "\n")] = 0;
-		error_set(err, 0, "%s", strncmp(said, "abyme-oci: ", 11) ? said : said + 11);
-	}
+	if (!ok)
+		error_set(err, 0, "%s", said ? shim_sentence(said) : "cannot call the container runtime");
 	free(said);
 	return ok;
 }
@@ -413,14 +420,23 @@ int shim_main(int sock, const struct shim *s)
 
 /* ---- exec ---- */
 
-struct exec_request { struct strings args, env; const char *cwd, *user; bool terminal, detach; };
+struct exec_request {
+	struct strings args, env;
+	const char *cwd, *user, *copy, *path, *name;
+	bool terminal, detach, follow, owners;
+};
 static const struct field exec_fields[] = {
-	FIELD_MUST(STRINGS, struct exec_request, "args", args),
+	FIELD(STRINGS, struct exec_request, "args", args),
 	FIELD(STRINGS, struct exec_request, "env", env),
 	FIELD(STR, struct exec_request, "cwd", cwd),
 	FIELD(STR, struct exec_request, "user", user),
 	FIELD(BOOL, struct exec_request, "terminal", terminal),
 	FIELD(BOOL, struct exec_request, "detach", detach),
+	FIELD(STR, struct exec_request, "copy", copy),
+	FIELD(STR, struct exec_request, "path", path),
+	FIELD(STR, struct exec_request, "name", name),
+	FIELD(BOOL, struct exec_request, "follow", follow),
+	FIELD(BOOL, struct exec_request, "owners", owners),
 	{ NULL, FIELD_STR, false, 0, 0, NULL }
 };
 
@@ -436,7 +452,7 @@ static bool read_request(struct program *p, struct arena *a, struct exec_request
 		return error_set(err, 0, "the request must come first");
 	const char *text = arena_copy(a, (const char *)f.data, f.n);
 	struct json *v = json_parse(a, text, f.n, "the request", err);
-	return v && schema_read(a, v, "", exec_fields, r, err) && (r->args.n || error_set(err, 0, "there is no command"));
+	return v && schema_read(a, v, "", exec_fields, r, err) && (r->args.n || (r->copy && r->path) || error_set(err, 0, "there is no command"));
 }
 
 /* The user's IDs, as the container's own files have them. */
@@ -486,6 +502,34 @@ static bool launch_exec(struct program *p, struct arena *a, const struct exec_re
 	return launch(p, words, n, err);
 }
 
+/* The runtime itself reads or writes the stream. */
+static bool launch_copy(struct program *p, const struct exec_request *r, struct error *err)
+{
+	const char *words[8] = { strcmp(r->copy, "in") ? "archive" : "extract" };
+	unsigned n = 1;
+	if (r->follow)
+		words[n++] = "--follow";
+	if (r->owners)
+		words[n++] = "--owners";
+	if (r->name) {
+		words[n++] = "--name";
+		words[n++] = r->name;
+	}
+	words[n++] = p->shim->id;
+	words[n++] = r->path;
+	p->copies = true;
+	if (!make_pipes(p, err))
+		return false;
+	p->pid = fork();
+	if (!p->pid)
+		exec_oci(p->shim, words, (const int[3]){ p->in[0], p->out[1], p->errors[1] });
+	close_fd(&p->in[0]);
+	close_fd(&p->out[1]);
+	close_fd(&p->errors[1]);
+	fcntl(p->in[1], F_SETFL, O_NONBLOCK);
+	return p->pid > 0 || error_set(err, errno, "cannot start a process");
+}
+
 int shim_exec(int sock, const struct shim *s)
 {
 	struct error err = { 0 };
@@ -493,7 +537,7 @@ int shim_exec(int sock, const struct shim *s)
 	struct exec_request r = { 0 };
 	struct program *p = program_new(sock, s);
 	int status;
-	if (!read_request(p, &a, &r, &err) || !launch_exec(p, &a, &r, &err)) {
+	if (!read_request(p, &a, &r, &err) || !(r.copy ? launch_copy(p, &r, &err) : launch_exec(p, &a, &r, &err))) {
 		status = tell_failure(p, &err);
 	} else {
 		if (r.detach) {

@@ -34,10 +34,13 @@ int shim_main(int sock, const struct shim *s);
 
 /* A further program in it. The first frame is FRAME_START:
  *     {"args": [...], "env": [...], "cwd": "...", "user": "...", "terminal": false, "detach": false}
- * of which only args must be there. */
+ * of which only args must be there; or, a tar stream of files (container/copy.h),
+ *     {"copy": "out" or "in", "path": "...", "name": "...", "follow": false, "owners": false} */
 int shim_exec(int sock, const struct shim *s);
 
 /* abyme-oci VERB ...: its status, and what it wrote (to be freed). words end with NULL. */
 int shim_oci(const struct shim *s, const char *const *words, char **output);
+/* The first line of what it wrote, without its name before it: why it failed. */
+const char *shim_sentence(char *said);
 
 #endif

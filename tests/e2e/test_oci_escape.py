@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """abyme-oci against known ways out of a container, bad bundles, and its own sudden death."""
+import contextlib
+import ctypes
 import hashlib
+import io
 import json
 import os
 import random
 import signal
 import subprocess
+import tarfile
 import threading
 import time
 
@@ -105,32 +109,57 @@ def test_mount_target_link_stays_inside(bundle):
     assert os.listdir(f"{host}/victim") == []
 
 
-def test_mount_target_race(bundle):
-    """Another container that shares the root swaps a directory for a link, again and again."""
-    victim = f"{bundle.path}/victim"
-    os.makedirs(victim)
-    os.makedirs(f"{bundle.path}/source")
+@contextlib.contextmanager
+def swapping(bundle, victim):
+    """/work/dir is a directory and a link to a host's directory in turn, thousands of times a second."""
     a, b = f"{bundle.rootfs}/work/dir", f"{bundle.rootfs}/work/other"
     os.makedirs(a)
     os.symlink(victim, b)
-    stop = threading.Event()
+    libc, stop = ctypes.CDLL(None, use_errno=True), threading.Event()
 
     def swap():
-        import ctypes
-        libc = ctypes.CDLL(None, use_errno=True)
         while not stop.is_set():
             libc.renameat2(-100, a.encode(), -100, b.encode(), 2)
     t = threading.Thread(target=swap)
     t.start()
     try:
+        yield
+    finally:
+        stop.set()
+        t.join()
+
+
+def test_mount_target_race(bundle):
+    """Another container that shares the root swaps a directory for a link, again and again."""
+    victim = f"{bundle.path}/victim"
+    os.makedirs(victim)
+    os.makedirs(f"{bundle.path}/source")
+    with swapping(bundle, victim):
         bundle.config["mounts"].append({"destination": "/work/dir/sub", "type": "bind", "options": ["bind"],
                                         "source": f"{bundle.path}/source"})
         for _ in range(40):
             bundle.run("true")
             assert os.listdir(victim) == [], "something was made outside the root"
-    finally:
-        stop.set()
-        t.join()
+
+
+def test_copy_race(bundle):
+    """Copies in and out while a directory on the way becomes a link to one of the host (CVE-2018-15664)."""
+    victim = f"{bundle.path}/victim"
+    os.makedirs(victim)
+    with open(f"{victim}/file", "w", encoding="ascii") as f:
+        f.write("secret")
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as t:
+        t.addfile(tarfile.TarInfo("_"))
+    assert bundle.create("sleep 1000")[0] == 0
+    with swapping(bundle, victim):
+        for n in range(24):
+            p = subprocess.run(bundle.argv("archive", "--follow", "--name", "_", bundle.id, "/work/dir/file" if n % 2 else "/work/dir"),
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=patience(20), check=False)
+            assert b"secret" not in p.stdout
+            subprocess.run(bundle.argv("extract", "--name", "new", bundle.id, "/work/dir/new" if n % 2 else "/work/dir"),
+                           input=stream.getvalue(), stderr=subprocess.DEVNULL, timeout=patience(20), check=False)
+            assert os.listdir(victim) == ["file"], "something was made outside the root"
 
 
 def test_proc_over_link_is_refused(bundle):

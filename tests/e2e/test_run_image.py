@@ -2,6 +2,7 @@
 """abyme run IMAGE with the habits of Docker, from image to end, and nothing left behind: the same in a
 container and in a micro-VM. ABYME_TEST_ISOLATION=microvm runs all of it in the latter
 (make campaign-isolation); otherwise only what is marked `both` is."""
+import io
 import json
 import os
 import pty
@@ -11,12 +12,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import tarfile
 import time
 
 import pytest
 
 from conftest import ABYME, vmlinuz
 from images import Image, busybox_layer, entry, layer
+from patience import patience
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts overlays and makes control groups as root")
 LIMIT = 120
@@ -126,8 +129,56 @@ def test_entrypoint_and_command(box, tmp_path):
     assert ok(box, "run", "--rm", "--entrypoint", "", "ep", "pwd") == "/tmp\n"
 
 
+def listing(data):
+    """{name: (type, mode, content or target)} of a tar."""
+    with tarfile.open(fileobj=io.BytesIO(data)) as t:
+        return {m.name: (m.type, m.mode, t.extractfile(m).read() if m.isreg() else m.linkname) for m in t}
+
+
+def test_copy(box, tmp_path):
+    """Both ways, by name and as a stream, over links that lead nowhere near the host's files."""
+    name, long = named("copy"), "n" * 120
+    ok(box, "run", "-d", "--name", name, "-e", f"LONG={long}", "box", "sh", "-c",
+       "mkdir -p /data/sub; echo one >/data/sub/one; echo two >/data/$LONG; ln -s /etc/passwd /data/link; ln -s /etc /data/dir; "
+       "mkfifo /data/pipe; cp /bin/busybox /data/set; chmod 4755 /data/set; touch /tmp/ready; sleep 1000")
+    wait_for(lambda: box("exec", name, "test", "-e", "/tmp/ready")[0] == 0)
+    got = tmp_path / "got"
+    ok(box, "cp", f"{name}:/data", str(got))
+    assert sorted(os.listdir(got)) == sorted(["sub", long, "link", "dir", "pipe", "set"])
+    assert (got / "sub/one").read_text() == "one\n" and os.readlink(got / "link") == "/etc/passwd"
+    assert os.stat(got / "set").st_mode & 0o7777 == 0o755, "a set-ID bit is not handed out unasked"
+    ok(box, "cp", f"{name}:/data/.", str(tmp_path / "flat"))
+    ok(box, "cp", f"{name}:data/sub", str(tmp_path / "flat"))
+    assert sorted(os.listdir(tmp_path / "flat")) == sorted(os.listdir(got))
+    ok(box, "cp", "-L", f"{name}:/data/link", str(tmp_path / "passwd"))
+    assert "user:x:1000" in (tmp_path / "passwd").read_text(), "the container's, not the host's"
+    p = subprocess.run([ABYME, "cp", f"{name}:/data", "-"], env=box.env, stdout=subprocess.PIPE, check=True, timeout=patience(LIMIT))
+    assert listing(p.stdout)[f"data/{long}"][2] == b"two\n" and listing(p.stdout)["data/set"][1] == 0o4755
+    # and in
+    ok(box, "cp", str(got), f"{name}:/data/dir")
+    ok(box, "cp", str(tmp_path / "passwd"), f"{name}:/data/dir/../sub/")
+    ok(box, "cp", str(got / "sub/one"), f"{name}:/etc/hosts")
+    assert ok(box, "exec", name, "sh", "-c", "cat /etc/got/sub/one /etc/hosts; wc -l </data/sub/passwd") == "one\none\n2\n"
+    for format in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w", format=format) as t:
+            for info, data in (entry(f"a/{long}/file", b"3"), entry("a/hard", kind=tarfile.LNKTYPE, link=f"a/{long}/file")):
+                t.addfile(info, io.BytesIO(data))
+        subprocess.run([ABYME, "cp", "-", f"{name}:/tmp"], input=stream.getvalue(), env=box.env, check=True, timeout=patience(LIMIT))
+        assert ok(box, "exec", name, "sh", "-c", "cat /tmp/a/hard; rm -r /tmp/a") == "3"
+    for words, why in ((("cp", f"{name}:/nothing", str(tmp_path)), "cannot find '/nothing'"),
+                       (("cp", str(tmp_path / "nothing"), f"{name}:/tmp"), "nothing': No such file"),
+                       (("cp", str(got / "set"), f"{name}:/nowhere/x"), "cannot copy to '/nowhere/x'"),
+                       (("cp", str(got), f"{name}:/etc/hosts"), "no directory"),
+                       (("cp", f"{name}:/data", str(tmp_path / "passwd")), "no directory"),
+                       (("cp", f"{name}:/a", f"{name}:/b"), "by way of the host")):
+        status, _, err = box(*words, seconds=LIMIT)
+        assert status != 0 and why in err and err.count("\n") == 1, (words, status, err)
+    ok(box, "rm", "--force", name)
+
+
 @both
-def test_life(box):
+def test_life(box, tmp_path):
     name = named("life")
     assert ok(box, "run", "-d", "--name", name, "box", "sh", "-c",
               "trap 'echo bye; exit 9' TERM; echo up; while :; do sleep 0.1; done") == name + "\n"
@@ -137,6 +188,9 @@ def test_life(box):
                            text="piped\n")
     assert (status, out) == (4, "piped\n/tmp\n1000\n2\n"), err
     assert box("exec", name, "/nonexistent")[0] == 125
+    ok(box, "cp", __file__, f"{name}:/tmp/copied")
+    ok(box, "cp", f"{name}:/tmp", str(tmp_path / "back"))
+    assert (tmp_path / "back/copied").read_bytes() == open(__file__, "rb").read()
     waiter = subprocess.Popen([ABYME, "wait", name], env=box.env, stdout=subprocess.PIPE, text=True)
     ok(box, "pause", name)
     assert json.loads(ok(box, "ls", "--format", "json"))[0]["state"] == "paused"
