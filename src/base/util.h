@@ -71,6 +71,9 @@ bool fd_pwrite_full(int fd, const void *buf, size_t n, uint64_t offset);
 /* Until the child has ended: its status as waitpid() has it; -1 if there is none. */
 int wait_child(pid_t pid);
 
+/* As many descriptors as this user may have. */
+void raise_descriptor_limit(void);
+
 /* Nanoseconds of CLOCK_MONOTONIC. */
 uint64_t monotonic_ns(void);
 

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "jail/jail.h"
@@ -27,23 +26,13 @@ static bool parse(int argc, char **argv, struct jail *jail, bool *readonly, stru
 	return true;
 }
 
-/* A fid is a descriptor: as many as this user may have. */
-static void raise_limit(void)
-{
-	struct rlimit r;
-	if (!getrlimit(RLIMIT_NOFILE, &r)) {
-		r.rlim_cur = r.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &r);
-	}
-}
-
 /* The descriptors a server needs, then the walls. */
 static int enter(struct jail *jail, struct error *err)
 {
 	int proc = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (proc < 0)
 		return error_minus(err, errno, "a share needs /proc to be mounted");
-	raise_limit();
+	raise_descriptor_limit();      /* a fid is one */
 	umask(0);
 	jail_from_env(jail);      /* the namespaces we were started in */
 	return jail_root(jail, NULL, err) && jail_seal(jail, err) ? proc : -1;

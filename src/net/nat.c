@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The NAT process of a network: see nat.h.  Members' segments arrive unsplit, as
- * large as they were made: libslirp takes them whole, so their checksum is
- * completed here, and that is all the work there is a packet.
+ * The NAT process of a network: see nat.h.  TCP to the outside is net/tcp.h's; libslirp
+ * has all else: UDP, ICMP, the host behind the gateway, DNS, published ports.  Members'
+ * segments arrive unsplit, as large as they were made: libslirp takes them whole, so
+ * their checksum is completed here.
  */
 #include "net/nat.h"
 
@@ -15,16 +16,18 @@
 #include "net/message.h"
 #include "net/ring.h"
 #include "net/slirp_poll.h"
-#include "net/switch/frame.h"
+#include "net/tcp.h"
 #include "net/user.h"
 
 /* libslirp's windows end at 64 KiB: with segments as long, each would wait for the
  * last one's answer. Three of these fill a window. */
 enum { MTU_BEST = 21866 };
-enum { BATCH = 128, SEND_WAIT_MS = 20, KEEPER = 0, BELL = 1, OWN = 2 };
+enum { EARLY = 8 << 10 };      /* a frame so long is worth a wake-up of its own */
+enum { BATCH = 128, SEND_WAIT_MS = 20, KEEPER = 0, BELL = 1, TCP = 2, OWN = 3 };
 
 struct nat {
 	Slirp *slirp;
+	struct tcp *tcp;
 	SlirpCb callbacks;
 	struct ring ring;
 	struct ring_fds fds;
@@ -79,23 +82,61 @@ static void complete(struct frame *f, uint8_t *b, size_t len)
 	}
 }
 
+/* libslirp reads a frame more than once: it gets a copy that nobody changes. */
+static void to_slirp(struct nat *n, const uint8_t *p, size_t len)
+{
+	struct frame f;
+	memcpy(n->frame, p, len);
+	if (!frame_begin(&f, n->frame, n->frame + NET_HDR, len - NET_HDR))
+		return;
+	if (f.vnet[VNET_FLAGS] & VNET_NEEDS_CSUM)
+		complete(&f, n->frame + NET_HDR, len - NET_HDR);
+	slirp_input(n->slirp, n->frame + NET_HDR, (int)(len - NET_HDR));
+}
+
+/* This host's loopback by its own name, which no member has a way to. */
+static bool to_loopback(struct frame *f)
+{
+	static const uint8_t zero[10];
+	frame_parse_ip(f);
+	uint8_t first = f->dst.b[12];
+	return f->is_ip && (frame_type(f) == ETH_IPV4 ? !first || first == 127 : !memcmp(f->dst.b, zero, sizeof(zero)));
+}
+
 static unsigned take_frames(struct nat *n)
 {
 	const uint8_t *p;
 	size_t len;
 	unsigned i;
+	uint64_t now = monotonic_ns();
 	for (i = 0; i < BATCH && (p = ring_peek(&n->ring, &len)); i++) {
 		struct frame f;
-		memcpy(n->frame, p, len);
+		if (len > NET_HDR + FRAME_MIN && frame_begin(&f, p, p + NET_HDR, len - NET_HDR) && !f.tagged &&
+		    !to_loopback(&f) && !tcp_input(n->tcp, &f, now))
+			to_slirp(n, p, len);
 		ring_release(&n->ring, len);
-		if (len <= NET_HDR + FRAME_MIN || !frame_begin(&f, n->frame, n->frame + NET_HDR, len - NET_HDR) || f.tagged)
-			continue;
-		if (f.vnet[VNET_FLAGS] & VNET_NEEDS_CSUM)
-			complete(&f, n->frame + NET_HDR, len - NET_HDR);
-		slirp_input(n->slirp, n->frame + NET_HDR, (int)(len - NET_HDR));
 	}
 	ring_done(&n->ring);
 	return i;
+}
+
+static uint8_t *tcp_room(void *opaque, size_t len)
+{
+	struct nat *n = opaque;
+	uint8_t *p = ring_reserve(&n->ring, len);
+	if (p)
+		return p;
+	ring_publish(&n->ring);
+	ring_want_room(&n->ring);      /* its bell brings us back */
+	return ring_reserve(&n->ring, len);
+}
+
+static void tcp_emit(void *opaque, size_t len)
+{
+	struct nat *n = opaque;
+	ring_commit(&n->ring, len);
+	if (len > EARLY)
+		ring_publish(&n->ring);
 }
 
 /* ---- requests ---- */
@@ -122,6 +163,10 @@ static bool setup(struct nat *n, struct message *m, struct error *err)
 		c.vhost6.s6_addr[15] = 1;
 		c.vnameserver6.s6_addr[15] = 3;
 	}
+	struct tcp_options t = { .room = tcp_room, .emit = tcp_emit, .dial = tcp_dial, .opaque = n, .ipv6 = c.in6_enabled,
+				 .mtu = (unsigned)message_number(o, "mtu", 1500), .network = ntohl(c.vnetwork.s_addr),
+				 .mask = ntohl(c.vnetmask.s_addr) };
+	memcpy(t.prefix6, c.vprefix_addr6.s6_addr, sizeof(t.prefix6));
 	if (n->slirp || m->nfds != 3)
 		return error_set(err, 0, "the NAT is set up already, or has no port");
 	n->fds = (struct ring_fds){ message_take_fd(m, 0), message_take_fd(m, 1), message_take_fd(m, 2) };
@@ -130,6 +175,8 @@ static bool setup(struct nat *n, struct message *m, struct error *err)
 	atomic_store(&n->ring.shared->caps, NET_CAP_CSUM | NET_CAP_TSO4 | NET_CAP_TSO6);
 	n->callbacks.send_packet = send_packet;
 	slirp_poll_callbacks(&n->callbacks);
+	if (!(n->tcp = tcp_new(&t, err)))
+		return false;
 	n->slirp = slirp_new(&c, &n->callbacks, n);
 	return n->slirp || error_set(err, 0, "libslirp cannot start");
 }
@@ -168,17 +215,22 @@ static void serve(struct nat *n)
 	while (!n->gone && !n->slirp)
 		talk(n);
 	while (!n->gone && !n->ring.broken) {
-		bool none = !take_frames(n), awake = none && ring_stays_awake(&n->ring, RING_POLL_NAT);
-		bool idle = none && !awake && ring_sleep(&n->ring);
+		bool busy = take_frames(n);
+		busy |= tcp_work(n->tcp, monotonic_ns());
+		bool awake = !busy && ring_stays_awake(&n->ring, RING_POLL_NAT);
+		bool idle = !busy && !awake && ring_sleep(&n->ring);
 		if (awake)
 			sched_yield();
 		ring_publish(&n->ring);
 		n->poll.fd[KEEPER] = (struct pollfd){ .fd = n->keeper, .events = POLLIN };
 		n->poll.fd[BELL] = (struct pollfd){ .fd = n->fds.to_port, .events = POLLIN };
-		slirp_poll_wait(&n->poll, n->slirp, OWN, idle ? -1 : 0);
+		n->poll.fd[TCP] = (struct pollfd){ .fd = tcp_fd(n->tcp), .events = POLLIN };
+		slirp_poll_wait(&n->poll, n->slirp, OWN, idle ? tcp_timeout_ms(n->tcp, monotonic_ns()) : 0);
 		ring_publish(&n->ring);
 		if (n->poll.fd[BELL].revents)
 			ring_bell_clear(&n->ring);
+		if (n->poll.fd[TCP].revents)
+			tcp_events(n->tcp);
 		if (n->poll.fd[KEEPER].revents)
 			talk(n);
 	}
@@ -190,6 +242,7 @@ int nat_main(struct nat_options *o)
 {
 	struct error err = { 0 };
 	struct nat *n = xnew(struct nat);
+	raise_descriptor_limit();
 	n->keeper = o->keeper_fd;
 	n->fds = (struct ring_fds){ -1, -1, -1 };
 	bool ok = jail_root(&o->jail, binds, &err) && jail_seal(&o->jail, &err);
@@ -199,6 +252,7 @@ int nat_main(struct nat_options *o)
 		serve(n);
 	if (n->slirp)
 		slirp_cleanup(n->slirp);
+	tcp_free(n->tcp);
 	ring_close(&n->ring);
 	ring_fds_close(&n->fds);
 	free(n);

@@ -110,9 +110,30 @@ def test_published_ports_keep_the_clients_address(lab):
     lab.join("n", "c", "--publish", "198.51.100.1:8080:7777")
 
 
+BLIND = """
+import socket, struct, sys
+mine, gateway, to, word = sys.argv[1:]
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(("eth0", 0x800))
+ip = bytearray(struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28 + len(word), 1, 0, 64, 17, 0, socket.inet_aton(mine), socket.inet_aton(to)))
+total = sum(struct.unpack("!10H", ip))
+ip[10:12] = struct.pack("!H", ~((total & 0xffff) + (total >> 16)) & 0xffff)
+udp = struct.pack("!HHHH", 5555, 9999, 8 + len(word), 0) + word.encode()
+s.send(bytes.fromhex(gateway.replace(":", "")) + s.getsockname()[4] + b"\\x08\\0" + bytes(ip) + udp)
+"""
+DEAF = """
+import socket
+s = socket.socket(type=socket.SOCK_DGRAM)
+s.bind(("0.0.0.0", 9999))
+print("ready", flush=True)
+print(s.recv(100).decode(), flush=True)
+"""
+
+
 def test_the_hosts_loopback_is_closed(lab):
     lab.network("n", "--kind", "nat")
-    host = lab.peer("host")
+    host, far = lab.peer("host"), lab.peer("far")
+    wire(host, far, "up0", "down0", "198.51.100.1/24", "198.51.100.2/24")
     start_in(lab, host, "n")
     a = lab.join("n", "a")
     host.spawn("/usr/bin/python3", "-m", "http.server", "-b", "127.0.0.1", "8000")
@@ -120,6 +141,14 @@ def test_the_hosts_loopback_is_closed(lab):
     net = lab.inspect("n")["subnet"].rsplit(".", 1)[0]
     a("ip", "route", "add", "default", "via", f"{net}.1")
     assert a("curl", "-s", "-m", "3", f"http://{net}.1:8000/", check=False) != 0
+    # nor by its own name: a packet that no honest kernel would send; the next one arrives
+    assert a.pings(f"{net}.1")
+    gateway = a("ip", "neigh", "show", f"{net}.1").split()[4]
+    ear = host.spawn("/usr/bin/python3", "-c", DEAF)
+    line(ear, "ready")
+    for to, word in (("127.0.0.1", "loopback"), ("0.0.0.0", "nowhere"), ("198.51.100.1", "outside")):
+        a("/usr/bin/python3", "-c", BLIND, a.ip, gateway, to, word)
+    assert line(ear, "\n") == "outside\n"
 
 
 def test_names(lab):

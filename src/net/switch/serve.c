@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 
 #include "net/switch/control.h"
 
@@ -194,13 +193,9 @@ static void serve(struct switch_process *w)
 static bool start(struct switch_process *w, struct switch_options *o, struct error *err)
 {
 	struct epoll_event e = { .events = EPOLLIN };
-	struct rlimit r;
 	uint64_t secret = 0;
 	ssize_t n UNUSED = getrandom(&secret, sizeof(secret), 0);
-	if (!getrlimit(RLIMIT_NOFILE, &r)) {
-		r.rlim_cur = r.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &r);
-	}
+	raise_descriptor_limit();
 	w->keeper = o->keeper_fd;
 	w->sw = sw_new(secret, 1500);
 	w->policy = policy_new(w->sw, ~secret);
