@@ -24,6 +24,8 @@ struct vnc {
 	rfbScreenInfoPtr screen;
 	int listen_fd, channel_fd;
 	unsigned clients;
+	bool watching, answered;  /* the machine was told that somebody looks; has said its size since */
+	uintptr_t sizes;          /* how many there have been */
 	int x, y;
 	bool have_pointer;
 	char password[VIEWER_PASSWORD];
@@ -98,25 +100,37 @@ static void on_pointer(int mask, int x, int y, rfbClientPtr client)
 }
 
 /* --- clients -------------------------------------------------------------------------- */
-static void watch(struct vnc *v)
+static void watch(struct vnc *v, bool on)
 {
-	struct viewer_input in = { .event = VIEWER_WATCH, .a = v->clients > 0 };
+	struct viewer_input in = { .event = VIEWER_WATCH, .a = on };
+	v->watching = on;
+	v->answered = false;
 	say(v, &in);
 }
 
 static void on_gone(rfbClientPtr client)
 {
 	struct vnc *v = client->screen->screenData;
-	if (--v->clients == 0)
-		watch(v);
+	v->clients--;
+}
+
+/* A size that came between ServerInit and SetEncodings was told to nobody. */
+static void on_request(rfbClientPtr client, rfbFramebufferUpdateRequestMsg *request)
+{
+	struct vnc *v = client->screen->screenData;
+	if (client->useNewFBSize && client->clientData != (void *)v->sizes) {
+		client->newFBSizePending = TRUE;
+		client->clientData = (void *)v->sizes;
+	}
 }
 
 static enum rfbNewClientAction on_client(rfbClientPtr client)
 {
 	struct vnc *v = client->screen->screenData;
 	client->clientGoneHook = on_gone;
-	if (v->clients++ == 0)
-		watch(v);
+	client->clientFramebufferUpdateRequestHook = on_request;
+	client->clientData = (void *)v->sizes;
+	v->clients++;
 	return RFB_CLIENT_ACCEPT;
 }
 
@@ -130,11 +144,39 @@ static void accept_client(struct vnc *v)
 }
 
 /* --- the machine ------------------------------------------------------------------------ */
+static const rfbPixelFormat pixels = { .bitsPerPixel = 32, .depth = 24, .trueColour = TRUE, .redMax = 255,
+	.greenMax = 255, .blueMax = 255, .redShift = 16, .greenShift = 8 };
+
+/* rfbNewFramebuffer() takes red for the lowest byte, and tells the size to those clients
+ * that have said by now that they want to know. */
 static void resize(struct vnc *v, unsigned width, unsigned height)
 {
-	bool fits = width && height && width <= VIEWER_MAX_X && height <= VIEWER_MAX_Y;
-	if (fits && ((int)width != v->screen->width || (int)height != v->screen->height))
-		rfbNewFramebuffer(v->screen, v->screen->frameBuffer, (int)width, (int)height, 8, 3, 4);
+	rfbScreenInfoPtr s = v->screen;
+	if (!width || !height || width > VIEWER_MAX_X || height > VIEWER_MAX_Y ||
+	    ((int)width == s->width && (int)height == s->height))
+		return;
+	rfbNewFramebuffer(s, s->frameBuffer, (int)width, (int)height, 8, 3, 4);
+	s->serverFormat = pixels;
+	v->sizes++;
+	rfbClientIteratorPtr i = rfbGetClientIterator(s);
+	for (rfbClientPtr c; (c = rfbClientIteratorNext(i)); ) {
+		s->setTranslateFunction(c);
+		if (c->useNewFBSize)
+			c->clientData = (void *)v->sizes;
+	}
+	rfbReleaseClientIterator(i);
+}
+
+static void take_word(struct vnc *v, const struct viewer_output *o)
+{
+	if (o->word == VIEWER_START) {
+		watch(v, v->watching);
+	} else if (o->word == VIEWER_SIZE) {
+		resize(v, o->width, o->height);
+		v->answered = true;
+	} else if (o->word == VIEWER_RECT) {
+		rfbMarkRectAsModified(v->screen, o->x, o->y, o->x + o->width, o->y + o->height);
+	}
 }
 
 /* False: the machine has gone. */
@@ -147,12 +189,8 @@ static bool take_output(struct vnc *v)
 			return true;
 		if (n <= 0)
 			return false;
-		if (n != sizeof(o))
-			continue;
-		if (o.word == VIEWER_SIZE)
-			resize(v, o.width, o.height);
-		else if (o.word == VIEWER_RECT)
-			rfbMarkRectAsModified(v->screen, o.x, o.y, o.x + o.width, o.y + o.height);
+		if (n == sizeof(o))
+			take_word(v, &o);
 	}
 }
 
@@ -185,8 +223,7 @@ static bool make_screen(struct vnc *v, int memory, struct error *err)
 	s->frameBuffer = mmap(NULL, VIEWER_BYTES, PROT_READ, MAP_SHARED, memory, 0);
 	if (s->frameBuffer == MAP_FAILED)
 		return error_set(err, errno, "cannot map the screen's picture");
-	s->serverFormat = (rfbPixelFormat){ .bitsPerPixel = 32, .depth = 24, .trueColour = TRUE, .redMax = 255,
-		.greenMax = 255, .blueMax = 255, .redShift = 16, .greenShift = 8 };
+	s->serverFormat = pixels;
 	s->screenData = v;
 	s->desktopName = "Abyme";
 	s->port = s->ipv6port = 0;
@@ -204,16 +241,28 @@ static bool make_screen(struct vnc *v, int memory, struct error *err)
 	return true;
 }
 
+/* A client is let in when the machine has said its size: not all learn of another. */
+static void take_clients(struct vnc *v, bool knocks)
+{
+	if (knocks && !v->watching)
+		watch(v, true);
+	else if (knocks)
+		accept_client(v);
+	else if (v->watching && !v->clients)
+		watch(v, false);
+}
+
 /* Without a client it sleeps; with one it looks every few milliseconds. */
 static int serve(struct vnc *v)
 {
 	for (;;) {
-		struct pollfd p[2] = { { v->channel_fd, POLLIN, 0 }, { v->listen_fd, POLLIN, 0 } };
-		poll(p, 2, v->clients ? 0 : -1);
+		bool open = !v->watching || v->answered;
+		struct pollfd p[2] = { { v->channel_fd, POLLIN, 0 }, { open ? v->listen_fd : -1, POLLIN, 0 } };
+		poll(p, 2, v->clients || (v->watching && open) ? 0 : -1);
 		if (p[0].revents && !take_output(v))
 			return 0;
-		if (p[1].revents)
-			accept_client(v);
+		if (open)
+			take_clients(v, p[1].revents);
 		if (v->clients)
 			rfbProcessEvents(v->screen, PUMP_US);
 	}

@@ -64,9 +64,8 @@ static void frame(void *opaque)
 
 static void set_watched(struct viewer *v, bool watched)
 {
-	bool was = v->watched;
-	v->watched = watched;
-	if (watched && !was)
+	v->watched = v->lost = watched;
+	if (watched)
 		frame(v);
 }
 
@@ -127,5 +126,6 @@ bool viewer_start(struct machine *m, struct error *err)
 	}
 	clock_timer_init(&v->timer, m->clock, frame, v);
 	v->watch = loop_fd_add(m->loop, v->fd, LOOP_READ, input_ready, v);
+	tell(v, VIEWER_START, 0, 0, 0, 0);
 	return true;
 }
