@@ -8,11 +8,11 @@
 set -eu
 
 build="gcc make pkg-config libc6-dev libuv1-dev libjansson-dev libcyaml-dev liburing-dev
-	libseccomp-dev libcap-ng-dev libslirp-dev libvncserver-dev zlib1g-dev libzstd-dev
+	libseccomp-dev libcap-ng-dev libslirp-dev libvncserver-dev libgnutls28-dev zlib1g-dev libzstd-dev
 	libarchive-dev libxml2-dev libcurl4-openssl-dev libssl-dev scdoc"
 guest="mmdebstrap uidmap e2fsprogs cpio busybox-static xz-utils zstd"
 tests="libcmocka-dev libzydis-dev python3 python3-pytest python3-pytest-xdist qemu-system-x86 qemu-utils libnbd-bin seabios ovmf ipxe-qemu swtpm mtools xorriso acpica-tools shellcheck
-	cppcheck curl gdb gcc-multilib procps skopeo docker-registry"
+	cppcheck curl gdb openssl gcc-multilib procps skopeo docker-registry"
 peers="iproute2 iputils-ping iperf3 tcpdump bind9-dnsutils isc-dhcp-client ethtool vde2 slirp4netns passt"
 
 # for campaigns and benches only: deps.sh --engines

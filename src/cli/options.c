@@ -162,7 +162,7 @@ const struct cli_option definition_options[] = {
 	TEXT("--board", "pc|microvm", board, "microvm: a kernel and virtio devices, nothing else"),
 	CALL("--firmware", "none|bios|uefi|uefi-secure|FILE", set_firmware, "what starts the disk (SeaBIOS, OVMF)"),
 	TEXT("--boot", "disk,cdrom,net,floppy", boot, "what firmware tries, in this order"),
-	TEXT("--display", "none|headless|vnc[:[ADDR:]PORT][,password-file=FILE]", display,
+	TEXT("--display", "none|headless|vnc[:[ADDR:]PORT][,password-file=FILE][,tls=DIR]", display,
 	     "a screen, for abyme screenshot or for a VNC viewer too"),
 	TEXT("--gpu", "std|virtio", gpu, "the screen's graphics card"),
 	TEXT("--input", "ps2|virtio|usb", input, "virtio, usb: a keyboard and a tablet more"),

@@ -12,8 +12,9 @@
 enum { VIEWER_MAX_X = 2560, VIEWER_MAX_Y = 1600, VIEWER_BYTES = VIEWER_MAX_X * VIEWER_MAX_Y * 4,
        VIEWER_KEY = 16, VIEWER_PASSWORD = 9 };
 
-/* Keeper and machine to helper. SETUP is first and carries the memfd; a machine process
- * that starts says START and is told (again) whether somebody looks. */
+/* Keeper and machine to helper. SETUP is first and carries the memfd, then what TLS needs
+ * (the files of vnc_tls.h, two or three), if it is wanted; a machine process that starts says
+ * START and is told (again) whether somebody looks. */
 enum viewer_word { VIEWER_SETUP = 1, VIEWER_START, VIEWER_SIZE, VIEWER_RECT };
 struct viewer_output { uint32_t word; uint16_t x, y, width, height; char password[VIEWER_PASSWORD]; };
 

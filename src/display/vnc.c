@@ -17,11 +17,13 @@
 
 #include "base/util.h"
 #include "display/viewer.h"
+#include "display/vnc_tls.h"
 
 enum { MAX_CLIENTS = 8, PUMP_US = 10000, CLIENT_WAIT_MS = 2000, START_X = 640, START_Y = 400, PLACE_MAX = 32767 };
 
 struct vnc {
 	rfbScreenInfoPtr screen;
+	struct vnc_tls *tls;      /* NULL: clients speak in clear */
 	int listen_fd, channel_fd;
 	unsigned clients;
 	bool watching, answered;  /* the machine was told that somebody looks; has said its size since */
@@ -136,7 +138,7 @@ static enum rfbNewClientAction on_client(rfbClientPtr client)
 
 static void accept_client(struct vnc *v)
 {
-	int fd = accept4(v->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = v->tls ? vnc_tls_take(v->tls) : accept4(v->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd >= 0 && v->clients >= MAX_CLIENTS)
 		close(fd);
 	else if (fd >= 0)
@@ -194,21 +196,26 @@ static bool take_output(struct vnc *v)
 	}
 }
 
-static bool take_setup(struct vnc *v, int *memory, struct error *err)
+/* fds: the picture, and what TLS needs; -1 where there is none. */
+static bool take_setup(struct vnc *v, int fds[1 + VNC_TLS_FILES], struct error *err)
 {
-	union { char b[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } room;
+	union { char b[CMSG_SPACE((1 + VNC_TLS_FILES) * sizeof(int))]; struct cmsghdr align; } room;
 	struct viewer_output o = { 0 };
 	struct iovec iov = { &o, sizeof(o) };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room.b,
 			      .msg_controllen = sizeof(room.b) };
-	ssize_t n = recvmsg(v->channel_fd, &msg, MSG_CMSG_CLOEXEC);
-	struct cmsghdr *h = n == sizeof(o) ? CMSG_FIRSTHDR(&msg) : NULL;
+	ssize_t got = recvmsg(v->channel_fd, &msg, MSG_CMSG_CLOEXEC);
+	struct cmsghdr *h = got == sizeof(o) ? CMSG_FIRSTHDR(&msg) : NULL;
 	if (!h || h->cmsg_type != SCM_RIGHTS || o.word != VIEWER_SETUP)
 		return error_set(err, 0, "the VNC server was not told what to show");
-	memcpy(memory, CMSG_DATA(h), sizeof(int));
+	size_t n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	for (unsigned i = 0; i <= VNC_TLS_FILES; i++)
+		fds[i] = -1;
+	memcpy(fds, CMSG_DATA(h), MIN(n * sizeof(int), (1 + VNC_TLS_FILES) * sizeof(int)));
 	memcpy(v->password, o.password, sizeof(v->password));
 	v->password[VIEWER_PASSWORD - 1] = 0;
-	return true;
+	v->tls = fds[1] < 0 ? NULL : vnc_tls_new(fds + 1, v->password[0], err);
+	return fds[1] < 0 || v->tls;
 }
 
 static void quiet(const char *format, ...) { }
@@ -252,15 +259,26 @@ static void take_clients(struct vnc *v, bool knocks)
 		watch(v, false);
 }
 
+static void greet(struct vnc *v)
+{
+	int fd = accept4(v->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd >= 0)
+		vnc_tls_greet(v->tls, fd);
+}
+
 /* Without a client it sleeps; with one it looks every few milliseconds. */
 static int serve(struct vnc *v)
 {
+	const int door = v->tls ? vnc_tls_door(v->tls) : v->listen_fd;
 	for (;;) {
 		bool open = !v->watching || v->answered;
-		struct pollfd p[2] = { { v->channel_fd, POLLIN, 0 }, { open ? v->listen_fd : -1, POLLIN, 0 } };
-		poll(p, 2, v->clients || (v->watching && open) ? 0 : -1);
+		struct pollfd p[3] = { { v->channel_fd, POLLIN, 0 }, { open ? door : -1, POLLIN, 0 },
+				       { v->tls ? v->listen_fd : -1, POLLIN, 0 } };
+		poll(p, 3, v->clients || (v->watching && open) ? 0 : -1);
 		if (p[0].revents && !take_output(v))
 			return 0;
+		if (p[2].revents)
+			greet(v);
 		if (open)
 			take_clients(v, p[1].revents);
 		if (v->clients)
@@ -272,10 +290,10 @@ int vnc_main(int listen_fd, int channel_fd, int ready_fd, struct jail *jail)
 {
 	static struct vnc v;
 	struct error err = { 0 };
-	int memory = -1;
+	int fds[1 + VNC_TLS_FILES];
 	v.listen_fd = listen_fd;
 	v.channel_fd = channel_fd;
-	bool ok = take_setup(&v, &memory, &err) && make_screen(&v, memory, &err) &&
+	bool ok = take_setup(&v, fds, &err) && make_screen(&v, fds[0], &err) &&
 		  jail_root(jail, NULL, &err) && jail_seal(jail, &err);
 	fd_write_full(ready_fd, ok ? "R" : err.text, ok ? 1 : strlen(err.text));
 	close(ready_fd);

@@ -10,15 +10,16 @@
 #include <sys/socket.h>
 
 #include "display/viewer.h"
+#include "display/vnc_tls.h"
 
 enum { DEFAULT_PORT = 5900 };
 
-struct spec { bool screen, vnc; struct sockaddr_in address; char password_file[256]; };
+struct spec { bool screen, vnc; struct sockaddr_in address; char password_file[256], tls[256]; };
 
 static bool bad(const char *text, struct error *err)
 {
 	return error_set(err, 0, "display '%s' is not known: use none, headless or "
-			 "vnc[:[ADDR:]PORT][,password-file=FILE]", text);
+			 "vnc[:[ADDR:]PORT][,password-file=FILE][,tls=DIR]", text);
 }
 
 static bool parse_address(const char *p, size_t n, struct sockaddr_in *a)
@@ -40,9 +41,33 @@ static bool parse_address(const char *p, size_t n, struct sockaddr_in *a)
 	return true;
 }
 
+/* ",name=value" each. */
+static bool parse_options(const char *p, struct spec *s)
+{
+	const struct { const char *name; char *value; } known[] = {
+		{ ",password-file=", s->password_file }, { ",tls=", s->tls },
+	};
+	while (*p) {
+		unsigned i = 0;
+		while (i < ARRAY_SIZE(known) && strncmp(p, known[i].name, strlen(known[i].name)))
+			i++;
+		if (i == ARRAY_SIZE(known))
+			return false;
+		p += strlen(known[i].name);
+		size_t n = strcspn(p, ",");
+		if (!n || n >= sizeof(s->tls))
+			return false;
+		memcpy(known[i].value, p, n);
+		known[i].value[n] = 0;
+		p += n;
+	}
+	return true;
+}
+
+static bool is_open(const struct spec *s) { return ntohl(s->address.sin_addr.s_addr) >> 24 != 127 && !s->password_file[0]; }
+
 static bool parse(const char *text, struct spec *s, struct error *err)
 {
-	static const char option[] = ",password-file=";
 	*s = (struct spec){ .screen = strcmp(text, "none") };
 	if (!s->screen || !strcmp(text, "headless"))
 		return true;
@@ -52,14 +77,9 @@ static bool parse(const char *text, struct spec *s, struct error *err)
 	s->vnc = true;
 	s->address = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(DEFAULT_PORT),
 					   .sin_addr = { htonl(INADDR_LOOPBACK) } };
-	if (!parse_address(text + 3, n - 3, &s->address))
+	if (!parse_address(text + 3, n - 3, &s->address) || !parse_options(text + n, s))
 		return bad(text, err);
-	if (text[n] && (strncmp(text + n, option, strlen(option)) || !text[n + strlen(option)] ||
-			strlen(text + n) >= sizeof(s->password_file)))
-		return bad(text, err);
-	if (text[n])
-		snprintf(s->password_file, sizeof(s->password_file), "%s", text + n + strlen(option));
-	if (ntohl(s->address.sin_addr.s_addr) >> 24 != 127 && !s->password_file[0])
+	if (is_open(s) && !s->tls[0])
 		return error_set(err, 0, "display '%s' would let anybody in: add ,password-file=FILE, or "
 				 "listen on 127.0.0.1 and come through ssh", text);
 	return true;
@@ -87,11 +107,30 @@ static bool read_password(const char *file, char out[VIEWER_PASSWORD], struct er
 	return true;
 }
 
+static bool open_tls(struct opened *o, const struct spec *s, const char *text, struct error *err)
+{
+	static const char *const names[] = { [VNC_TLS_CERTIFICATE] = "server-cert.pem", [VNC_TLS_KEY] = "server-key.pem",
+					     [VNC_TLS_CLIENTS] = "client-ca.pem" };
+	auto_close int dir = open(s->tls, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return error_set(err, errno, "cannot open the directory '%s' of the display's TLS", s->tls);
+	for (unsigned i = 0; i < VNC_TLS_FILES; i++) {
+		o->vnc_tls[i] = openat(dir, names[i], O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		if (o->vnc_tls[i] < 0 && (i != VNC_TLS_CLIENTS || errno != ENOENT))
+			return error_set(err, errno, "cannot open '%s/%s' of the display's TLS", s->tls, names[i]);
+	}
+	return !is_open(s) || o->vnc_tls[VNC_TLS_CLIENTS] >= 0 ||
+	       error_set(err, 0, "display '%s' would let anybody in: add ,password-file=FILE, or put client-ca.pem "
+			 "into '%s', so that clients need a certificate of it", text, s->tls);
+}
+
 static bool open_vnc(struct opened *o, const struct spec *s, const char *text, struct error *err)
 {
 	struct machine_config *c = &o->config;
 	int one = 1;
 	if (s->password_file[0] && !read_password(s->password_file, o->vnc_password, err))
+		return false;
+	if (s->tls[0] && !open_tls(o, s, text, err))
 		return false;
 	c->viewer_memory_fd = memfd_create("abyme-screen", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (c->viewer_memory_fd < 0 || ftruncate(c->viewer_memory_fd, VIEWER_BYTES) ||
@@ -118,16 +157,20 @@ bool display_open(struct opened *o, const char *text, struct error *err)
 
 bool display_setup(const struct opened *o, int channel, struct error *err)
 {
-	union { char b[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } room = { 0 };
+	int fds[1 + VNC_TLS_FILES] = { o->config.viewer_memory_fd };
+	size_t size = sizeof(int);
+	for (unsigned i = 0; i < VNC_TLS_FILES && o->vnc_tls[i] >= 0; i++, size += sizeof(int))
+		fds[i + 1] = o->vnc_tls[i];
+	union { char b[CMSG_SPACE(sizeof(fds))]; struct cmsghdr align; } room = { 0 };
 	struct viewer_output out = { .word = VIEWER_SETUP };
 	struct iovec iov = { &out, sizeof(out) };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room.b,
-			      .msg_controllen = sizeof(room.b) };
+			      .msg_controllen = CMSG_SPACE(size) };
 	struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
 	h->cmsg_level = SOL_SOCKET;
 	h->cmsg_type = SCM_RIGHTS;
-	h->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(h), &o->config.viewer_memory_fd, sizeof(int));
+	h->cmsg_len = CMSG_LEN(size);
+	memcpy(CMSG_DATA(h), fds, size);
 	memcpy(out.password, o->vnc_password, sizeof(out.password));
 	return sendmsg(channel, &msg, MSG_NOSIGNAL) == sizeof(out) ||
 	       error_set(err, errno, "cannot tell the VNC server what to show");

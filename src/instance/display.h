@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* --display none, headless, or vnc[:[ADDR:]PORT][,password-file=FILE]. */
+/* --display none, headless, or vnc[:[ADDR:]PORT][,password-file=FILE][,tls=DIR]. */
 #ifndef INSTANCE_DISPLAY_H
 #define INSTANCE_DISPLAY_H
 

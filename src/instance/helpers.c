@@ -87,6 +87,8 @@ static bool start_vnc(struct helpers *h, struct opened *o, enum jail_mode mode, 
 	close(pair[1]);
 	close(o->vnc_listen);
 	o->vnc_listen = -1;
+	for (unsigned i = 0; i < ARRAY_SIZE(o->vnc_tls); i++)
+		close_fd(&o->vnc_tls[i]);
 	o->config.viewer_fd = pair[0];
 	return ok;
 }

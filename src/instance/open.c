@@ -377,6 +377,8 @@ static void all_closed(struct opened *o, int state_fd)
 	c->control_fd = c->gdb_fd = c->vsock_fd = c->vsock_dial_fd = c->kvm_fd = c->pagemap_fd = -1;
 	c->state_fd = state_fd;
 	o->tpm_state = c->sound_fd = c->viewer_fd = c->viewer_memory_fd = o->vnc_listen = c->tpm_fd = c->tpm_data_fd = -1;
+	for (unsigned i = 0; i < ARRAY_SIZE(o->vnc_tls); i++)
+		o->vnc_tls[i] = -1;
 	for (unsigned i = 0; i < CONFIG_MAX_SHARES; i++)
 		o->share_root[i] = -1;
 	for (unsigned i = 0; i < CONFIG_MAX_DISKS; i++)

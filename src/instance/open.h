@@ -19,6 +19,7 @@ struct opened {
 	int share_root[CONFIG_MAX_SHARES];
 	int vnc_listen;                   /* where VNC clients come in, -1: none */
 	char vnc_password[9];
+	int vnc_tls[3];                   /* display/vnc_tls.h; -1: none */
 	int tpm_state;                    /* the directory of its state, -1: no TPM */
 	int nbd_line[CONFIG_MAX_DISKS];   /* the keeper's ends of NBD disks' lines (redial.h), -1: none */
 	int vsock_line;                   /* the keeper's end of a guest's calls (dialer.h), -1: none */

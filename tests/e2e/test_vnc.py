@@ -6,7 +6,9 @@ import random
 import re
 import select
 import socket
+import ssl
 import struct
+import subprocess
 import time
 
 import pytest
@@ -33,6 +35,9 @@ class Client:
         self.s.sendall(b"RFB 003.008\n")
         self.types = self.take(self.take(1)[0])
 
+    def close(self):
+        self.s.close()
+
     def take(self, n):
         data = b""
         while len(data) < n:
@@ -41,14 +46,17 @@ class Client:
             data += more
         return data
 
+    def choose(self):
+        assert 1 in self.types
+        self.s.sendall(b"\x01")
+
     def enter(self):
         self.init()
         self.encodings()
 
     def init(self):
         """As far as what the server says of its screen."""
-        assert 1 in self.types
-        self.s.sendall(b"\x01")
+        self.choose()
         assert self.take(4) == bytes(4)
         self.s.sendall(b"\x01")
         self.width, self.height = struct.unpack(">HH", self.take(4))
@@ -93,18 +101,60 @@ class Client:
             rgb[i::3] = self.picture[shift // 8::4]
         return self.width, self.height, bytes(rgb)
 
+    def ready(self, seconds):
+        return select.select([self.s], [], [], seconds)[0]
+
     def key(self, sym):
         for down in (1, 0):
             self.s.sendall(struct.pack(">BBHI", 4, down, 0, sym))
 
 
+class TlsClient(Client):
+    """VeNCrypt 0.2 with the server's certificate checked; its first kind, and perhaps a certificate of one's own."""
+
+    def __init__(self, port, folder, *own):
+        super().__init__(port)
+        assert self.types == b"\x13"
+        self.s.sendall(b"\x13")
+        assert self.take(2) == b"\0\2"
+        self.s.sendall(b"\0\2")
+        assert self.take(2) == b"\0\1"
+        self.kind = struct.unpack(">I", self.take(4))[0]
+        self.s.sendall(struct.pack(">I", self.kind))
+        assert self.take(1) == b"\1"
+        context = ssl.create_default_context(cafile=f"{folder}/server-cert.pem")
+        if own:
+            context.load_cert_chain(*own)
+        self.s = context.wrap_socket(self.s, server_hostname="127.0.0.1")
+
+    def choose(self):
+        assert self.kind == 260
+
+    def ready(self, seconds):
+        return self.s.pending() or super().ready(seconds)
+
+
+def certificates(folder, *names):
+    """Self-signed: NAME-cert.pem and NAME-key.pem each."""
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                        "-days", "2", "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout",
+                        f"{folder}/{name}-key.pem", "-out", f"{folder}/{name}-cert.pem"], check=True, capture_output=True)
+    return folder
+
+
 @pytest.fixture
 def grub(abyme, tmp_path):
+    return boot_grub(abyme, tmp_path)
+
+
+def boot_grub(abyme, tmp_path, options=""):
     """A machine with GRUB's menu on its screen, and its VNC port."""
     port = free_port()
     cd = f"{debian_package('grub-rescue-pc')}/usr/lib/grub-rescue/grub-rescue-cdrom.iso"
     abyme.start("run", "--name", "v", "--engine", "jit", "--memory", "128M", "--serial", "none",
-                "--display", f"vnc:{port}", "--cdrom", cd)
+                "--display", f"vnc:{port}{options}", "--cdrom", cd)
     wait_text(abyme, tmp_path, "GNU GRUB", 150)
     return port
 
@@ -131,7 +181,7 @@ def settle(c, abyme, tmp_path):
     c.ask(0)
     while True:
         shot = screenshot(abyme, tmp_path)
-        while select.select([c.s], [], [], 0.2)[0]:
+        while c.ready(0.2):
             c.step()
         if c.seen() == shot:
             return
@@ -186,6 +236,62 @@ def test_sizes(abyme, grub, tmp_path):
     assert (c.width, c.height) == (720, 400)
 
 
+def test_tls(abyme, tmp_path):
+    """A viewer over TLS; one that speaks in clear, one that does not go on and one that talks nonsense are no hindrance."""
+    folder = certificates(tmp_path / "tls", "server")
+    port = boot_grub(abyme, tmp_path, f",tls={folder}")
+    silent = socket.create_connection(("127.0.0.1", port), patience(30))
+    assert Client(port).types == b"\x13"
+    with contextlib.closing(Client(port)) as bad:
+        bad.s.sendall(b"\x13\0\2" + struct.pack(">I", 260) + b"\xff" * 600)
+        with contextlib.suppress(OSError):
+            while bad.s.recv(4096):
+                pass
+    c = TlsClient(port, folder)
+    c.enter()
+    assert (c.width, c.height) == (720, 400)
+    settle(c, abyme, tmp_path)
+    c.key(ord("c"))
+    wait_text(abyme, tmp_path, "grub>", 60)
+    settle(c, abyme, tmp_path)
+    silent.close()
+    c.s.close()
+    again = TlsClient(port, folder)
+    again.enter()
+    settle(again, abyme, tmp_path)
+
+
+def des_answer(password, challenge):
+    """What VNC authentication wants to hear: RFC 6143 7.2.2, each byte of the key from its low bit on."""
+    key = bytes(int(f"{b:08b}"[::-1], 2) for b in password.ljust(8, b"\0"))
+    return subprocess.run(["openssl", "enc", "-des-ecb", "-nopad", "-K", key.hex(), "-provider", "legacy", "-provider", "default"],
+                          input=challenge, check=True, capture_output=True).stdout
+
+
+def test_tls_password_and_certificate(abyme, tmp_path):
+    folder = certificates(tmp_path / "tls", "server", "client", "other")
+    (tmp_path / "secret").write_text("sesame\n")
+    status, _, text = abyme("run", "--rm", "--display", f"vnc:0.0.0.0:{free_port()},tls={folder}")
+    assert status and "client-ca.pem" in text and text.count("\n") == 1
+    status, _, text = abyme("run", "--rm", "--display", f"vnc,tls={tmp_path}/none")
+    assert status and f"{tmp_path}/none" in text and text.count("\n") == 1
+    (folder / "client-ca.pem").write_bytes((folder / "client-cert.pem").read_bytes())
+    (tmp_path / "d.img").write_bytes(bytes(1 << 20))
+    port = free_port()
+    m = abyme.start("run", "--rm", "--memory", "32M", "--display",
+                    f"vnc:0.0.0.0:{port},tls={folder},password-file={tmp_path}/secret", "--disk", str(tmp_path / "d.img"))
+    m.expect("SeaBIOS", 60)
+    for own in (), (folder / "other-cert.pem", folder / "other-key.pem"):
+        with pytest.raises((OSError, AssertionError)):     # in TLS 1.3 it is told with the first answer
+            TlsClient(port, folder, *own).take(16)
+    for password, result in (b"nonsense", False), (b"sesame", True):
+        c = TlsClient(port, folder, folder / "client-cert.pem", folder / "client-key.pem")
+        assert c.kind == 261
+        c.s.sendall(des_answer(password, c.take(16)))
+        assert (c.take(4) == bytes(4)) == result
+        c.s.close()
+
+
 def test_malformed_clients(abyme, grub, tmp_path):
     rng = random.Random(7)
     for n in range(40):
@@ -227,6 +333,10 @@ def test_password(abyme, tmp_path):
     c.take(16)
     c.s.sendall(bytes(16))                  # a wrong answer
     assert c.take(4) != bytes(4)
+    c = Client(port)
+    c.s.sendall(b"\x02")
+    c.s.sendall(des_answer(b"sesame", c.take(16)))
+    assert c.take(4) == bytes(4)
     secret.write_text("far too long\n")
     status, _, text = abyme("run", "--rm", "--display", f"vnc:{free_port()},password-file={secret}")
     assert status and str(secret) in text and text.count("\n") == 1
