@@ -11,7 +11,7 @@
 
 #include "disk/disk.h"
 
-enum { DEPTH_MAX = 1024, BLOCK_MAX = 16 << 20 };
+enum { DEPTH_MAX = 1024, BLOCK_MAX = 16 << 20, PAGE = 4096 };
 
 struct bench_options { char *block, *depth, *count, *pattern, *format, *output; bool write, no_uring; };
 #define ROW(name, arg, kind, field, text) { name, arg, text, kind, offsetof(struct bench_options, field), NULL }
@@ -86,7 +86,7 @@ static void begin(void *opaque)
 static double run(struct bench *b)
 {
 	b->slots = xcalloc(b->depth, sizeof(*b->slots));
-	b->buffer = xmalloc(b->depth * b->block);
+	b->buffer = aligned_alloc(PAGE, ALIGN_UP(b->depth * b->block, PAGE));     /* as a guest's are */
 	memset(b->buffer, 0xa5, b->depth * b->block);
 	for (uint64_t i = 0; i < b->depth; i++) {
 		b->slots[i].b = b;

@@ -1,11 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Asynchronous file operations on a few threads. */
+/*
+ * Asynchronous file operations on a few threads.  A file system lets one buffered
+ * write at a time into a regular file, and the next one's thread spins until then:
+ * long ones queue up here instead.
+ */
 #include "disk/aio.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
-struct pool { struct aio aio; struct workers *workers; int fd[AIO_FILES_MAX]; };
+enum { LONG_WRITE = 64 * 1024 };
+
+struct pool {
+	struct aio aio;
+	struct workers *workers;
+	int fd[AIO_FILES_MAX];
+	bool regular[AIO_FILES_MAX];
+	struct lane writes[AIO_FILES_MAX];
+};
 
 static void op_run(struct work *w)
 {
@@ -31,9 +44,11 @@ static void op_done(struct work *w)
 
 static void pool_submit(struct aio *a, struct aio_op *op)
 {
+	struct pool *p = container_of(a, struct pool, aio);
+	bool queue = op->kind == AIO_WRITE && op->length >= LONG_WRITE && p->regular[op->file];
 	op->aio = a;
-	op->work = (struct work){ .run = op_run, .done = op_done };
-	workers_submit(container_of(a, struct pool, aio)->workers, &op->work);
+	op->work = (struct work){ .run = op_run, .done = op_done, .lane = queue ? &p->writes[op->file] : NULL };
+	workers_submit(p->workers, &op->work);
 }
 
 static void pool_flush(struct aio *a) { }
@@ -48,7 +63,11 @@ struct aio *aio_pool_new(const int *fds, unsigned nfds, struct workers *ws)
 	struct pool *p = xnew(struct pool);
 	p->aio.ops = &pool_ops;
 	p->workers = ws;
-	memcpy(p->fd, fds, MIN(nfds, (unsigned)AIO_FILES_MAX) * sizeof(*fds));
+	for (unsigned i = 0; i < MIN(nfds, (unsigned)AIO_FILES_MAX); i++) {
+		struct stat st;
+		p->fd[i] = fds[i];
+		p->regular[i] = !fstat(fds[i], &st) && S_ISREG(st.st_mode);
+	}
 	return &p->aio;
 }
 

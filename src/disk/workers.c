@@ -33,10 +33,30 @@ static struct work *take(struct workers *ws)
 	return w;
 }
 
+static void put(struct workers *ws, struct work *w)
+{
+	w->next = NULL;
+	*ws->todo_last = w;
+	ws->todo_last = &w->next;
+}
+
+/* The next of a lane has its turn: this thread is about to take work. */
+static void lane_next(struct workers *ws, struct lane *lane)
+{
+	struct work *w = lane->first;
+	lane->busy = w;
+	if (!w)
+		return;
+	lane->first = w->next;
+	put(ws, w);
+}
+
 static void give(struct workers *ws, struct work *w)
 {
 	pthread_mutex_lock(&ws->lock);
 	bool first = !ws->done;
+	if (w->lane)
+		lane_next(ws, w->lane);
 	w->next = NULL;
 	*ws->done_last = w;
 	ws->done_last = &w->next;
@@ -56,11 +76,18 @@ static void *worker(void *opaque)
 
 void workers_submit(struct workers *ws, struct work *w)
 {
+	struct lane *lane = w->lane;
 	pthread_mutex_lock(&ws->lock);
-	w->next = NULL;
-	*ws->todo_last = w;
-	ws->todo_last = &w->next;
-	pthread_cond_signal(&ws->work);
+	if (lane && lane->busy) {
+		w->next = NULL;
+		*(lane->first ? lane->last : &lane->first) = w;
+		lane->last = &w->next;
+	} else {
+		if (lane)
+			lane->busy = true;
+		put(ws, w);
+		pthread_cond_signal(&ws->work);
+	}
 	pthread_mutex_unlock(&ws->lock);
 }
 

@@ -10,9 +10,13 @@
 #include "base/error.h"
 #include "base/loop.h"
 
+/* Works of one lane run one after the other, in their order; all zero at first. */
+struct lane { struct work *first, **last; bool busy; };
+
 struct work {
 	void (*run)(struct work *w);      /* on one of the threads, may block */
 	void (*done)(struct work *w);     /* then, on the loop's */
+	struct lane *lane;                /* or NULL */
 	struct work *next;                /* private */
 };
 
