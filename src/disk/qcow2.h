@@ -34,7 +34,7 @@ struct table {
 	uint8_t data[];
 };
 
-enum { TABLE_BUCKETS = 64 };
+enum { TABLE_BUCKET_BITS = 8, TABLE_BUCKETS = 1 << TABLE_BUCKET_BITS };
 
 struct pending { uint64_t first, last; struct pending *next; };       /* guest clusters */
 struct cluster_list { uint64_t *at; size_t n, max; };

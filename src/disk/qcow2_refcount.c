@@ -183,32 +183,53 @@ int refcount_add(struct qcow2 *q, uint64_t cluster, int delta)
 	return refcount_set(q, cluster, count + (uint64_t)(int64_t)delta);
 }
 
+/* The first count from the i-th on that is 0; n: there is none. Disks have millions of clusters in use: those
+ * of the usual width are looked at in fours. */
+static uint64_t ref_find_free(const struct qcow2 *q, const uint8_t *b, uint64_t i, uint64_t n)
+{
+	for (uint64_t v; q->refcount_bits_log == 4 && i + 4 <= n; i += 4) {
+		memcpy(&v, b + 2 * i, sizeof(v));
+		if ((v - 0x0001000100010001u) & ~v & 0x8000800080008000u)
+			break;
+	}
+	while (i < n && ref_load(q, b, i))
+		i++;
+	return i;
+}
+
+/* The first free cluster from next_free on, and its block: made where it is missing, which may take the very cluster. */
+static int find_free(struct qcow2 *q, uint64_t *cluster, struct table **t)
+{
+	uint64_t per = q->refs_per_block, block = q->next_free / per, in = q->next_free % per;
+	for (;; block++, in = 0) {
+		int r = block_get(q, block * per + in, true, t);
+		if (r)
+			return r;
+		in = ref_find_free(q, (*t)->data, in, per);
+		if (in == per)
+			continue;
+		*cluster = block * per + in;
+		return 0;
+	}
+}
+
+/* Within one block: the next one may have to be made. */
 int clusters_alloc(struct qcow2 *q, uint64_t want, uint64_t *offset, uint64_t *got)
 {
-	uint64_t c = q->next_free, count = 1, n = 0;
-	int r;
-	for (;; c++) {
-		struct table *t;
-		/* its block first: that may take the very cluster */
-		if ((r = block_get(q, c, true, &t)) || (r = refcount_get(q, c, &count)))
-			return r;
-		if (!count)
-			break;
-	}
-	for (count = 0; n < want && !count; n++) {
-		if ((r = refcount_set(q, c + n, 1)))
-			break;
-		/* stay within the block: the next one may have to be made */
-		if ((c + n + 1) % q->refs_per_block == 0)
-			count = 1;
-		else if ((r = refcount_get(q, c + n + 1, &count)))
-			break;
-	}
+	struct table *t;
+	uint64_t c, n = 0;
+	int r = find_free(q, &c, &t);
+	if (r)
+		return r;
+	uint64_t in = c % q->refs_per_block, most = MIN(want, q->refs_per_block - in);
+	for (; n < most && !ref_load(q, t->data, in + n); n++)
+		ref_store(q, t->data, in + n, 1);
+	t->dirty = true;
 	q->next_free = c + n;
 	used_up_to(q, c + n);
 	*offset = c << q->cluster_bits;
 	*got = n;
-	return n ? 0 : r;
+	return 0;
 }
 
 /* More than one block counts: behind all that is covered, blocks of their own first. */

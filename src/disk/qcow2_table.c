@@ -4,9 +4,15 @@
 
 #include <errno.h>
 
+/* Tables of a disk that was filled in order lie at equal distances: these are mixed. */
+static struct table **bucket(struct qcow2 *q, uint64_t offset)
+{
+	return &q->bucket[(offset >> q->cluster_bits) * 0x9e3779b97f4a7c15u >> (64 - TABLE_BUCKET_BITS)];
+}
+
 static struct table **slot(struct qcow2 *q, uint64_t offset)
 {
-	struct table **t = &q->bucket[(offset >> q->cluster_bits) % TABLE_BUCKETS];
+	struct table **t = bucket(q, offset);
 	while (*t && (*t)->offset != offset)
 		t = &(*t)->next;
 	return t;
@@ -258,8 +264,9 @@ int table_get(struct qcow2 *q, uint64_t offset, enum table_kind kind, bool fresh
 			free(t);
 			return r;
 		}
-		t->next = q->bucket[(offset >> q->cluster_bits) % TABLE_BUCKETS];
-		q->bucket[(offset >> q->cluster_bits) % TABLE_BUCKETS] = t;
+		struct table **first = bucket(q, offset);
+		t->next = *first;
+		*first = t;
 		q->ntables++;
 	}
 	t->dirty |= fresh;
