@@ -54,6 +54,7 @@ static const struct cli_option definition_table[] = {
 	CALL("--ipv6", NULL, set_ipv6, "IPv6, too, with a fresh local prefix"),
 	TEXT("--subnet6", "PREFIX/64", subnet6, "IPv6 with this prefix"),
 	TEXT("--interface", "NAME", interface, "the TAP's name, or the interface to be plugged into"),
+	TEXT("--uplink", "packet|macvtap", uplink, "kind bridged: how it is plugged in (default packet)"),
 	TEXT("--boot-file", "URL", boot_file, "what members boot from by network (PXE)"),
 	TEXT("--domain", "NAME", domain, "of its members' names (default abyme)"),
 	NUMBER("--mtu", "BYTES", mtu, "longest packet, 1280 to 65520 (default 1500)"),

@@ -189,18 +189,25 @@ bool network_join_tap(const struct network_join *j, int tap, struct network_join
 	return join(j, "tap", &tap, 1, out, err);
 }
 
+bool network_set_up_tap(int fd, const char *name, struct error *err)
+{
+	int size = NET_HDR;
+	return (!ioctl(fd, TUNSETVNETHDRSZ, &size) && !ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6)) ||
+		error_set(err, errno, "cannot set up the interface '%s'", name);
+}
+
 int network_make_tap(const char *name, bool persist, struct error *err)
 {
 	struct ifreq r = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
-	int size = NET_HDR;
 	auto_close int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return error_minus(err, errno, "cannot open /dev/net/tun");
 	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", name);
 	if (ioctl(fd, TUNSETIFF, &r))
 		return error_minus(err, errno, "cannot make the interface '%s' (it takes CAP_NET_ADMIN)", name);
-	if (ioctl(fd, TUNSETVNETHDRSZ, &size) || ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6) ||
-	    (persist && ioctl(fd, TUNSETPERSIST, 1)))
+	if (!network_set_up_tap(fd, name, err))
+		return -1;
+	if (persist && ioctl(fd, TUNSETPERSIST, 1))
 		return error_minus(err, errno, "cannot set up the interface '%s'", name);
 	return move_fd(&fd);
 }

@@ -36,6 +36,8 @@ bool network_join_ring(const struct network_join *j, const struct ring_fds *old,
 bool network_join_tap(const struct network_join *j, int tap, struct network_joined *out, struct error *err);
 /* A TAP interface in the network namespace of the caller. */
 int network_make_tap(const char *name, bool persist, struct error *err);
+/* Headers and offloads as the switch wants them, of a TAP or macvtap descriptor. */
+bool network_set_up_tap(int fd, const char *name, struct error *err);
 
 /* One request to a network's keeper: its answer, or NULL. `start`: the keeper; if it
  * does not run, and is not to be started, err->code is ECONNREFUSED. */

@@ -30,6 +30,7 @@ static const cyaml_schema_field_t fields[] = {
 	STRING("subnet", subnet),
 	STRING("subnet6", subnet6),
 	STRING("interface", interface),
+	STRING("uplink", uplink),
 	STRING("domain", domain),
 	STRING("boot-file", boot_file),
 	STRING("jail", jail),
@@ -201,6 +202,9 @@ static bool resolve_kind(struct network_definition *d, const char *name, struct 
 {
 	switch (network_kind(d)) {
 	case NETWORK_bridged:
+		set_default(&d->uplink, "packet");
+		if (strcmp(d->uplink, "packet") && strcmp(d->uplink, "macvtap"))
+			return error_set(err, 0, "--uplink value '%s' is not known: use packet or macvtap", d->uplink);
 		return d->interface || error_set(err, 0, "a bridged network needs --interface, one of this host's");
 	case NETWORK_host_only:
 		if (!d->interface)
@@ -233,6 +237,8 @@ bool network_definition_resolve(struct network_definition *d, const char *name, 
 	if (!network_kind_parse(d->kind, &kind, err) || !resolve_kind(d, name, err) || !resolve_subnet(d, name, err) ||
 	    !check_subnet_free(d, name, err))
 		return false;
+	if (d->uplink && kind != NETWORK_bridged)
+		return error_set(err, 0, "--uplink is of networks of kind bridged");
 	d->mtu = d->mtu ? d->mtu : kind == NETWORK_vxlan ? MTU_DEFAULT - VXLAN_OVERHEAD : MTU_DEFAULT;
 	if (d->mtu < NETWORK_MTU_MIN || d->mtu > MTU_MAX)
 		return error_set(err, 0, "an MTU of %u is out of range: from 1280 to 65520", d->mtu);

@@ -290,6 +290,7 @@ static void end(struct network_keeper *k)
 			kill(children[i], SIGKILL);
 			waitpid(children[i], NULL, 0);
 		}
+	uplink_end(k);
 }
 
 /* ABYME_STATE and the like may be relative; nothing here opens paths afterwards. */

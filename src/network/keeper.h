@@ -78,5 +78,7 @@ bool uplink_start(struct network_keeper *k, struct error *err);
 bool uplink_publish(struct network_keeper *k, const json_t *config, struct error *err);
 void uplink_unpublish(struct network_keeper *k, const json_t *config);
 void uplink_died(struct network_keeper *k, pid_t pid);
+/* The keeper ends: take away what would stay. */
+void uplink_end(const struct network_keeper *k);
 
 #endif

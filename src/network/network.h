@@ -35,6 +35,7 @@ struct network_definition {
 	char *subnet;             /* "10.80.3.0/24", "none"; resolved when created */
 	char *subnet6;            /* "fd12:.../64", NULL: no IPv6 */
 	char *interface;          /* host-only: the TAP's name; bridged: the host's interface */
+	char *uplink;             /* bridged: packet|macvtap */
 	char *boot_file;          /* URL that DHCP tells firmware, NULL: none */
 	char *domain;             /* of names, default "abyme" */
 	char *jail;               /* auto|require|none */

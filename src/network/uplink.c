@@ -20,6 +20,7 @@
 #include "jail/spawn.h"
 #include "net/ring.h"
 #include "network/client.h"
+#include "network/macvtap.h"
 
 enum { NAT_MS = 15000, GATEWAY = 1, SERVICE = 2, SOCKET_BUFFER = 4 << 20 };
 
@@ -198,8 +199,21 @@ static bool set_up_packet(int fd, const char *name, struct error *err)
 	return true;
 }
 
+static bool by_macvtap(const struct network_keeper *k)
+{
+	return k->kind == NETWORK_bridged && k->definition->uplink && !strcmp(k->definition->uplink, "macvtap");
+}
+
+static bool start_macvtap(struct network_keeper *k, struct error *err)
+{
+	int fd = macvtap_open(k->definition->interface, k->network->dir, err);
+	return fd >= 0 && add(k, "tap", uplink_config(k, k->definition->interface), &fd, 1, err);
+}
+
 static bool start_bridge(struct network_keeper *k, struct error *err)
 {
+	if (by_macvtap(k))
+		return start_macvtap(k, err);
 	auto_close int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return error_set(err, errno, "plugging into interface '%s' takes CAP_NET_RAW", k->definition->interface);
@@ -250,6 +264,12 @@ static bool start_vxlan(struct network_keeper *k, struct error *err)
 	json_object_set_new(config, "peers", peers);
 	int own = move_fd(&fd);
 	return add(k, "vxlan", config, &own, 1, err);
+}
+
+void uplink_end(const struct network_keeper *k)
+{
+	if (k->kind == NETWORK_bridged)
+		macvtap_remove(k->network->dir);
 }
 
 bool uplink_start(struct network_keeper *k, struct error *err)

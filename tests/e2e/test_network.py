@@ -295,7 +295,7 @@ def reaches(address):
 
 @pytest.fixture(scope="module", name="guest")
 def fixture_guest(kernel_tree, tmp_path_factory):
-    return guest_args(kernel_tree("cloud-amd64"), tmp_path_factory.mktemp("network"), ["virtio_pci", "virtio_net", "8021q"])
+    return guest_args(kernel_tree("cloud-amd64"), tmp_path_factory.mktemp("network"), ["virtio_pci", "virtio_net", "8021q", "bridge"])
 
 
 def test_machines_and_a_namespace(lab, guest):
@@ -326,7 +326,7 @@ def test_machines_and_a_namespace(lab, guest):
 
 
 def test_a_trunk_into_a_machine(lab, guest):
-    """A Linux guest with VLAN interfaces of its own on a trunk port."""
+    """A Linux guest with a bridge on a trunk port, and VLAN interfaces of its own on that."""
     lab.network("lan", "--kind", "internal", "--vlan-aware", "--subnet", "none")
     m = lab.abyme.start("run", "--rm", "--name", "t", "--net", "lan,trunk=10:20", *guest)
     peers = {v: lab.join("lan", f"v{v}", "--vlan", str(v), address=False) for v in (10, 20, 30)}
@@ -334,7 +334,8 @@ def test_a_trunk_into_a_machine(lab, guest):
         p("ip", "addr", "add", f"192.0.2.{v}/24", "dev", "eth0")
         p("ip", "link", "set", "eth0", "up")
     shell(m)
-    run(m, "ip link set eth0 up; for v in 10 20 30; do ip link add link eth0 name e$v type vlan id $v; "
+    run(m, "brctl addbr br0; brctl addif br0 eth0; ip link set eth0 up; ip link set br0 up; "
+        "for v in 10 20 30; do ip link add link br0 name e$v type vlan id $v; "
         "ip link set e$v up; ip addr add 192.0.2.1$v/32 dev e$v; ip route add 192.0.2.$v/32 dev e$v src 192.0.2.1$v; done; "
         "echo set-$?", "set-0")
     for v in (10, 20):

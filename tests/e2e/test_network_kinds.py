@@ -45,6 +45,8 @@ def test_nat_reaches_the_outside(lab, tmp_path):
     for word in (f"fixed-address {a.ip}", f"routers {net}.1", f"domain-name-servers {net}.2", 'domain-name "abyme"',
                  'host-name "a"', "interface-mtu 1500"):
         assert word in text, text
+    said = b("sh", "-c", "exec busybox udhcpc \"$@\" 2>&1", "sh", "-f", "-q", "-n", "-t", "20", "-i", "eth0", "-s", "/bin/true")
+    assert f"lease of {b.ip} obtained" in said, said
     a("ip", "addr", "add", f"{a.ip}/24", "dev", "eth0")
     for p in (a, b):
         p("ip", "route", "add", "default", "via", f"{net}.1")
@@ -217,12 +219,76 @@ def a_member_reaches(lab, far):
     iperf(a, far, "192.0.2.1", "-R")
 
 
-def test_bridged(lab):
+def bridged(lab, *options):
+    """A member of a network that is plugged into a cable, and who is at its far end."""
     host, far = lab.peer("host"), lab.peer("far")
     wire(host, far, "up0", "down0", None, "192.0.2.1/24")
-    lab.network("n", "--kind", "bridged", "--interface", "up0")
+    lab.network("n", "--kind", "bridged", "--interface", "up0", *options)
     start_in(lab, host, "n")
-    a_member_reaches(lab, far)
+    a = lab.join("n", "a", address=False)
+    a("ip", "addr", "add", "192.0.2.2/24", "dev", "eth0")
+    a("ip", "link", "set", "eth0", "up")
+    assert a.pings("192.0.2.1") and far.pings("192.0.2.2")
+    iperf(a, far, "192.0.2.1")
+    iperf(a, far, "192.0.2.1", "-R")
+    return host, far, a
+
+
+def test_bridged(lab):
+    bridged(lab)
+    status, _, err = lab.abyme("network", "create", "m", "--kind", "bridged", "--interface", "x", "--uplink", "tap")
+    assert status == 2 and "use packet or macvtap" in err
+
+
+def test_bridged_by_macvtap(lab):
+    probe = lab.peer("probe")
+    probe("ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+    if probe("ip", "link", "add", "link", "v0", "name", "m0", "type", "macvtap", "mode", "passthru", check=False):
+        lab.network("n", "--kind", "bridged", "--interface", "v0", "--uplink", "macvtap")
+        p = subprocess.run(["ip", "netns", "exec", probe.ns, ABYME, "network", "start", "n"], env=lab.abyme.env,
+                           capture_output=True, text=True, check=False)
+        assert p.returncode == 1 and "use --uplink packet" in p.stderr
+        return
+    host, far, a = bridged(lab, "--uplink", "macvtap")
+
+    def interfaces():
+        return [x.split()[1] for x in host("ip", "-o", "link", "show", "type", "macvtap").splitlines()]
+    assert len(interfaces()) == 1
+    # another network finds the interface taken, and leaves it alone
+    lab.network("m", "--kind", "bridged", "--interface", "up0", "--uplink", "macvtap")
+    p = subprocess.run(["ip", "netns", "exec", host.ns, ABYME, "network", "start", "m"], env=lab.abyme.env,
+                       capture_output=True, text=True, check=False, timeout=patience(30))
+    assert p.returncode == 1 and "in use by another" in p.stderr
+    assert far.pings("192.0.2.2")
+    os.kill(lab.inspect("n")["run"]["switch"], signal.SIGKILL)
+    assert far.pings("192.0.2.2")
+    lab.ok("network", "stop", "--force", "n")
+    assert a.process.wait(patience(20)) == 1
+    until(lambda: not interfaces())
+
+
+def test_a_trunk_between_hosts(lab):
+    """One cable carries all VLANs, the default one without a tag; by a packet socket and, where
+    that is offered, by macvtap."""
+    hosts = lab.peer("one"), lab.peer("two")
+    wire(*hosts, "up0", "down0")
+    offered = not hosts[1]("ip", "link", "add", "link", "down0", "name", "m0", "type", "macvtap", check=False)
+    if offered:
+        hosts[1]("ip", "link", "del", "m0")
+    for name, host, dev, uplink in (("n1", hosts[0], "up0", "packet"), ("n2", hosts[1], "down0", "macvtap" if offered else "packet")):
+        lab.network(name, "--kind", "bridged", "--interface", dev, "--vlan-aware", "--uplink", uplink)
+        start_in(lab, host, name)
+    members = {}
+    for n in (1, 2):
+        for v in (1, 10, 20):
+            m = members[n, v] = lab.join(f"n{n}", f"m{n}x{v}", *(["--vlan", str(v)] if v > 1 else []), address=False)
+            m("ip", "addr", "add", f"192.0.2.{n * 100 + v}/24", "dev", "eth0")
+            m("ip", "link", "set", "eth0", "up")
+    for v, other in ((1, 10), (10, 20), (20, 1)):
+        assert members[1, v].pings(f"192.0.2.{200 + v}"), f"VLAN {v}"
+        assert not members[1, v].pings(f"192.0.2.{200 + other}", seconds=1), f"VLAN {v} to {other}"
+    iperf(members[1, 10], members[2, 10], "192.0.2.210")
+    iperf(members[1, 10], members[2, 10], "192.0.2.210", "-R")
 
 
 def test_vxlan_with_linux(lab):
@@ -253,3 +319,26 @@ def test_vxlan_between_two_hosts(lab):
         m("ip", "link", "set", "eth0", "up")
     assert members[0].pings("192.0.2.2")
     assert not members[0].pings("192.0.2.3", seconds=2)
+
+
+def test_vxlan_by_multicast(lab):
+    """No list of peers: three hosts in one group, who is where is learnt."""
+    hub, hosts = lab.peer("hub"), [lab.peer(f"h{i}") for i in range(3)]
+    hub("ip", "link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
+    hub("ip", "link", "set", "br0", "up")
+    members = []
+    for i, h in enumerate(hosts):
+        wire(hub, h, f"p{i}", "up0", None, f"198.51.100.{i + 1}/24")
+        hub("ip", "link", "set", f"p{i}", "master", "br0")
+        lab.network(f"n{i}", "--kind", "vxlan", "--vni", "9", "--peer", "239.1.1.9", "--interface", "up0", "--subnet", "none")
+        start_in(lab, h, f"n{i}")
+        m = lab.join(f"n{i}", f"m{i}", address=False)
+        m("ip", "addr", "add", f"192.0.2.{i + 1}/24", "dev", "eth0")
+        m("ip", "link", "set", "eth0", "up")
+        members.append(m)
+    for i in range(3):
+        assert members[i].pings(f"192.0.2.{(i + 1) % 3 + 1}")
+    # what one host's member says to another is not the third's to hear
+    before = lab.stats("n2")["m2"]["tx-bytes"]
+    iperf(members[0], members[1], "192.0.2.2")
+    assert lab.stats("n2")["m2"]["tx-bytes"] - before < 5000
