@@ -6,7 +6,8 @@
  * to it; its code stays until the whole cache is flushed, so a vCPU that is
  * inside runs on to its next exit.
  *
- * requires everywhere: vm->lock
+ * requires: vm->lock, but for block_find() and block_overruns(): blocks and their
+ * place in a chain stay until the cache is flushed, when no other vCPU runs.
  */
 #include "engine/jit/jit.h"
 #include "engine/soft/mmu.h"
@@ -28,9 +29,20 @@ static unsigned hash_page(uint64_t gpa)
 	return (unsigned)((gpa >> 12) & ((1 << PAGE_HASH_BITS) - 1));
 }
 
+/* Read without the lock, too. */
+static uint32_t chain(const struct jit_vm *vm, uint64_t gpa, uint32_t key)
+{
+	return __atomic_load_n(&vm->hash[hash_block(gpa, key)], __ATOMIC_ACQUIRE);
+}
+
+static uint32_t chain_next(const struct jit_vm *vm, uint32_t n)
+{
+	return __atomic_load_n(&vm->blocks[n].hash_next, __ATOMIC_ACQUIRE);
+}
+
 struct jit_block *block_find(struct jit_vm *vm, const struct code *c, unsigned off, uint32_t key)
 {
-	for (uint32_t n = vm->hash[hash_block(c->page + off, key)]; n; n = vm->blocks[n].hash_next) {
+	for (uint32_t n = chain(vm, c->page + off, key); n; n = chain_next(vm, n)) {
 		struct jit_block *b = &vm->blocks[n];
 		if (block_page(b) == c->page && b->off == off && b->key == key && block_page2(b) == c->page2 &&
 		    block_base(b) == c->base)
@@ -41,7 +53,7 @@ struct jit_block *block_find(struct jit_vm *vm, const struct code *c, unsigned o
 
 bool block_overruns(struct jit_vm *vm, uint64_t page, unsigned off, uint32_t key)
 {
-	for (uint32_t n = vm->hash[hash_block(page + off, key)]; n; n = vm->blocks[n].hash_next) {
+	for (uint32_t n = chain(vm, page + off, key); n; n = chain_next(vm, n)) {
 		const struct jit_block *b = &vm->blocks[n];
 		if (block_page(b) == page && b->off == off && b->key == key && b->frame2 != FRAME_NONE)
 			return true;
@@ -109,7 +121,7 @@ void block_add(struct jit_vm *vm, struct jit_block *b)
 	uint32_t *head = hash_head(vm, b);
 
 	b->hash_next = *head;
-	*head = block_index(vm, b);
+	__atomic_store_n(head, block_index(vm, b), __ATOMIC_RELEASE);
 	page_add(vm, page_get(vm, block_page(b)), b);
 	if (b->frame2 != FRAME_NONE)
 		page_add(vm, page_get(vm, block_page2(b)), b);
@@ -250,7 +262,7 @@ void block_drop(struct jit_vm *vm, struct jit_block *b)
 	uint32_t *q = hash_head(vm, b), n = block_index(vm, b);
 	while (*q != n)
 		q = &vm->blocks[*q].hash_next;
-	*q = b->hash_next;
+	__atomic_store_n(q, b->hash_next, __ATOMIC_RELEASE);
 	list_remove(vm, page_find(vm, block_page(b)), b);
 	if (b->frame2 != FRAME_NONE)
 		list_remove(vm, page_find(vm, block_page2(b)), b);

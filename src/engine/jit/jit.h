@@ -17,8 +17,8 @@
  * host registers (S0, S1) are scratch.  Status flags are in EFLAGS, or in
  * HOT_FLAGS in the form LAHF/SETO leave in AX.
  *
- * Locks: vm->lock guards blocks, links, the code cache and all jump caches'
- * contents; a vCPU that waits for it counts as stopped (smp.c).
+ * Locks: vm->lock guards blocks, links and the code cache; blocks are found, and
+ * jump caches (each of its vCPU's own) filled, without it. A vCPU that waits for it counts as stopped (smp.c).
  */
 #ifndef ENGINE_JIT_JIT_H
 #define ENGINE_JIT_JIT_H
@@ -276,10 +276,12 @@ size_t code_used(const struct jit_vm *vm);
 /* stubs.c */
 bool stubs_emit(struct jit_vm *vm, struct error *err);
 
-/* block.c; requires: vm->lock */
+/* block.c: without the lock, while v does not count as stopped: */
 /* Is there a block that runs over from this page to another at `off`? */
 bool block_overruns(struct jit_vm *vm, uint64_t page, unsigned off, uint32_t key);
+/* Another vCPU may drop it meanwhile: then its entry says so. */
 struct jit_block *block_find(struct jit_vm *vm, const struct code *c, unsigned off, uint32_t key);
+/* requires: vm->lock */
 /* False: surely none begins there; cheaper to find out. */
 bool block_may_be(const struct jit_vm *vm, uint64_t page, unsigned off);
 void block_add(struct jit_vm *vm, struct jit_block *b);

@@ -181,7 +181,7 @@ static void log_slot(struct jump_cache *jc, unsigned slot)
 		jc->logged++;
 }
 
-/* requires: vm->lock. `lin`: linear address of a page the entry depends on. */
+/* `lin`: linear address of a page the entry depends on. */
 void jump_put(struct vcpu *v, uint64_t rip, uint64_t lin, const uint8_t *code)
 {
 	struct jump_cache *jc = jit_of(v)->jc;

@@ -160,14 +160,21 @@ static struct jit_block *translate_or_flush(struct vcpu *v, const struct code *c
 	return b;
 }
 
+/* Blocks that are there are found without the lock: most come again and again. */
 static struct jit_block *block_in_page(struct vcpu *v, struct code *c, const uint8_t *host, unsigned off,
 				       uint32_t key)
 {
 	struct jit_block *b = block_find(jit_vm(v), c, off, key);
 	if (b)
 		return b;
-	flag_code(v, host);
-	return translate_or_flush(v, c, off, key);
+	jit_lock(v);
+	b = block_find(jit_vm(v), c, off, key);
+	if (!b) {
+		flag_code(v, host);
+		b = translate_or_flush(v, c, off, key);
+	}
+	jit_unlock(v);
+	return b;
 }
 
 /* In the context of two pages. */
@@ -182,11 +189,17 @@ static struct jit_block *block_in_two(struct vcpu *v, const struct code *first, 
 
 	if (b)
 		return b;
-	flag_code(v, host);
-	flag_code(v, host2);
-	memcpy(bytes, host + WINDOW_LO, PAGE_SIZE - WINDOW_LO);
-	memcpy(bytes + PAGE_SIZE - WINDOW_LO, host2, WINDOW_HI - PAGE_SIZE + INSN_MAX);
-	return translate_or_flush(v, &c, off, key);
+	jit_lock(v);
+	b = block_find(jit_vm(v), &c, off, key);
+	if (!b) {
+		flag_code(v, host);
+		flag_code(v, host2);
+		memcpy(bytes, host + WINDOW_LO, PAGE_SIZE - WINDOW_LO);
+		memcpy(bytes + PAGE_SIZE - WINDOW_LO, host2, WINDOW_HI - PAGE_SIZE + INSN_MAX);
+		b = translate_or_flush(v, &c, off, key);
+	}
+	jit_unlock(v);
+	return b;
 }
 
 /* What a block for this place is made for: its address, where constants can hold it. */
@@ -208,9 +221,7 @@ static bool overruns(struct vcpu *v, const struct code *c, unsigned off, uint32_
 {
 	struct jit_vm *vm = jit_vm(v);
 
-	jit_lock(v);
 	bool known = block_find(vm, c, off, key), over = block_overruns(vm, c->page, off, key);
-	jit_unlock(v);
 	return over || (!known && code_overruns(v, c, off, key));
 }
 
@@ -233,14 +244,12 @@ static struct jit_block *find_block(struct vcpu *v, uint64_t rip, uint32_t key)
 	bool over = off >= OVERRUN_FROM && overruns(v, &c, off, key);
 	if (over && !(host2 = code_page(v, code_linear(v, rip + (PAGE_SIZE - off)), &page2)))
 		return NULL;
-	jit_lock(v);
 	stat_inc(v, finds);
 	b = over ? block_in_two(v, &c, page2, host2, off, key) : block_in_page(v, &c, host, off, key);
 	if (b && !(key & KEY_ALONE))
 		jump_put(v, rip, lin, block_jump(jit_vm(v), b));
 	if (b && over && !(key & KEY_ALONE))
 		jump_put(v, rip, lin + PAGE_SIZE, block_jump(jit_vm(v), b));
-	jit_unlock(v);
 	return b;
 }
 
@@ -288,10 +297,8 @@ static struct jit_block *find_linked(struct vcpu *v, const struct jit_block *fro
 		return NULL;
 	struct code c = { .page = page, .page2 = PAGE_NONE, .base = block_base(from), .bytes = host, .hi = PAGE_SIZE,
 			  .end = PAGE_SIZE };
-	jit_lock(v);
 	b = host2 ? block_in_two(v, &c, page2, host2, target, key)
 		  : block_in_page(v, &c, host, target, key);
-	jit_unlock(v);
 	return b;
 }
 

@@ -10,26 +10,43 @@
 #include <sched.h>
 #include "engine/jit/jit.h"
 
-void jit_resume(struct vcpu *v)
+/* A few microseconds: what a translation takes, and less than to sleep and be woken. */
+enum { LOCK_TURNS = 1000 };
+
+static bool lock_soon(struct jit_vm *vm)
+{
+	for (unsigned turns = 0; turns < LOCK_TURNS; turns++) {
+		if (!pthread_mutex_trylock(&vm->lock))
+			return true;
+		__builtin_ia32_pause();
+	}
+	return false;
+}
+
+static void lock_stopped(struct vcpu *v)
 {
 	struct jit_vm *vm = jit_vm(v);
 
+	stat_inc(v, lock_waits);
 	atomic_store(&jit_of(v)->stopped, true);
-	pthread_mutex_lock(&vm->lock);
+	if (!lock_soon(vm)) {
+		stat_inc(v, lock_sleeps);
+		pthread_mutex_lock(&vm->lock);
+	}
 	atomic_store(&jit_of(v)->stopped, false);
-	pthread_mutex_unlock(&vm->lock);
+}
+
+void jit_resume(struct vcpu *v)
+{
+	lock_stopped(v);
+	pthread_mutex_unlock(&jit_vm(v)->lock);
 }
 
 void jit_lock(struct vcpu *v)
 {
-	struct jit_vm *vm = jit_vm(v);
-
-	if (pthread_mutex_trylock(&vm->lock)) {
-		atomic_store(&jit_of(v)->stopped, true);
-		pthread_mutex_lock(&vm->lock);
-		atomic_store(&jit_of(v)->stopped, false);
-	}
-	vm->owner = v;
+	if (pthread_mutex_trylock(&jit_vm(v)->lock))
+		lock_stopped(v);
+	jit_vm(v)->owner = v;
 }
 
 bool jit_trylock(struct vcpu *v)
@@ -86,6 +103,8 @@ enum { TURNS_YIELD = 64, TURNS_LET = 4096 };
 
 void jit_stop_others(struct jit_vm *vm, struct vcpu *v)
 {
+	if (v)
+		stat_inc(v, stops);
 	for (unsigned turns = 0; !all_stopped(vm, v, turns % (TURNS_LET / 4) == 0); turns++) {
 		if (turns % TURNS_LET == TURNS_LET - 1)
 			let_others(vm, v);
