@@ -91,15 +91,21 @@ static struct jit_page *page_get(struct jit_vm *vm, uint64_t gpa)
 
 static bool is_second(const struct jit_block *b, const struct jit_page *p) { return b->frame != p->frame; }
 
+/* It runs over from a page into the same one, mapped twice. */
+static bool is_double(const struct jit_block *b) { return b->frame == b->frame2; }
+
+static bool overlaps(const struct jit_block *b, unsigned lo, unsigned hi) { return lo < b->hi && b->lo < hi; }
+
 static bool covers(const struct jit_block *b, const struct jit_page *p, unsigned lo, unsigned hi)
 {
-	unsigned shift = is_second(b, p) ? PAGE_SIZE : 0;
-	return lo + shift < b->hi && b->lo < hi + shift;
+	bool first = !is_second(b, p), second = !first || is_double(b);
+
+	return (first && overlaps(b, lo, hi)) || (second && overlaps(b, lo + PAGE_SIZE, hi + PAGE_SIZE));
 }
 
-static void page_mark(struct jit_page *p, const struct jit_block *b)
+/* shift: what the page's offsets are behind the block's. */
+static void mark(struct jit_page *p, const struct jit_block *b, unsigned shift)
 {
-	unsigned shift = is_second(b, p) ? PAGE_SIZE : 0;
 	unsigned lo = MAX(b->lo, shift) - shift, end = MAX(b->hi, shift) - shift, hi = MIN(end, (unsigned)PAGE_SIZE);
 
 	if (lo >= hi)
@@ -107,6 +113,13 @@ static void page_mark(struct jit_page *p, const struct jit_block *b)
 	uint64_t head = ~0ull << lo % 64, tail = ~0ull >> (63 - (hi - 1) % 64);
 	for (unsigned word = lo / 64; word <= (hi - 1) / 64; word++)
 		p->bytes[word] |= (word == lo / 64 ? head : ~0ull) & (word == (hi - 1) / 64 ? tail : ~0ull);
+}
+
+static void page_mark(struct jit_page *p, const struct jit_block *b)
+{
+	mark(p, b, is_second(b, p) ? PAGE_SIZE : 0);
+	if (is_double(b))
+		mark(p, b, PAGE_SIZE);
 }
 
 static void page_add(struct jit_vm *vm, struct jit_page *p, struct jit_block *b)
@@ -123,7 +136,7 @@ void block_add(struct jit_vm *vm, struct jit_block *b)
 	b->hash_next = *head;
 	__atomic_store_n(head, block_index(vm, b), __ATOMIC_RELEASE);
 	page_add(vm, page_get(vm, block_page(b)), b);
-	if (b->frame2 != FRAME_NONE)
+	if (b->frame2 != FRAME_NONE && !is_double(b))
 		page_add(vm, page_get(vm, block_page2(b)), b);
 }
 

@@ -12,7 +12,7 @@ typedef uint64_t table[512] __attribute__((aligned(4096)));
 extern table page_tables;                  /* the library's PML4 */
 table pdpt, pd, pt;
 typedef uint8_t frame[4096] __attribute__((aligned(4096)));
-frame first, second, third;
+frame first, second, third, ring;
 extern const frame code_first, code_second;
 ulong seen;
 
@@ -84,6 +84,20 @@ static void changes(void)
 	DRIVE("flags both ways", "0x400000000500", "1000");
 }
 
+/* A page that is its own neighbour: MOV $n, %edx at its end, whose last bytes and RET
+ * are at its begin. */
+static void over_into_itself(void)
+{
+	ring[4094] = 0xba;
+	ring[4095] = 0xd1;
+	ring[3] = 0xc3;
+	DRIVE("over into itself", "0x400000020ffe", "2000");
+	ring[4095] = 0xd2;
+	DRIVE("changed at its end", "0x400000020ffe", "2000");
+	ring[0] = 0x11;
+	DRIVE("changed at its begin", "0x400000020ffe", "2000");
+}
+
 int main(void)
 {
 	page_tables[128] = (ulong)pdpt | P | W | U;
@@ -96,8 +110,10 @@ int main(void)
 	pt[0] = pt[16] = (ulong)first | P | U;
 	pt[1] = (ulong)second | P | U;
 	pt[17] = (ulong)third | P | U;
+	pt[32] = pt[33] = (ulong)ring | P | U;
 	write_cr3(read_cr3());
 	mappings();
 	changes();
+	over_into_itself();
 	return 0;
 }
