@@ -252,15 +252,6 @@ static void unlink_outgoing(struct jit_vm *vm, struct jit_block *b)
 
 static uint32_t *list_next(const struct jit_page *p, struct jit_block *b) { return &b->page_next[is_second(b, p)]; }
 
-static void list_remove(struct jit_vm *vm, struct jit_page *p, struct jit_block *b)
-{
-	uint32_t *q = &p->blocks, n = block_index(vm, b);
-	while (*q && *q != n)
-		q = list_next(p, &vm->blocks[*q]);
-	if (*q)
-		*q = *list_next(p, b);
-}
-
 /* Jump caches may still lead here: the entry becomes a jump to STUB_DEAD, by one
  * store of 8 bytes (it is aligned). */
 static void retire_entry(struct jit_vm *vm, struct jit_block *b)
@@ -276,9 +267,6 @@ void block_drop(struct jit_vm *vm, struct jit_block *b)
 	while (*q != n)
 		q = &vm->blocks[*q].hash_next;
 	__atomic_store_n(q, b->hash_next, __ATOMIC_RELEASE);
-	list_remove(vm, page_find(vm, block_page(b)), b);
-	if (b->frame2 != FRAME_NONE)
-		list_remove(vm, page_find(vm, block_page2(b)), b);
 	b->dead = true;
 	atomic_fetch_add(&vm->drops, 1);
 	unlink_incoming(vm, b);
@@ -301,16 +289,20 @@ static bool page_touched(const struct jit_page *p, unsigned lo, unsigned hi)
 	return false;
 }
 
+/* Those that have been dropped before leave the page's list here, too. */
 static void drop_covering(struct vcpu *v, struct jit_vm *vm, struct jit_page *p, unsigned lo, unsigned hi)
 {
-	for (uint32_t n = p->blocks, next; n; n = next) {
-		struct jit_block *b = &vm->blocks[n];
-		next = *list_next(p, b);
-		if (!covers(b, p, lo, hi))
-			continue;
-		block_drop(vm, b);
-		if (v)
-			stat_inc(v, drops);
+	for (uint32_t *q = &p->blocks; *q; ) {
+		struct jit_block *b = &vm->blocks[*q];
+		if (!b->dead && covers(b, p, lo, hi)) {
+			block_drop(vm, b);
+			if (v)
+				stat_inc(v, drops);
+		}
+		if (b->dead)
+			*q = *list_next(p, b);
+		else
+			q = list_next(p, b);
 	}
 	page_remark(vm, p);
 }

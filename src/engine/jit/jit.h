@@ -95,7 +95,7 @@ struct code {
 /* A large program has some 100,000 blocks and twice as many exits and records, so
  * these are packed: blocks and exits are known by their index in vm->blocks[] and
  * vm->exits[] (0: none), places in the code cache by their offset. */
-struct jit_block {
+struct __attribute__((aligned(64))) jit_block {   /* a line of the cache: finding one costs that */
 	uint32_t hash_next, page_next[2];
 	uint32_t frame, frame2;       /* RAM address >> 12; frame2: FRAME_NONE, or it runs over there */
 	int32_t base;                 /* guest RIP of the first page, sign-extended, or BASE_ANY */
@@ -115,7 +115,7 @@ struct jit_block {
 	bool watched : 1;             /* they are counted; else only its runs */
 	bool dead : 1, needs_flags : 1;
 };
-_Static_assert(sizeof(struct jit_block) == 60, "packed");
+_Static_assert(sizeof(struct jit_block) == 64, "packed");
 
 /* A direct jump that may be linked to its target: inside a page for good, out of
  * the page (far: between blocks made for their address) while mappings stand. */
