@@ -185,7 +185,7 @@ static void log_slot(struct jump_cache *jc, unsigned slot)
 void jump_put(struct vcpu *v, uint64_t rip, uint64_t lin, const uint8_t *code)
 {
 	struct jump_cache *jc = jit_of(v)->jc;
-	uint64_t page = lin >> 12 & 4095;
+	unsigned page = code_hash(lin);
 	unsigned slot = jump_slot(rip);
 
 	log_slot(jc, slot);

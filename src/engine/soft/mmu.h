@@ -107,6 +107,10 @@ static inline void undo_note(struct undo_log *u, uint8_t *host, unsigned size)
 /* Pages of RAM by host address, hashed: see soft_mmu.stored. */
 enum { STORED_FILTER = 262144 };
 
+/* The pages of a region of 4 MiB are neighbours in it. */
+enum { CODE_FILTER = 65536 };
+static inline unsigned code_hash(uint64_t lin) { return (unsigned)(lin >> 12 ^ lin >> 28) & (CODE_FILTER - 1); }
+
 enum { FAR_FILTER = 4096 };
 static inline unsigned far_hash(uint64_t lin) { return (unsigned)(lin >> 21 ^ lin >> 33) & (FAR_FILTER - 1); }
 
@@ -145,9 +149,9 @@ struct soft_mmu {
 	struct tlb_space *spaces[MMU_SPACES];/* made at first use */
 	/* What depends on mappings of code (jump caches) holds while this stands. It
 	 * goes up with each flush of global entries, but for a single page only if
-	 * its bit (bits 12..23 of the linear address) is set in the filter. */
+	 * its bit is set in the filter. */
 	uint64_t code_version;
-	uint64_t code_filter[64];
+	uint64_t code_filter[CODE_FILTER / 64];
 	/* The same for links that the engine's vCPUs share, to global pages in the upper
 	 * half, with a filter of 2 MiB regions that belongs to the engine. NULL: none. */
 	uint64_t far_version;

@@ -208,6 +208,19 @@ static void code_changed(struct soft_mmu *mmu)
 	memset(mmu->code_filter, 0, sizeof(mmu->code_filter));
 }
 
+/* A mapping of 4 MiB around lin is gone, or two of 2 MiB. */
+static void large_code_changed(struct soft_mmu *mmu, uint64_t lin)
+{
+	const unsigned words = (1 << (22 - 12)) / 64;
+	const uint64_t *filter = &mmu->code_filter[code_hash(lin) / 64 / words * words];
+
+	for (unsigned i = 0; i < words; i++)
+		if (filter[i]) {
+			code_changed(mmu);
+			return;
+		}
+}
+
 static void space_drop_page(struct tlb_space *s, uint64_t lin)
 {
 	for (unsigned mode = 0; mode < 2 * MMU_MODES; mode++) {
@@ -235,9 +248,8 @@ static void far_changed(struct soft_mmu *mmu, uint64_t lin)
 
 void mmu_flush_page(struct vcpu *v, uint64_t lin)
 {
-	uint64_t page = lin >> 12 & 4095;
 	far_changed(v->mmu, lin);
-	if (is_set(v->mmu->code_filter, (unsigned)page))
+	if (is_set(v->mmu->code_filter, code_hash(lin)))
 		code_changed(v->mmu);
 	v->mmu->flushes++;
 	memos_drop(&v->mmu->memos);
@@ -246,7 +258,7 @@ void mmu_flush_page(struct vcpu *v, uint64_t lin)
 		if (is_set(s->huge, huge_hash(lin)))
 			everything_changed(v->mmu), space_drop_region(s, lin, 30);
 		else if (is_set(s->large, large_hash(lin)))
-			code_changed(v->mmu), space_drop_region(s, lin, 22);
+			large_code_changed(v->mmu, lin), space_drop_region(s, lin, 22);
 		else
 			space_drop_page(s, lin);
 	}
