@@ -26,7 +26,6 @@ FIGURES = ("seconds", *COUNTERS, "kib")
 # What a traced boot counts by: events of KVM (Linux: include/trace/events/kvm.h) and their keys.
 EVENTS = {"kvm_exit": "exit_reason", "kvm_pio": "port,rw", "kvm_mmio": "type,gpa.hex", "kvm_msr": "write,ecx.hex"}
 JOB = f"""
-mount -t debugfs debug /sys/kernel/debug
 dd if=/dev/zero of=/tmp/disk bs=1M count=16 2>/dev/null
 now() {{ cut -d' ' -f1 /proc/uptime; }}
 memory() {{
@@ -110,7 +109,7 @@ def main():
         for name in FIRMWARE:
             found = [d for d in ("/usr/share/qemu", "/usr/share/seabios") if os.path.exists(f"{d}/{name}")]
             files.update({f"usr/share/qemu/{name}": f"{found[0]}/{name}"} if found else {})
-        files.update({f"bin/{tool}": conftest.shutil.which("busybox") for tool in ("awk", "readlink", "cut")})
+        files.update({f"bin/{tool}": nested.BOX for tool in ("awk", "readlink", "cut")})
         text = room.run("microvm", job, files=files, seconds=600 + 300 * pairs)
     rows = re.findall(r"^RESULT (\w+) (\w+) (\S+)", text, re.M)
     for who in ("abyme", "qemu"):

@@ -13,7 +13,17 @@ mount -t devtmpfs dev /dev
 mount -t tmpfs tmp /tmp
 mkdir -p /dev/pts /dev/shm && mount -t devpts pts /dev/pts
 ip link set lo up
-while read -r m; do insmod "/modules/$m.ko"; done </modules/order
+# QEMU leaves its translated code at each PAUSE: a thousand times what the instruction counts. So
+# KVM does not poll before it puts a halted vCPU to sleep, and a vCPU that spins because another
+# has no turn spins for a tenth of a millisecond, not until the next tick.
+mount -t debugfs debug /sys/kernel/debug
+echo 100000 >/sys/kernel/debug/sched/min_granularity_ns
+echo 100000 >/sys/kernel/debug/sched/latency_ns
+echo HRTICK >/sys/kernel/debug/sched/features
+while read -r m; do
+	[ "$m" = kvm ] && set -- halt_poll_ns=0 || set --
+	insmod "/modules/$m.ko" "$@"
+done </modules/order
 export ABYME_STATE=/tmp/state PATH=/bin
 # wait_log NAME PATTERN SECONDS: until the machine's console has said it; now and then its
 # last line, for a test that is cut short meanwhile. Looks into the file itself: a program

@@ -16,6 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 MODULES = ["irqbypass", "ccp", "kvm", "kvm-amd", "virtio", "virtio_ring", "virtio_pci", "virtio_blk", "tun"]
 DEVICES = ["virtio_mmio", "virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "9pnet_virtio", "9p",
            "vmw_vsock_virtio_transport"]
+BOX = "busybox"              # in files: a name of the one that is there
 BUSYBOX = ["tar", "sed", "cmp", "seq", "tr", "nproc", "awk", "diff", "mktemp", "timeout", "dirname", "sort", "expr", "pidof",
            "stat", "find", "id", "mkfifo", "env", "printf", "chroot"]
 # Two busy processes: one counts and checks a sum, one writes. With "tcp", the count goes to the
@@ -65,7 +66,10 @@ def add_tree(image, files, work):
     for path, source in files.items():
         target = work / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source, target)
+        if source == BOX:
+            target.symlink_to("/bin/busybox")
+        else:
+            shutil.copy(source, target)
     names = "\n".join(sorted(str(p.relative_to(work)) for p in work.rglob("*")))
     cpio = subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=work, input=names.encode(),
                           capture_output=True, check=True).stdout
@@ -109,7 +113,7 @@ class Nested:
             self.files[f"bin/{name}"] = program
             self.files.update({lib.lstrip("/"): lib for lib in libraries(program)})
         for tool in BUSYBOX:
-            self.files["bin/" + tool] = shutil.which("busybox")
+            self.files["bin/" + tool] = BOX
 
     def run(self, name, job, files=None, seconds=600, cpu="max", bring=(), clock=COUNTED):
         """The job's output, which grows in NAME.log in tmp while it runs; what it puts on the disk
