@@ -148,7 +148,8 @@ more() {
 		sleep 1
 	done
 }
-nc -l -p 5000 >/tmp/heard &
+# At the end of what it is given, nc closes its half, and the one in the guest ends.
+sleep 100000 | nc -l -p 5000 >/tmp/heard &
 abyme run --detach --name hopper --engine @FIRST@ --board microvm @GUEST@ @MODEL@ --vcpus @VCPUS@ --net user --append "$console beat tcp"
 wait_log hopper "^beat 3 " 900
 log=$ABYME_STATE/instances/hopper/console.log
