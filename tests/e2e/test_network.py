@@ -298,6 +298,25 @@ def fixture_guest(kernel_tree, tmp_path_factory):
     return guest_args(kernel_tree("cloud-amd64"), tmp_path_factory.mktemp("network"), ["virtio_pci", "virtio_net", "8021q", "bridge"])
 
 
+FLOOD = """
+import socket, sys
+s = socket.socket(type=socket.SOCK_DGRAM)
+for i in range(2000):
+    s.sendto(bytes(1000), (sys.argv[1], 9))
+"""
+
+
+def machine_of(m):
+    """The process of a started machine that maps its memory: its keeper's child."""
+    keeper, = children(m.process.pid, "abyme-keeper")
+    return children(keeper, "abyme-machine")[0]
+
+
+def children(pid, name):
+    return [int(p) for p in subprocess.run(["pgrep", "-P", str(pid), "-x", name], capture_output=True, text=True,
+                                           check=False).stdout.split()]
+
+
 def test_machines_and_a_namespace(lab, guest):
     lab.network("lan", "--kind", "internal", "--poll", "100")
     machines = [lab.abyme.start("run", "--rm", "--name", n, "--net", "lan", *guest) for n in ("one", "two")]
@@ -313,7 +332,15 @@ def test_machines_and_a_namespace(lab, guest):
     server = sink(peer)
     run(machines[0], f"head -c 3000000 /dev/zero | nc {peer.ip} 7777; echo sent-$?", "sent-")
     assert sunk(server) == 3000000
-    # the switch dies: links flap, nothing else
+    # one that is stuck fills its own ring, and nothing else
+    assert peer.pings(ports["two"]["ip"])
+    stuck = machine_of(machines[1])
+    os.kill(stuck, signal.SIGSTOP)
+    peer("/usr/bin/python3", "-c", FLOOD, ports["two"]["ip"])
+    until(lambda: lab.stats("lan")["two"]["drops"].get("full"))
+    assert peer.pings(ports["one"]["ip"], count=5)
+    os.kill(stuck, signal.SIGCONT)
+    assert peer.pings(ports["two"]["ip"])
     os.kill(lab.inspect("lan")["run"]["switch"], signal.SIGKILL)
     run(machines[0], f"{reaches(ports['two']['ip'])}; echo again-$?", "again-0")
     # and its keeper
