@@ -78,6 +78,8 @@ static bool import_disk(json_t *disk, const char *from, const char *to, struct d
 	const char *file = json_string_value(json_object_get(disk, "file"));
 	const char *bus = json_string_value(json_object_get(disk, "bus"));
 	auto_free char *path = file ? xasprintf("%s/%s", from, file) : NULL;
+	if (file && (strchr(file, '/') || !strcmp(file, "..")))
+		return error_set(err, 0, "the file name '%s' of a disk names a directory, too", file);
 	if (!(path ? copy_disk(path, to, err) : empty_disk(to, (uint64_t)json_integer_value(json_object_get(disk, "capacity")), err)))
 		return false;
 	d->disks = xrealloc(d->disks, (d->ndisks + 1) * sizeof(*d->disks));
@@ -85,11 +87,11 @@ static bool import_disk(json_t *disk, const char *from, const char *to, struct d
 	return true;
 }
 
-static bool import_all(json_t *m, const char *name, const char *output, struct definition *d, struct error *err)
+static bool import_all(json_t *m, const char *from, const char *name, const char *output, struct definition *d, struct error *err)
 {
 	json_t *disk, *nic;
 	size_t n;
-	const char *from = json_string_value(json_object_get(m, "from")), *firmware = json_string_value(json_object_get(m, "firmware"));
+	const char *firmware = json_string_value(json_object_get(m, "firmware"));
 	d->version = DEFINITION_VERSION;
 	d->name = xstrdup(name);
 	d->vcpus = (unsigned)json_integer_value(json_object_get(m, "vcpus"));
@@ -102,13 +104,13 @@ static bool import_all(json_t *m, const char *name, const char *output, struct d
 	}
 	json_array_foreach(json_object_get(m, "disks"), n, disk) {
 		auto_free char *to = xasprintf("%s/%s-%zu.qcow2", output, name, n);
-		if (!import_disk(disk, from ? from : ".", to, d, err))
+		if (!import_disk(disk, from, to, d, err))
 			return false;
 	}
 	return true;
 }
 
-static bool import_json(json_t *m, const struct machine_options *o, const char *output, struct error *err)
+static bool import_json(json_t *m, const char *from, const struct machine_options *o, const char *output, struct error *err)
 {
 	const char *theirs = json_string_value(json_object_get(m, "name"));
 	auto_free char *name = o->name ? xstrdup(o->name) : name_from(theirs ? theirs : "");
@@ -120,7 +122,7 @@ static bool import_json(json_t *m, const struct machine_options *o, const char *
 	if (!instance_name_ok(name, err))
 		return false;
 	struct definition *d = xnew(struct definition);
-	bool ok = import_all(m, name, output, d, err);
+	bool ok = import_all(m, from, name, output, d, err);
 	struct definition *full = ok ? definition_to_store(d, err) : NULL;
 	struct instance *i = full ? instance_create(name, full, err) : NULL;
 	for (unsigned k = 0; !i && k < d->ndisks; k++)
@@ -131,6 +133,15 @@ static bool import_json(json_t *m, const struct machine_options *o, const char *
 	definition_free(full);
 	definition_free(d);
 	return i != NULL;
+}
+
+/* Beside a descriptor, or where an archive was unpacked. */
+static char *place_of_disks(const char *file, const char *dir)
+{
+	const char *slash = strrchr(file, '/'), *dot = strrchr(file, '.');
+	if (!dot || dot < slash || strcasecmp(dot, ".ovf"))
+		return xstrdup(dir);
+	return slash ? xasprintf("%.*s", (int)(slash + 1 - file), file) : xstrdup(".");
 }
 
 static int import(int argc, char **argv)
@@ -153,7 +164,8 @@ static int import(int argc, char **argv)
 	char *const helper[] = { (char *)"abyme-ovf", (char *)"read", (char *)words[0], dir, NULL };
 	status = cli_helper(helper);
 	json_t *m = status ? NULL : load_json(dir, &err);
-	if (!status && (!m || !import_json(m, &o, output, &err)))
+	auto_free char *from = place_of_disks(words[0], dir);
+	if (!status && (!m || !import_json(m, from, &o, output, &err)))
 		status = cli_fail(&err);
 	json_decref(m);
 	remove_directory(dir);

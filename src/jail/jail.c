@@ -45,11 +45,11 @@ static bool refused(struct jail *j, const char *what, struct error *err)
 
 /* ---- namespaces ---- */
 
-/* Root's shares are root's files: their server stays root, with the rights of
- * file ownership only. */
+/* Root's shares are root's files, and so are the machines that root imports: who works on
+ * them stays root, with the rights of file ownership only. */
 static bool keeps_root(const struct jail *j)
 {
-	return j->role == JAIL_9P && geteuid() == 0 && !(j->granted & JAIL_USERNS);
+	return (j->role == JAIL_9P || j->role == JAIL_OVF) && geteuid() == 0 && !(j->granted & JAIL_USERNS);
 }
 
 static unsigned long wanted_namespaces(const struct jail *j)

@@ -13,7 +13,7 @@
 #include "base/util.h"
 
 enum jail_mode { JAIL_NONE, JAIL_AUTO, JAIL_REQUIRE };
-enum jail_role { JAIL_MACHINE, JAIL_NET_USER, JAIL_9P, JAIL_GDB, JAIL_SWITCH, JAIL_NBD, JAIL_VNC, JAIL_TPM };
+enum jail_role { JAIL_MACHINE, JAIL_NET_USER, JAIL_9P, JAIL_GDB, JAIL_SWITCH, JAIL_NBD, JAIL_VNC, JAIL_TPM, JAIL_OVF };
 
 /* What was granted; jail_describe() puts it in words. */
 enum jail_part {

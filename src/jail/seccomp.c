@@ -2,8 +2,8 @@
 /*
  * Seccomp filters: an allow-list per role.  A call outside it fails with EPERM,
  * so that an unforeseen path is an error and not a crash.  No role (but the TPM's, which
- * is one: abyme-tpm.c) can execute a program, open a file by path (9p: only below its root descriptor), trace a
- * process, or map memory that is writable and executable at once.
+ * is one: abyme-tpm.c) can execute a program, open a file by path (9p: only below its root descriptor; ovf: there are but two directories),
+ * trace a process, or map memory that is writable and executable at once.
  */
 #include "jail/seccomp.h"
 
@@ -60,6 +60,11 @@ static const int nbd[] = {
 	CALL(ftruncate), CALL(newfstatat), CALL(sched_getaffinity),
 };
 
+/* machine import: reads what lies in one directory of its root, makes files in the other. */
+static const int ovf[] = {
+	CALL(openat), CALL(newfstatat), CALL(pread64), CALL(pwrite64), CALL(fadvise64), CALL(sysinfo),
+};
+
 static const int net_switch[] = { CALL(newfstatat), CALL(sched_getaffinity) };
 
 static const int vnc[] = {
@@ -83,6 +88,7 @@ static const struct { const int *calls; size_t n; } roles[] = {
 	[JAIL_GDB] = { gdb, ARRAY_SIZE(gdb) },
 	[JAIL_VNC] = { vnc, ARRAY_SIZE(vnc) },
 	[JAIL_TPM] = { tpm, ARRAY_SIZE(tpm) },
+	[JAIL_OVF] = { ovf, ARRAY_SIZE(ovf) },
 	[JAIL_NBD] = { nbd, ARRAY_SIZE(nbd) },
 	[JAIL_SWITCH] = { net_switch, ARRAY_SIZE(net_switch) },
 };

@@ -90,18 +90,19 @@ static bool check_manifest(const char *dir, const char *name, const char *what, 
 
 /* --- unpacking -------------------------------------------------------------- */
 
-static bool copy_member(struct archive *a, const char *path, const char *what, struct error *err)
+static bool copy_member(struct archive *a, const char *dir, const char *name, const char *what, struct error *err)
 {
+	auto_free char *path = xasprintf("%s/%s", dir, name);
 	auto_close int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	const void *p;
 	size_t n;
 	la_int64_t at;
 	int r;
 	if (fd < 0)
-		return error_set(err, errno, "cannot write '%s'", path);
+		return error_set(err, errno, "cannot unpack '%s' of '%s'", name, what);
 	while ((r = archive_read_data_block(a, &p, &n, &at)) == ARCHIVE_OK)
 		if (!fd_pwrite_full(fd, p, n, (uint64_t)at))
-			return error_set(err, errno, "cannot write '%s'", path);
+			return error_set(err, errno, "cannot unpack '%s' of '%s'", name, what);
 	return r == ARCHIVE_EOF || error_set(err, 0, "'%s' is cut short or damaged", what);
 }
 
@@ -116,47 +117,46 @@ static bool unpack_one(struct archive *a, struct archive_entry *e, const char *d
 	char **keep = ends_with(name, ".ovf") ? ovf : ends_with(name, ".mf") ? manifest : NULL;
 	if (keep && !*keep)
 		*keep = xstrdup(name);
-	auto_free char *path = xasprintf("%s/%s", dir, name);
-	return copy_member(a, path, what, err);
+	return copy_member(a, dir, name, what, err);
 }
 
-static bool unpack(const char *file, const char *dir, char **ovf, char **manifest, struct error *err)
+static bool unpack(const char *file, const char *dir, const char *what, char **ovf, char **manifest, struct error *err)
 {
 	struct archive *a = archive_read_new();
 	struct archive_entry *e;
 	int r = ARCHIVE_OK;
 	archive_read_support_format_tar(a);
 	bool ok = archive_read_open_filename(a, file, BLOCK) == ARCHIVE_OK ||
-		  error_set(err, archive_errno(a), "cannot read '%s'", file);
+		  error_set(err, archive_errno(a), "cannot read '%s'", what);
 	for (unsigned n = 0; ok && (r = archive_read_next_header(a, &e)) == ARCHIVE_OK; n++)
-		ok = n < MEMBERS_MAX ? unpack_one(a, e, dir, ovf, manifest, file, err) :
-		     error_set(err, 0, "'%s' has more than %d files in it", file, MEMBERS_MAX);
+		ok = n < MEMBERS_MAX ? unpack_one(a, e, dir, ovf, manifest, what, err) :
+		     error_set(err, 0, "'%s' has more than %d files in it", what, MEMBERS_MAX);
 	if (ok && r != ARCHIVE_EOF)
-		ok = error_set(err, 0, "'%s' is no OVA: it is not a tar archive, or a damaged one", file);
+		ok = error_set(err, 0, "'%s' is no OVA: it is not a tar archive, or a damaged one", what);
 	archive_read_free(a);
 	return ok;
 }
 
-json_t *ova_read(const char *file, const char *dir, char **from, struct error *err)
+json_t *ova_read(const char *file, const char *dir, const char *what, struct error *err)
 {
-	auto_free char *ovf = NULL, *manifest = NULL;
+	auto_free char *ovf = NULL, *manifest = NULL, *from = NULL;
 	const char *slash = strrchr(file, '/');
 	size_t size;
 	if (ends_with(file, ".ovf")) {
-		*from = slash ? xasprintf("%.*s", (int)(slash - file), file) : xstrdup(".");
+		from = slash ? xasprintf("%.*s", (int)(slash - file), file) : xstrdup(".");
 		ovf = xstrdup(slash ? slash + 1 : file);
 		manifest = xasprintf("%.*s.mf", (int)strlen(ovf) - 4, ovf);
 	} else {
-		*from = xstrdup(dir);
-		if (!unpack(file, dir, &ovf, &manifest, err))
+		from = xstrdup(dir);
+		if (!unpack(file, dir, what, &ovf, &manifest, err))
 			return NULL;
 	}
 	if (!ovf)
-		return error_null(err, 0, "'%s' is no OVA: there is no descriptor (.ovf) in it", file);
-	if (manifest && !check_manifest(*from, manifest, file, err))
+		return error_null(err, 0, "'%s' is no OVA: there is no descriptor (.ovf) in it", what);
+	if (manifest && !check_manifest(from, manifest, what, err))
 		return NULL;
-	auto_free char *text = read_small(*from, ovf, OVF_MAX_BYTES, &size);
-	return text ? ovf_parse(text, size, file, err) : error_null(err, errno, "cannot read the descriptor of '%s'", file);
+	auto_free char *text = read_small(from, ovf, OVF_MAX_BYTES, &size);
+	return text ? ovf_parse(text, size, what, err) : error_null(err, errno, "cannot read the descriptor of '%s'", what);
 }
 
 /* --- packing ---------------------------------------------------------------- */

@@ -24,9 +24,9 @@ json_t *ovf_parse(const char *text, size_t size, const char *what, struct error 
  * VirtualBox writes and VMware refuses ("unsupported hardware family"). */
 char *ovf_write(json_t *machine, bool virtualbox, struct error *err);
 
-/* Unpacks FILE.ova, or looks beside FILE.ovf, checks the manifest, and parses; what belongs
- * to it lies in `dir` (OVA) or in *from, a new string (OVF). */
-json_t *ova_read(const char *file, const char *dir, char **from, struct error *err);
+/* Unpacks FILE.ova into `dir`, or looks beside FILE.ovf, checks the manifest, and parses.
+ * `what`: its name in messages. */
+json_t *ova_read(const char *file, const char *dir, const char *what, struct error *err);
 /* The disks' files lie in `dir`. The new file is whole or not there. */
 bool ova_write(const char *file, const char *dir, json_t *machine, bool virtualbox, struct error *err);
 

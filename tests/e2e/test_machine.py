@@ -3,12 +3,17 @@
 import hashlib
 import io
 import json
+import os
 import random
+import subprocess
 import tarfile
+import time
 import xml.etree.ElementTree as ET
 
 import pytest
 
+from conftest import ABYME
+from patience import deadline, patience
 from test_disks import ok
 from test_nbd import tool
 
@@ -103,6 +108,48 @@ def test_import(abyme, tmp_path, text, algorithm, want):
         assert code == 1 and word in err, err
     for name in ("my-machine", "second"):
         abyme("rm", name)
+
+
+def reader_of(path, p):
+    """Whoever else has the file open, once somebody has."""
+    end = deadline(30)
+    while time.monotonic() < end:
+        for task in os.listdir("/proc"):
+            try:
+                fds = [os.stat(f"/proc/{task}/fd/{n}") for n in os.listdir(f"/proc/{task}/fd")] if task.isdigit() else []
+            except OSError:
+                continue
+            if task != str(os.getpid()) and any(os.path.samestat(f, os.stat(path)) for f in fds):
+                return int(task)
+        assert p.poll() is None, "the import ended before it read its file"
+        time.sleep(0.02)
+    raise AssertionError("nobody reads the archive")
+
+
+def test_reader_is_jailed(abyme, tmp_path):
+    """What parses an archive has nothing but that and a place to unpack to: seen while it waits for the archive's bytes."""
+    _, vmdk = model(tmp_path)
+    ova = pack(tmp_path / "it.ova", ("it.ovf", VMWARE.encode()), ("it-disk1.vmdk", vmdk.read_bytes()))
+    pipe = tmp_path / "pipe.ova"
+    os.mkfifo(pipe)
+    end = os.fdopen(os.open(pipe, os.O_RDWR), "wb")      # whoever opens the other one does not wait
+    p = subprocess.Popen([ABYME, "machine", "import", "--output", tmp_path, pipe], env=abyme.env, text=True,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        reader = reader_of(pipe, p)
+        with open(f"/proc/{reader}/status") as f:
+            status = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
+        assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1"
+        assert sorted(os.listdir(f"/proc/{reader}/root")) == ["in.ova", "out"]
+        assert os.readlink(f"/proc/{reader}/ns/net") != os.readlink("/proc/self/ns/net")
+        end.write(ova.read_bytes())
+        end.close()
+        out, err = p.communicate(timeout=patience(60))
+        assert (p.returncode, out) == (0, "my-machine\n"), err
+    finally:
+        p.kill()
+        p.wait()
+    abyme("rm", "my-machine")
 
 
 def test_export(abyme, tmp_path):
