@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* NVMe as a driver sees it: queues made, data by pages and lists of pages, a full
+/* NVMe as a driver sees it: queues made, several at once, data by pages and lists of pages, a full
  * completion queue, crooked commands, disabled under load. */
 #include "board_fixture.h"
 
@@ -9,10 +9,15 @@
 enum { BAR = 0xc8000000, ASQ = 0x10000, ACQ = 0x11000, SQ = 0x12000, CQ = 0x13000, LIST = 0x14000,
        DATA = 0x100000, DISK_SIZE = 1 << 20 };
 enum { CC = 0x14, CSTS = 0x1c };
+/* further pairs of queues, two pages each */
+enum { QUEUES = 5, MORE = 0x20000 };
 
 static struct device *nvme;
-static unsigned tail[2], head[2];
-static bool phase[2];
+static unsigned tail[QUEUES], head[QUEUES];
+static bool phase[QUEUES];
+
+static uint64_t sq_at(unsigned q) { return q == 0 ? ASQ : q == 1 ? SQ : MORE + (q - 2) * 0x2000; }
+static uint64_t cq_at(unsigned q) { return q == 0 ? ACQ : q == 1 ? CQ : MORE + (q - 2) * 0x2000 + 0x1000; }
 
 static uint32_t reg(unsigned at) { return mmio_in(BAR + at); }
 static void set_reg(unsigned at, uint32_t v) { mmio_out(BAR + at, v); }
@@ -37,10 +42,10 @@ static void enable(void)
 	assert_int_equal(reg(CSTS), 1);
 	memset(tail, 0, sizeof(tail));
 	memset(head, 0, sizeof(head));
-	phase[0] = phase[1] = true;
-	for (unsigned i = 0; i < 64; i++) {
-		memory_store(fx.m.memory, ACQ + i * 16 + 8, 0, 8);
-		memory_store(fx.m.memory, CQ + i * 16 + 8, 0, 8);
+	for (unsigned q = 0; q < QUEUES; q++) {
+		phase[q] = true;
+		for (unsigned i = 0; i < 64; i++)
+			memory_store(fx.m.memory, cq_at(q) + i * 16 + 8, 0, 8);
 	}
 }
 
@@ -55,14 +60,14 @@ static void put(unsigned q, uint8_t op, uint32_t nsid, uint64_t prp1, uint64_t p
 	le32_put(c + 40, d10);
 	le32_put(c + 44, d11);
 	le32_put(c + 48, d12);
-	memory_write(fx.m.memory, (q ? SQ : ASQ) + tail[q] * 64, c, sizeof(c));
+	memory_write(fx.m.memory, sq_at(q) + tail[q] * 64, c, sizeof(c));
 	tail[q] = (tail[q] + 1) % 16;
 }
 
 /* The status of the next completion; -1: none came. */
 static int next(unsigned q)
 {
-	uint64_t at = (q ? CQ : ACQ) + head[q] * 16;
+	uint64_t at = cq_at(q) + head[q] * 16;
 	for (unsigned i = 0; i < 2000; i++) {
 		uint32_t v = (uint32_t)memory_load(fx.m.memory, at + 12, 4);
 		if ((v >> 16 & 1) == phase[q]) {
@@ -144,6 +149,36 @@ static void reads_and_writes(void **unused)
 	fixture_free(m);
 }
 
+/* As a driver does that has a queue a processor: each completion in the queue that belongs to it, which says
+ * whose it is; also when all have work at the same time. */
+static void several_queues(void **unused)
+{
+	struct machine *m = board();
+	assert_int_equal(go(0, 9, 0, 0, 0, 7, (QUEUES - 2) << 16 | (QUEUES - 2), 0), 0);
+	assert_true(memory_load(m->memory, ACQ, 2) >= QUEUES - 2 && memory_load(m->memory, ACQ + 2, 2) >= QUEUES - 2);
+	for (unsigned q = 1; q < QUEUES; q++) {
+		assert_int_equal(go(0, 5, 0, cq_at(q), 0, 15 << 16 | q, q << 16 | 3, 0), 0);
+		assert_int_equal(go(0, 1, 0, sq_at(q), 0, 15 << 16 | q, q << 16 | 1, 0), 0);
+	}
+	for (unsigned q = 1; q < QUEUES; q++)
+		for (unsigned i = 0; i < q; i++)          /* blocks 10 q + i, into pages of their own */
+			put(q, 2, 1, DATA + (q * 8 + i) * 0x1000, 0, 10 * q + i, 0, 0);
+	for (unsigned q = QUEUES - 1; q; q--)
+		set_reg(0x1000 + q * 8, tail[q]);
+	for (unsigned q = 1; q < QUEUES; q++) {
+		for (unsigned i = 0; i < q; i++) {
+			assert_int_equal(next(q), 0);
+			assert_int_equal(memory_load(m->memory, cq_at(q) + i * 16 + 10, 2), q);
+		}
+		for (unsigned i = 0; i < q; i++)
+			assert_int_equal(memory_load(m->memory, DATA + (q * 8 + i) * 0x1000 + 3, 1), (uint8_t)((10 * q + i) ^ 3));
+		/* nothing of the others' */
+		assert_int_equal(memory_load(m->memory, cq_at(q) + q * 16 + 8, 8), 0);
+	}
+	fixture_state_round_trip(nvme);
+	fixture_free(m);
+}
+
 static void crooked_commands(void **unused)
 {
 	struct machine *m = board();
@@ -219,6 +254,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(identifies),
 		cmocka_unit_test(reads_and_writes),
+		cmocka_unit_test(several_queues),
 		cmocka_unit_test(crooked_commands),
 		cmocka_unit_test(full_completion_queue),
 		cmocka_unit_test(disabled_under_load),
