@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What end-to-end tests share: the program, a state directory, test kernels."""
 import os
+import pathlib
 import re
 import select
 import shutil
 import signal
 import struct
 import subprocess
+import tempfile
 import time
 import zlib
 
@@ -105,6 +107,14 @@ class Abyme:
             m.kill()
         for name in self("ls", "--quiet")[1].split():
             self("kill", name)
+
+
+@pytest.fixture
+def open_path():
+    """A directory for other users, too. tmp_path is not: each pytest that starts shuts what is above it."""
+    with tempfile.TemporaryDirectory(prefix="abyme-") as path:
+        os.chmod(path, 0o755)
+        yield pathlib.Path(path)
 
 
 @pytest.fixture

@@ -401,32 +401,35 @@ def test_refusals(box, tmp_path):
     assert ok(box, "ls", "--quiet") == ""
 
 
-def test_ordinary_user(tmp_path):
-    """No daemon, no privilege: root of a user namespace. A limit that cannot be kept is refused."""
-    home = tmp_path / "home"
-    home.mkdir()
+def ordinary_user(home):
+    """What runs abyme as somebody with this home and the image; skips where he can make no user namespace."""
     image = Image(busybox_layer(), tag="box").tar(home / "box.tar")
-    for d in (tmp_path, *tmp_path.parents):
-        if d.stat().st_uid == 0 and not d.stat().st_mode & 1:
-            d.chmod(d.stat().st_mode | 0o111)
     os.chmod(image, 0o644)
     os.chown(home, 64321, 64321)
 
-    def user(*args):
+    def user(*args, seconds=LIMIT):
         p = subprocess.run([ABYME, *args], env=dict(os.environ, ABYME_STATE=f"{home}/state", HOME=str(home)), user=64321, group=64321,
-                           extra_groups=[], capture_output=True, text=True, timeout=LIMIT, check=False)
+                           extra_groups=[], capture_output=True, text=True, timeout=seconds, check=False)
         return p.returncode, p.stdout, p.stderr
     status, _, err = user("load", image)
     if status and "user namespace" in err:
         pytest.skip("this host lets an ordinary user make no user namespace")
     assert status == 0, err
+    return user
+
+
+def test_ordinary_user(open_path):
+    """No daemon, no privilege: root of a user namespace. A limit that cannot be kept is refused."""
+    home = open_path
+    user = ordinary_user(home)
     status, out, err = user("run", "--rm", "--network", "none", "box", "sh", "-c", "id -u; echo x >/etc/x; cat /etc/x; exit 3")
     assert (status, out) == (3, "0\nx\n"), err
     status, _, err = user("run", "--rm", "--network", "none", "--memory", "32M", "box", "true")
     assert status and "control group" in err, err
-    assert user("run", "-d", "--name", "mine", "--network", "none", "box", "sleep", "1000")[1] == "mine\n"
-    assert user("exec", "mine", "id", "-u")[1] == "0\n"
-    assert user("kill", "mine")[0] == 0 and user("rm", "mine")[0] == 0 and user("rmi", "box")[0] == 0
+    assert ok(user, "run", "-d", "--name", "mine", "--network", "none", "box", "sleep", "1000") == "mine\n"
+    assert ok(user, "exec", "mine", "id", "-u") == "0\n"
+    for args in ("kill", "mine"), ("rm", "mine"), ("rmi", "box"):
+        ok(user, *args)
     left = [*home.glob("state/instances/*"), *home.glob("state/images/layers/*")]
     assert not left, [(p, (p / "log").read_text() if (p / "log").exists() else "") for p in left]
 
@@ -436,10 +439,9 @@ MODULES = ("fs/9p", "fs/ext4", "fs/jbd2", "fs/mbcache.ko", "fs/overlayfs", "fs/n
 
 
 @pytest.mark.skipif("microvm" not in os.environ.get("ABYME_TEST_ISOLATION", ""), reason="make campaign-isolation runs it")
-def test_ordinary_user_in_a_machine(kernel_tree, tmp_path):
+def test_ordinary_user_in_a_machine(kernel_tree, open_path):
     """An ordinary user's limits hold, too: they are those of the machine."""
-    tree = kernel_tree("amd64")
-    home = tmp_path / "home"
+    tree, home = kernel_tree("amd64"), open_path
     release = os.listdir(f"{tree}/lib/modules")[0]
     shutil.copytree(f"{tree}/boot", home / "boot")
     for part in MODULES:
@@ -449,21 +451,7 @@ def test_ordinary_user_in_a_machine(kernel_tree, tmp_path):
             shutil.copytree(source, to)
         elif os.path.exists(source):
             shutil.copy(source, to)
-    image = Image(busybox_layer(), tag="box").tar(home / "box.tar")
-    for d in (tmp_path, *tmp_path.parents):
-        if d.stat().st_uid == 0 and not d.stat().st_mode & 1:
-            d.chmod(d.stat().st_mode | 0o111)
-    os.chown(home, 64321, 64321)
-    os.chmod(image, 0o644)
-
-    def user(*args):
-        p = subprocess.run([ABYME, *args], env=dict(os.environ, ABYME_STATE=f"{home}/state", HOME=str(home)), user=64321, group=64321,
-                           extra_groups=[], capture_output=True, text=True, timeout=LIMIT, check=False)
-        return p.returncode, p.stdout, p.stderr
-    status, _, err = user("load", image)
-    if status and "user namespace" in err:
-        pytest.skip("this host lets an ordinary user make no user namespace")
-    assert status == 0, err
+    user = ordinary_user(home)
     run = ("run", "--rm", "--isolation", "microvm", "--kernel", vmlinuz(str(home)))
     for _ in range(2):           # booted, and from its snapshot
         status, out, err = user(*run, "box", "sh", "-c", "id -u; echo x >/etc/x; cat /etc/x; exit 3")
