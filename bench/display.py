@@ -6,7 +6,8 @@ what it waits for a processor; beside it stands what is spent meanwhile by the m
 picture, and by the VNC server. The client takes what changes as fast as it is sent. Rounds alternate. The last lines say
 what a viewer adds, in parts of the guest's work. The guest executes the same translations either way: the first part is
 what memory and a processor's other half do to it, on a busy machine its neighbours' doing. The second is waiting for
-locks. The third slows down a guest that has no processor to spare.
+locks. The third, of the time that passed (there are so many pictures a second), slows down a guest that has no
+processor to spare.
 """
 import os
 import select
@@ -89,7 +90,7 @@ class Guest:
         until(self.p, b"size 1280,800")
 
     def work(self, turns):
-        """Seconds of the vCPU running, of it asleep, of all else running."""
+        """Seconds of the vCPU running, of it asleep; of all else running, in parts of the time that passed."""
         pids = family(self.p.pid)
         before, start = seconds(pids), time.monotonic()
         self.p.stdin.write(b"%d\n" % turns)
@@ -97,7 +98,7 @@ class Guest:
         until(self.p, b"END")
         all_of_it = time.monotonic() - start
         run, wait, other = (a - b for a, b in zip(seconds(pids), before))
-        return run, max(0, all_of_it - run - wait), other
+        return run, max(0, all_of_it - run - wait), other / all_of_it
 
     def close(self):
         self.p.terminate()
@@ -133,20 +134,19 @@ def main(argv):
             for mode, display in ("nobody", "headless"), ("server", f"vnc:{port}"):
                 guests[mode] = Guest(args, env, display)
                 guests[mode].work(10 * turns)        # translated and warm
-            print(f"Seconds of the vCPU running + asleep, all else running; {turns} times 100 lines")
+            print(f"Seconds of the vCPU running + asleep, all else running in a second; {turns} times 100 lines")
             print(f"{'':8}" + "".join(f"{m:>24}" for m in MODES))
             for n in range(rounds):
                 for mode in MODES if n % 2 == 0 else reversed(MODES):
                     got[mode].append(one(mode, guests, port, turns))
-                print(f"{n + 1:<8}" + "".join("{:12.3f} +{:5.3f}, {:4.2f}".format(*got[m][-1]) for m in MODES), flush=True)
+                print(f"{n + 1:<8}" + "".join("{:11.3f} +{:5.3f},{:6.3f}".format(*got[m][-1]) for m in MODES), flush=True)
         finally:
             for guest in guests.values():
                 guest.close()
     for mode, base in zip(MODES[1:], MODES):         # each beside what differs least: a client is one of the same machine
-        def added(parts, mode=mode, base=base):
-            return statistics.median(100 * sum(a[i] - b[i] for i in parts) / sum(b[:2]) for a, b in zip(got[mode], got[base]))
-        print(f"{mode} beside {base}, of the guest's work: running {added([0]):+.1f} %, asleep {added([1]):+.1f} %, "
-              f"all else {added([2]):+.1f} %")
+        def added(i, mode=mode, base=base):
+            return statistics.median(100 * (a[i] - b[i]) / (sum(b[:2]) if i < 2 else 1) for a, b in zip(got[mode], got[base]))
+        print(f"{mode} beside {base}: running {added(0):+.1f} %, asleep {added(1):+.1f} %, all else {added(2):+.1f} %")
 
 
 if __name__ == "__main__":

@@ -13,13 +13,14 @@
 #include <rfb/keysym.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "base/util.h"
 #include "display/viewer.h"
 #include "display/vnc_tls.h"
 
-enum { MAX_CLIENTS = 8, PUMP_US = 10000, CLIENT_WAIT_MS = 2000, START_X = 640, START_Y = 400, PLACE_MAX = 32767 };
+enum { MAX_CLIENTS = 8, PUMP_US = 10000, CLIENT_WAIT_MS = 2000, NICE = 15, START_X = 640, START_Y = 400, PLACE_MAX = 32767 };
 
 struct vnc {
 	rfbScreenInfoPtr screen;
@@ -293,6 +294,7 @@ int vnc_main(int listen_fd, int channel_fd, int ready_fd, struct jail *jail)
 	int fds[1 + VNC_TLS_FILES];
 	v.listen_fd = listen_fd;
 	v.channel_fd = channel_fd;
+	setpriority(PRIO_PROCESS, 0, NICE);    /* where processors are short, the guest goes first */
 	bool ok = take_setup(&v, fds, &err) && make_screen(&v, fds[0], &err) &&
 		  jail_root(jail, NULL, &err) && jail_seal(jail, &err);
 	fd_write_full(ready_fd, ok ? "R" : err.text, ok ? 1 : strlen(err.text));

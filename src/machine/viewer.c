@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Showing the screen: while somebody looks, the picture that the helper has
- * mapped is brought up to date 25 times a second of machine time, and the helper
- * told what has changed; what it sends back is pressed and moved.  All on the I/O
- * loop's thread.  When the helper dies, nobody looks any more.
+ * mapped is brought up to date 25 times a second of machine time, or as often as a
+ * sixteenth of a processor can, and the helper told what has changed; what it sends
+ * back is pressed and moved.  All on the I/O loop's thread.  When the helper dies,
+ * nobody looks any more.
  */
 #include "machine/viewer.h"
 
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "device/keyboard.h"
@@ -17,7 +19,7 @@
 #include "device/vga/screen.h"
 #include "display/viewer.h"
 
-enum { FRAME_NS = 40000000, BATCH = 64, FAR = 4096 };
+enum { FRAME_NS = 40000000, PROCESSOR_SHARE = 16, BATCH = 64, FAR = 4096 };
 
 struct viewer {
 	struct machine *machine;
@@ -46,11 +48,19 @@ static void resized(void *opaque, unsigned width, unsigned height)
 	tell(opaque, VIEWER_SIZE, 0, 0, width, height);
 }
 
+static uint64_t spent_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 static void frame(void *opaque)
 {
 	struct viewer *v = opaque;
 	if (!v->watched)
 		return;
+	uint64_t before = spent_ns();
 	board_lock(v->machine);
 	screen_watch(v->machine, &v->screen);
 	board_unlock(v->machine);
@@ -59,7 +69,8 @@ static void frame(void *opaque)
 		tell(v, VIEWER_SIZE, 0, 0, v->screen.width, v->screen.height);
 		tell(v, VIEWER_RECT, 0, 0, v->screen.width, v->screen.height);
 	}
-	clock_timer_set(&v->timer, clock_now(v->machine->clock) + FRAME_NS);
+	uint64_t pause = MAX((uint64_t)FRAME_NS, (spent_ns() - before) * PROCESSOR_SHARE);
+	clock_timer_set(&v->timer, clock_now(v->machine->clock) + pause);
 }
 
 static void set_watched(struct viewer *v, bool watched)
