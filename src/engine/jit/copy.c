@@ -99,7 +99,46 @@ static bool is_short_inc(const struct x86_insn *i)
 	return i->map == 0 && i->opcode >= 0x40 && i->opcode <= 0x4f && !(i->prefix & PFX_VEX);
 }
 
-void emit_insn(struct trans *t, const struct x86_insn *i, const struct recode *r)
+/* Will the host run it as one with the conditional branch that follows (macro-fusion,
+ * Optimization Reference Manual)? */
+static bool is_fused(const struct trans *t, const struct x86_insn *i)
+{
+	if (t->cur + 1 >= t->n || t->insns[t->cur + 1].op != OP_JCC)
+		return false;
+	switch (i->op) {
+	case OP_CMP: case OP_TEST: case OP_ADD: case OP_SUB: case OP_AND: case OP_INC: case OP_DEC:
+		return true;
+	}
+	return false;
+}
+
+enum { BRANCH = 6 };                 /* Jcc rel32 */
+
+/* Do n bytes here and such a branch behind them lie in one line, its rel32 as a patch needs it? */
+static bool lies_well(uintptr_t at, size_t n)
+{
+	return at % LINE + n + BRANCH < LINE && (at + n + 2) % 8 <= 4;
+}
+
+/* The instruction that begins at `from` goes up a little, together with the branch to come. */
+static void go_with_branch(struct emit *e, uint8_t *from)
+{
+	size_t n = (size_t)(e->p - from), by = 0;
+	uint8_t insn[16];
+
+	if (e->full || n > sizeof(insn))
+		return;
+	while (!lies_well((uintptr_t)from + by, n))
+		by++;
+	if (!by)
+		return;
+	memcpy(insn, from, n);
+	e->p = from;
+	emit_nops(e, (unsigned)by);
+	emit_bytes(e, insn, (unsigned)n);
+}
+
+static void emit_encoded(struct trans *t, const struct x86_insn *i, const struct recode *r)
 {
 	struct fields f = { .reg = (i->modrm >> 3 & 7u) | (i->rex & 4u) << 1,
 			    .rm = (i->modrm & 7u) | (i->rex & 1u) << 3,
@@ -135,4 +174,13 @@ void emit_insn(struct trans *t, const struct x86_insn *i, const struct recode *r
 	else if (i->has_modrm)
 		emit_modrm_reg(&t->e, f.reg, f.rm);
 	emit_imm(t, i);
+}
+
+void emit_insn(struct trans *t, const struct x86_insn *i, const struct recode *r)
+{
+	uint8_t *from = t->e.p;
+
+	emit_encoded(t, i, r);
+	if (t->e.lines && is_fused(t, i))
+		go_with_branch(&t->e, from);
 }

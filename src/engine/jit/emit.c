@@ -234,8 +234,8 @@ static uint8_t *emit_rel32(struct emit *e)
 	return e->full ? NULL : at;
 }
 
-/* One instruction each that does nothing (SDM 2B NOP). */
-static void nops(struct emit *e, unsigned n)
+/* SDM 2B NOP. */
+void emit_nops(struct emit *e, unsigned n)
 {
 	static const uint8_t nop[9][9] = {
 		{ 0x90 }, { 0x66, 0x90 }, { 0x0f, 0x1f, 0x00 }, { 0x0f, 0x1f, 0x40 }, { 0x0f, 0x1f, 0x44 },
@@ -253,7 +253,7 @@ void emit_in_line(struct emit *e, unsigned n)
 	unsigned at = (unsigned)((uintptr_t)e->p % LINE);
 
 	if (e->lines && at + n >= LINE)
-		nops(e, LINE - at);
+		emit_nops(e, LINE - at);
 }
 
 uint8_t *emit_jcc(struct emit *e, unsigned cc)
@@ -297,5 +297,5 @@ void emit_align_patch(struct emit *e, unsigned opcode_bytes)
 	unsigned at = (unsigned)(((uintptr_t)e->p + opcode_bytes) % 8);
 
 	if (at > 4)
-		nops(e, 8 - at);
+		emit_nops(e, 8 - at);
 }

@@ -80,6 +80,7 @@ void emit_call_reg(struct emit *e, unsigned reg);
  * inside an aligned 8 bytes: it can then be patched by one store. */
 void emit_align_patch(struct emit *e, unsigned opcode_bytes);
 
+void emit_nops(struct emit *e, unsigned bytes);                 /* as few as can be */
 /* Nops, so that the next n bytes, a branch with what it is fused with, lie in one line and
  * do not reach its end: else many CPUs decode the line each time it runs ("Mitigations
  * for Jump Conditional Code Erratum", 2.1). */
