@@ -256,7 +256,10 @@ static struct slow_path *check(struct trans *t, const struct address *a, unsigne
 	flags_before_check(t);
 	if (is_constant(a, size, align))
 		return check_constant(t, a, acc, mem);
-	if (tier_memo(t) && !a->general) {
+	bool memo = tier_memo(t) && !a->general;
+	if (!memo || a->part || a->size != 8 || !t->s1_free)
+		lose_s1(t);
+	if (memo) {
 		s = check_by_memo(t, a, size, align, acc);
 	} else {
 		if (a->general)
@@ -297,6 +300,7 @@ struct slow_path *bit_check(struct trans *t, const struct x86_insn *i, unsigned 
 	struct address a = take_apart(t, i);
 
 	t->s0_group = t->s0_next = -1;
+	lose_s1(t);
 	flags_before_check(t);
 	if (a.general)
 		general_linear(t, &a, 0);

@@ -5,7 +5,7 @@
  * range: fields of a structure, a stack frame with its pushes and pops, turns of a
  * loop whose registers move by constants.  The
  * check leaves the host base, or the addend where the operands have room for it, in a
- * word of HOT_GROUP, and in S0 as long as nothing else needs that; the others then
+ * word of HOT_GROUP, and in S0 or S1 as long as nothing else needs that; the others then
  * cost a load at most, and leave EFLAGS alone.
  *
  * A group whose range does not lie in one page, or whose page is not in the TLB
@@ -216,7 +216,7 @@ void trans_groups(struct trans *t)
 {
 	struct pass p = { .t = t };
 
-	t->s0_group = -1;
+	t->s0_group = t->s1_group = -1;
 	memset(t->group_mem, -1, sizeof(t->group_mem));
 	memset(t->group_stack, -1, sizeof(t->group_stack));
 	if (t->size != 8 || t->key & (KEY_ALONE | KEY_AC))
@@ -298,6 +298,34 @@ static bool by_addend(const struct group *g)
 	return g->base == RSP || (g->index == EREG_NONE && !base_part(g));
 }
 
+static bool is_live(const struct trans *t, int group)
+{
+	return group >= 0 && t->groups[group].checked && t->groups[group].members;
+}
+
+void lose_s1(struct trans *t) { t->s1_group = t->s1_next = -1; }
+void keep_s1(struct trans *t) { t->s1_next = t->s1_group; }
+
+static int32_t source(struct group *g)
+{
+	g->loaded = true;
+	return g->memo ? g->memo : OFF_HOT(HOT_GROUP + g->slot);
+}
+
+int32_t s1_source(struct trans *t)
+{
+	return is_live(t, t->s1_group) ? source(&t->groups[t->s1_group]) : 0;
+}
+
+/* The check of another group needs S0; S1 holds nothing of use. */
+static void s0_to_s1(struct trans *t)
+{
+	if (!is_live(t, t->s0_group) || is_live(t, t->s1_group))
+		return;
+	emit_mov(&t->e, 8, S1, S0);
+	t->s1_group = t->s0_group;
+}
+
 /* S0 := what the operand is relative to; HOT_GROUP remembers it, or the memo has it. */
 static void check_group(struct trans *t, struct group *g)
 {
@@ -312,6 +340,10 @@ static void check_group(struct trans *t, struct group *g)
 		base = S1;
 	}
 	bool memo = tier_memo(t);
+	if (memo && !part && t->s1_free)
+		s0_to_s1(t);
+	else
+		lose_s1(t);
 	/* the memo's check is for the first byte: does that say the same? */
 	unsigned align = memo && g->align && (g->aligned - g->lo) % g->align == 0 ? g->align : 0;
 	if (g->align && !align)
@@ -340,27 +372,53 @@ static void check_group(struct trans *t, struct group *g)
 	g->checked = true;
 }
 
+/* Into which register a group's base is loaded. */
+static unsigned load_base(struct trans *t, struct group *g, int group)
+{
+	unsigned into = !t->s1_free || is_live(t, t->s1_group) ? S0 : S1;
+
+	emit_load(&t->e, 8, into, EGS(source(g)));
+	if (into == S1)
+		t->s1_group = group;
+	else
+		t->s0_group = group;
+	return into;
+}
+
+/* The register with what the operand is relative to. */
+static unsigned host_base(struct trans *t, struct group *g, int group)
+{
+	unsigned host = S0;
+
+	if (!g->checked) {
+		check_group(t, g);
+		t->s0_group = group;
+	} else if (t->s1_group == group) {
+		host = S1;
+	} else if (t->s0_group != group) {
+		host = load_base(t, g, group);
+	}
+	t->s0_next = t->s0_group;
+	return host;
+}
+
 bool group_access(struct trans *t, int group, int disp, struct emem *mem)
 {
 	struct group *g = group < 0 ? NULL : &t->groups[group];
 
 	if (!g || g->slot < 0)
 		return false;
-	if (!g->checked)
-		check_group(t, g);
-	else if (t->s0_group != group) {
-		emit_load(&t->e, 8, S0, EGS(g->memo ? g->memo : OFF_HOT(HOT_GROUP + g->slot)));
-		g->loaded = true;
-	}
+	if (!t->s1_free)
+		lose_s1(t);
+	unsigned host = host_base(t, g, group);
 	g->members--;
-	t->s0_group = t->s0_next = group;
-	*mem = (struct emem){ .base = S0, .index = g->index, .scale = g->scale,
+	*mem = (struct emem){ .base = (uint8_t)host, .index = g->index, .scale = g->scale,
 			      .disp = disp + t->base_moved[t->cur] - g->base_moved };
 	if (!by_addend(g))
 		return true;
-	*mem = (struct emem){ .base = g->base, .index = S0, .scale = 1, .disp = disp };
+	*mem = (struct emem){ .base = g->base, .index = (uint8_t)host, .scale = 1, .disp = disp };
 	if (g->index != EREG_NONE) {
-		emit_lea(&t->e, 8, S0, (struct emem){ .base = RSP, .index = S0, .scale = 1 });
+		emit_lea(&t->e, 8, S0, (struct emem){ .base = RSP, .index = (uint8_t)host, .scale = 1 });
 		*mem = (struct emem){ .base = S0, .index = g->index, .scale = g->scale, .disp = disp };
 		t->s0_group = t->s0_next = -1;
 	}
@@ -372,6 +430,7 @@ void groups_forget(struct trans *t)
 	for (unsigned n = 0; n < t->ngroups; n++)
 		t->groups[n].checked = false;
 	t->s0_group = t->s0_next = -1;
+	lose_s1(t);
 }
 
 bool groups_live(const struct trans *t)

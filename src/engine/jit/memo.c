@@ -26,7 +26,7 @@ struct memo_use *memo_check(struct trans *t, unsigned size, unsigned align, unsi
 	uint32_t n = t->vm->nmemos++;
 	struct emit *e = &t->e;
 
-	*u = (struct memo_use) { .site = n, .write = acc & ACC_WRITE };
+	*u = (struct memo_use) { .site = n, .write = acc & ACC_WRITE, .reload = s1_source(t) };
 	unsigned limit = align ? (4096 - size) / align + 1 : 4096 + 1 - size;
 	t->vm->sites[n] = (struct memo_site) { .in_page = 4096 + 1 - size, .mask = align ? align - 1 : 0,
 		.limit = limit, .block = block_index(t->vm, t->b) };

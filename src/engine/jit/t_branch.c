@@ -18,6 +18,7 @@ bool t_jmp(struct trans *t, const struct x86_insn *i)
 		t->flags = FLAGS_DEAD;
 	if (t->turns[t->cur]) {
 		t->s0_next = t->s0_group;
+		keep_s1(t);
 		return true;
 	}
 	trans_goto(t, jump_target(t, t->cur));
@@ -32,6 +33,7 @@ bool t_jcc(struct trans *t, const struct x86_insn *i)
 	flags_to_native(t);
 	trans_goto_if(t, i->cond ^ t->turns[t->cur], leave_target(t, t->cur));
 	t->s0_next = t->s0_group;
+	keep_s1(t);
 	if (!live_after(t))
 		t->flags = FLAGS_DEAD;
 	return true;

@@ -60,6 +60,8 @@ static void copy_registers(struct trans *t, const struct x86_insn *i, struct slo
 	flags_after_op(t, i);
 	if (!(s.used & 1))
 		t->s0_next = t->s0_group;
+	if (!(s.used & 2))
+		keep_s1(t);
 }
 
 /* MOV between registers of which one is a slot, or both are. */
@@ -76,12 +78,15 @@ static void move_slot(struct trans *t, const struct x86_insn *i)
 	if (!is_slot_reg(dst)) {
 		emit_load(&t->e, size, dst, slot_mem(src));
 		t->s0_next = t->s0_group;
+		keep_s1(t);
 		return;
 	}
 	if (is_slot_reg(src))
 		emit_load(&t->e, size, S1, slot_mem(src));
 	else if (size == 4)                          /* the upper half is cleared */
 		emit_mov(&t->e, 4, S1, src);
+	else
+		keep_s1(t);
 	emit_store(&t->e, 8, slot_mem(dst), size == 4 || is_slot_reg(src) ? S1 : src);
 	t->s0_next = t->s0_group;
 }
@@ -94,6 +99,7 @@ static bool copy_memory(struct trans *t, const struct x86_insn *i, const struct 
 	if (!access_ok(t, i) || has_high8(i) || s.used == 3)
 		return false;
 	unsigned acc = m->access & OPA_W ? ACC_WRITE : ACC_READ;
+	t->s1_free = !s.used && t->flags != FLAGS_SLOT;
 	struct slow_path *slow = is_bit_string(i) ? bit_check(t, i, acc, &mem) : access_check(t, i, acc, &mem);
 	flags_before_op(t, i);
 	if (s.read)
@@ -102,6 +108,8 @@ static bool copy_memory(struct trans *t, const struct x86_insn *i, const struct 
 	if (s.written)
 		emit_store(&t->e, 8, slot_mem(r.from), S1);
 	flags_after_op(t, i);
+	if (!s.used)
+		keep_s1(t);
 	trans_resume(t, slow);
 	return true;
 }
@@ -134,6 +142,7 @@ bool t_nop(struct trans *t, const struct x86_insn *i)
 	if (!live_after(t))
 		t->flags = FLAGS_DEAD;
 	t->s0_next = t->s0_group;
+	keep_s1(t);
 	if (i->op == OP_PAUSE)
 		emit_bytes(&t->e, "\xf3\x90", 2);
 	return true;
@@ -172,6 +181,8 @@ bool t_lea(struct trans *t, const struct x86_insn *i)
 		m.index = (uint8_t)use_reg(t, i->index, S1);
 	if (host != S0 && m.base != S0)
 		t->s0_next = t->s0_group;
+	if (m.index != S1 && !(i->opsize == 2 && is_slot_reg(dst)))
+		keep_s1(t);
 	if (i->opsize == 2 && is_slot_reg(dst)) {
 		emit_lea(e, 8, S1, m);
 		emit_store(e, 2, slot_mem(dst), S1);
@@ -324,6 +335,7 @@ bool t_push(struct trans *t, const struct x86_insn *i)
 		return push_memory(t, i);
 	if (o->kind != OPK_GPR && o->kind != OPK_IMM)
 		return false;
+	t->s1_free = !(o->kind == OPK_GPR && is_slot_reg(o->reg));
 	struct slow_path *slow = stack_check(t, RSP, -(int)size, size, ACC_WRITE, &mem);
 	mem.disp += t->rsp_lag;
 	if (o->kind == OPK_IMM)
@@ -332,6 +344,8 @@ bool t_push(struct trans *t, const struct x86_insn *i)
 		emit_store(e, size, mem, use_reg(t, o->reg, S1));
 	move_rsp(t, -(int)size);
 	flags_after_op(t, i);
+	if (t->s1_free)
+		keep_s1(t);
 	trans_resume(t, slow);
 	return true;
 }
@@ -345,6 +359,7 @@ bool t_pop(struct trans *t, const struct x86_insn *i)
 
 	if (!stack_ok(t) || i->opsize != size || o->kind != OPK_GPR)
 		return false;
+	t->s1_free = !is_slot_reg(o->reg);
 	struct slow_path *slow = stack_check(t, RSP, 0, size, ACC_READ, &mem);
 	mem.disp += t->rsp_lag;
 	if (is_slot_reg(o->reg)) {
@@ -356,6 +371,8 @@ bool t_pop(struct trans *t, const struct x86_insn *i)
 	if (o->reg != RSP)
 		move_rsp(t, (int)size);
 	flags_after_op(t, i);
+	if (t->s1_free)
+		keep_s1(t);
 	trans_resume(t, slow);
 	return true;
 }

@@ -27,6 +27,7 @@ static void make_resident(struct trans *t)
 	emit_bind(e, over);
 	t->vec = true;
 	t->s0_group = -1;
+	lose_s1(t);
 }
 
 /* The general register among the operands, if any. */
@@ -55,12 +56,14 @@ bool t_vec(struct trans *t, const struct x86_insn *i)
 	if ((i->op == OP_VZEROUPPER || i->op == OP_VZEROALL) && t->size != 8)
 		return false;
 	make_resident(t);
+	bool slot = g && is_slot_reg(g->reg);
+	t->s1_free = !slot && t->flags != FLAGS_SLOT;
 	if (m) {
 		slow = access_check(t, i, m->access & OPA_W ? ACC_WRITE : ACC_READ, &mem);
 		r.mem = &mem;
 	}
 	flags_before_op(t, i);
-	if (g && is_slot_reg(g->reg)) {
+	if (slot) {
 		r.from = g->reg;
 		emit_load(&t->e, 8, S1, slot_mem(g->reg));
 	}
@@ -70,6 +73,8 @@ bool t_vec(struct trans *t, const struct x86_insn *i)
 	flags_after_op(t, i);
 	if (!m)
 		t->s0_next = t->s0_group;
+	if (!slot)
+		keep_s1(t);
 	trans_resume(t, slow);
 	return true;
 }

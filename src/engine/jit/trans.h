@@ -37,6 +37,7 @@ struct memo_use {
 	uint32_t site;
 	bool write;
 	int32_t part;                 /* into S1 first, 0: nothing */
+	int32_t reload;               /* into S1 behind it, 0: nothing */
 	uint8_t size;                 /* of the address */
 	struct emem first;
 };
@@ -105,6 +106,8 @@ struct trans {
 	uint8_t *poll_from;
 	int rsp_lag;                  /* what RSP has to be moved by yet (move_rsp) */
 	int s0_group, s0_next;        /* whose host base is in S0, before and after this instruction */
+	int s1_group, s1_next;        /* the same for S1 */
+	bool s1_free;                 /* this instruction's operand may use S1 */
 	unsigned ngroups;
 	struct group groups[GROUPS_MAX];
 	struct slow_path slow[BLOCK_MAX * 3];
@@ -168,6 +171,11 @@ struct slow_path *stack_check(struct trans *t, unsigned base, int disp, unsigned
 void trans_groups(struct trans *t);
 /* The operand, if a group covers it (-1: none); disp is relative to the base now. */
 bool group_access(struct trans *t, int group, int disp, struct emem *mem);
+/* S1 has been used otherwise; is as it was behind this instruction. */
+void lose_s1(struct trans *t);
+void keep_s1(struct trans *t);
+/* Where to load it from again, 0: it holds nothing. */
+int32_t s1_source(struct trans *t);
 /* C code has run: nothing that was checked holds any more. */
 void groups_forget(struct trans *t);
 bool groups_live(const struct trans *t);

@@ -88,6 +88,7 @@ void trans_resume(struct trans *t, struct slow_path *s)
 void flags_to_slot(struct trans *t)
 {
 	if (t->flags == FLAGS_NATIVE) {
+		lose_s1(t);
 		emit_save_flags(&t->e);
 		t->flags = FLAGS_SLOT;
 	}
@@ -96,6 +97,7 @@ void flags_to_slot(struct trans *t)
 void flags_to_native(struct trans *t)
 {
 	if (t->flags == FLAGS_SLOT) {
+		lose_s1(t);
 		emit_restore_flags(&t->e);
 		t->flags = FLAGS_NATIVE;
 	}
@@ -512,6 +514,13 @@ static void emit_memo(struct trans *t, const struct memo_use *u)
 		emit_load(&t->e, 8, S1, EGS(u->part));
 	emit_lea(&t->e, u->size, S0, u->first);
 	memo_renew(t, u);
+	if (!u->reload)
+		return;
+	struct memo_site *site = &t->vm->sites[u->site];
+	const uint8_t *resume = site->resume;
+	site->resume = emit_here(&t->e);
+	emit_load(&t->e, 8, S1, EGS(u->reload));
+	emit_jmp_to(&t->e, resume);
 }
 
 static void emit_exit(struct trans *t, struct exit_path *p)
@@ -647,12 +656,14 @@ static void emit_block(struct trans *t)
 		if (t->shadow && x86_op_info[i->op].props & OPP_BRANCH)
 			trans_end_shadow(t);
 		bool shadow = t->shadow;
-		t->s0_next = -1;
+		t->s0_next = t->s1_next = -1;
+		t->s1_free = false;
 		if (!fn || !fn(t, i))
 			fallback(t, i);
 		if (shadow && !t->ended)
 			trans_end_shadow(t);
 		t->s0_group = t->s0_next;
+		t->s1_group = t->s1_next;
 	}
 	t->cur = t->n - 1;
 	if (!t->ended) {
