@@ -257,7 +257,7 @@ static struct slow_path *check(struct trans *t, const struct address *a, unsigne
 	if (is_constant(a, size, align))
 		return check_constant(t, a, acc, mem);
 	bool memo = tier_memo(t) && !a->general;
-	if (!memo || a->part || a->size != 8 || !t->s1_free)
+	if (!memo || a->part || a->size != 8 || !t->s1_safe)
 		lose_s1(t);
 	if (memo) {
 		s = check_by_memo(t, a, size, align, acc);

@@ -298,13 +298,10 @@ static bool by_addend(const struct group *g)
 	return g->base == RSP || (g->index == EREG_NONE && !base_part(g));
 }
 
-static bool is_live(const struct trans *t, int group)
+bool group_live(const struct trans *t, int group)
 {
 	return group >= 0 && t->groups[group].checked && t->groups[group].members;
 }
-
-void lose_s1(struct trans *t) { t->s1_group = t->s1_next = -1; }
-void keep_s1(struct trans *t) { t->s1_next = t->s1_group; }
 
 static int32_t source(struct group *g)
 {
@@ -314,13 +311,17 @@ static int32_t source(struct group *g)
 
 int32_t s1_source(struct trans *t)
 {
-	return is_live(t, t->s1_group) ? source(&t->groups[t->s1_group]) : 0;
+	unsigned slot = slot_of_held(t->s1_group);
+
+	if (slot != EREG_NONE)
+		return OFF_GPR(slot);
+	return group_live(t, t->s1_group) ? source(&t->groups[t->s1_group]) : 0;
 }
 
 /* The check of another group needs S0; S1 holds nothing of use. */
 static void s0_to_s1(struct trans *t)
 {
-	if (!is_live(t, t->s0_group) || is_live(t, t->s1_group))
+	if (!group_live(t, t->s0_group) || group_live(t, t->s1_group))
 		return;
 	emit_mov(&t->e, 8, S1, S0);
 	t->s1_group = t->s0_group;
@@ -375,7 +376,7 @@ static void check_group(struct trans *t, struct group *g)
 /* Into which register a group's base is loaded. */
 static unsigned load_base(struct trans *t, struct group *g, int group)
 {
-	unsigned into = !t->s1_free || is_live(t, t->s1_group) ? S0 : S1;
+	unsigned into = !t->s1_free || group_live(t, t->s1_group) ? S0 : S1;
 
 	emit_load(&t->e, 8, into, EGS(source(g)));
 	if (into == S1)
@@ -393,8 +394,11 @@ static unsigned host_base(struct trans *t, struct group *g, int group)
 	if (!g->checked) {
 		check_group(t, g);
 		t->s0_group = group;
-	} else if (t->s1_group == group) {
+	} else if (t->s1_group == group && t->s1_free) {
 		host = S1;
+	} else if (t->s1_group == group) {
+		emit_mov(&t->e, 8, S0, S1);
+		t->s0_group = group;
 	} else if (t->s0_group != group) {
 		host = load_base(t, g, group);
 	}
@@ -408,7 +412,7 @@ bool group_access(struct trans *t, int group, int disp, struct emem *mem)
 
 	if (!g || g->slot < 0)
 		return false;
-	if (!t->s1_free)
+	if (!t->s1_safe)
 		lose_s1(t);
 	unsigned host = host_base(t, g, group);
 	g->members--;

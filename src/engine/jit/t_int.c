@@ -52,16 +52,14 @@ static void copy_registers(struct trans *t, const struct x86_insn *i, struct slo
 	flags_before_op(t, i);
 	for (unsigned n = 0; n < 2; n++)
 		if (s.read >> n & 1)
-			emit_load(&t->e, 8, S0 + n, slot_mem(S0 + n));
+			slot_load(t, S0 + n, S0 + n);
 	emit_insn(t, i, &r);
 	for (unsigned n = 0; n < 2; n++)
 		if (s.written >> n & 1)
-			emit_store(&t->e, 8, slot_mem(S0 + n), S0 + n);
+			slot_store(t, S0 + n, S0 + n);
 	flags_after_op(t, i);
-	if (!(s.used & 1))
-		t->s0_next = t->s0_group;
-	if (!(s.used & 2))
-		keep_s1(t);
+	t->s0_next = t->s0_group;
+	keep_s1(t);
 }
 
 /* MOV between registers of which one is a slot, or both are. */
@@ -71,24 +69,28 @@ static bool is_plain_move(const struct x86_insn *i)
 	       i->o[0].size >= 4 && i->o[0].size == i->o[1].size;
 }
 
+/* size bytes of a register; the rest is cleared. */
+static void move_from(struct trans *t, unsigned size, unsigned host, unsigned src)
+{
+	unsigned at = slot_held(t, src);
+
+	if (at == EREG_NONE)
+		emit_load(&t->e, size, host, slot_mem(src));
+	else if (at != host || size != 8)
+		emit_mov(&t->e, size, host, at);
+}
+
 static void move_slot(struct trans *t, const struct x86_insn *i)
 {
-	unsigned dst = i->o[0].reg, src = i->o[1].reg, size = i->o[0].size;
+	unsigned dst = i->o[0].reg, src = i->o[1].reg, host = dst;
 
-	if (!is_slot_reg(dst)) {
-		emit_load(&t->e, size, dst, slot_mem(src));
-		t->s0_next = t->s0_group;
-		keep_s1(t);
-		return;
-	}
-	if (is_slot_reg(src))
-		emit_load(&t->e, size, S1, slot_mem(src));
-	else if (size == 4)                          /* the upper half is cleared */
-		emit_mov(&t->e, 4, S1, src);
-	else
-		keep_s1(t);
-	emit_store(&t->e, 8, slot_mem(dst), size == 4 || is_slot_reg(src) ? S1 : src);
+	if (is_slot_reg(dst) && group_live(t, dst == S0 ? t->s0_group : t->s1_group))
+		host = S1;
+	move_from(t, i->o[0].size, host, src);
+	if (is_slot_reg(dst))
+		slot_store(t, dst, host);
 	t->s0_next = t->s0_group;
+	keep_s1(t);
 }
 
 static bool copy_memory(struct trans *t, const struct x86_insn *i, const struct x86_operand *m, struct slots s)
@@ -99,17 +101,19 @@ static bool copy_memory(struct trans *t, const struct x86_insn *i, const struct 
 	if (!access_ok(t, i) || has_high8(i) || s.used == 3)
 		return false;
 	unsigned acc = m->access & OPA_W ? ACC_WRITE : ACC_READ;
+	if (s.read && t->s0_group == HELD(r.from))
+		slot_load(t, r.from, S1);            /* S0 is needed */
+	t->s1_safe = true;
 	t->s1_free = !s.used && t->flags != FLAGS_SLOT;
 	struct slow_path *slow = is_bit_string(i) ? bit_check(t, i, acc, &mem) : access_check(t, i, acc, &mem);
 	flags_before_op(t, i);
 	if (s.read)
-		emit_load(&t->e, 8, S1, slot_mem(r.from));
+		slot_load(t, r.from, S1);
 	emit_insn(t, i, &r);
 	if (s.written)
-		emit_store(&t->e, 8, slot_mem(r.from), S1);
+		slot_store(t, r.from, S1);
 	flags_after_op(t, i);
-	if (!s.used)
-		keep_s1(t);
+	keep_s1(t);
 	trans_resume(t, slow);
 	return true;
 }
@@ -160,7 +164,7 @@ bool t_fence(struct trans *t, const struct x86_insn *i)
 bool t_lea(struct trans *t, const struct x86_insn *i)
 {
 	struct emit *e = &t->e;
-	unsigned dst = i->o[0].reg, host = is_slot_reg(dst) ? S0 : dst;
+	unsigned dst = i->o[0].reg;
 	struct emem m = { .base = EREG_NONE, .index = EREG_NONE, .scale = i->scale, .disp = (int32_t)i->disp };
 
 	if (i->addrsize == 2 || (t->size == 4 && i->opsize == 8))
@@ -171,26 +175,27 @@ bool t_lea(struct trans *t, const struct x86_insn *i)
 			return false;
 		if (!is_fixed(t)) {
 			emit_load(e, 8, S0, EGS(OFF_HOT(HOT_RIPBASE)));
+			t->s0_group = -1;
 			m.base = S0;
 		}
 		m.disp = (int32_t)disp;
 	} else if (i->base != X86_NO_REG) {
-		m.base = (uint8_t)use_reg(t, i->base, S0);
+		m.base = (uint8_t)slot_use(t, i->base, i->base);
 	}
 	if (i->index != X86_NO_REG)
-		m.index = (uint8_t)use_reg(t, i->index, S1);
-	if (host != S0 && m.base != S0)
-		t->s0_next = t->s0_group;
-	if (m.index != S1 && !(i->opsize == 2 && is_slot_reg(dst)))
-		keep_s1(t);
+		m.index = (uint8_t)slot_use(t, i->index, m.base == i->index ? S0 + S1 - i->index : i->index);
 	if (i->opsize == 2 && is_slot_reg(dst)) {
 		emit_lea(e, 8, S1, m);
 		emit_store(e, 2, slot_mem(dst), S1);
-		return true;
+		slot_changed(t, dst);
+		lose_s1(t);
+	} else {
+		emit_lea(e, i->addrsize == 4 && i->opsize == 8 ? 4 : i->opsize, dst, m);
+		if (is_slot_reg(dst))
+			slot_store(t, dst, dst);
 	}
-	emit_lea(e, i->addrsize == 4 && i->opsize == 8 ? 4 : i->opsize, host, m);
-	if (is_slot_reg(dst))
-		emit_store(e, 8, slot_mem(dst), host);
+	t->s0_next = t->s0_group;
+	keep_s1(t);
 	return true;
 }
 
@@ -335,17 +340,17 @@ bool t_push(struct trans *t, const struct x86_insn *i)
 		return push_memory(t, i);
 	if (o->kind != OPK_GPR && o->kind != OPK_IMM)
 		return false;
+	t->s1_safe = true;
 	t->s1_free = !(o->kind == OPK_GPR && is_slot_reg(o->reg));
 	struct slow_path *slow = stack_check(t, RSP, -(int)size, size, ACC_WRITE, &mem);
 	mem.disp += t->rsp_lag;
 	if (o->kind == OPK_IMM)
 		emit_store_imm32(e, size, mem, (int32_t)i->imm);
 	else
-		emit_store(e, size, mem, use_reg(t, o->reg, S1));
+		emit_store(e, size, mem, slot_use(t, o->reg, S1));
 	move_rsp(t, -(int)size);
 	flags_after_op(t, i);
-	if (t->s1_free)
-		keep_s1(t);
+	keep_s1(t);
 	trans_resume(t, slow);
 	return true;
 }
@@ -359,20 +364,20 @@ bool t_pop(struct trans *t, const struct x86_insn *i)
 
 	if (!stack_ok(t) || i->opsize != size || o->kind != OPK_GPR)
 		return false;
+	t->s1_safe = true;
 	t->s1_free = !is_slot_reg(o->reg);
 	struct slow_path *slow = stack_check(t, RSP, 0, size, ACC_READ, &mem);
 	mem.disp += t->rsp_lag;
 	if (is_slot_reg(o->reg)) {
 		emit_load(e, size, S1, mem);
-		emit_store(e, 8, slot_mem(o->reg), S1);
+		slot_store(t, o->reg, S1);
 	} else {
 		emit_load(e, size, o->reg, mem);
 	}
 	if (o->reg != RSP)
 		move_rsp(t, (int)size);
 	flags_after_op(t, i);
-	if (t->s1_free)
-		keep_s1(t);
+	keep_s1(t);
 	trans_resume(t, slow);
 	return true;
 }

@@ -57,6 +57,7 @@ bool t_vec(struct trans *t, const struct x86_insn *i)
 		return false;
 	make_resident(t);
 	bool slot = g && is_slot_reg(g->reg);
+	t->s1_safe = true;
 	t->s1_free = !slot && t->flags != FLAGS_SLOT;
 	if (m) {
 		slow = access_check(t, i, m->access & OPA_W ? ACC_WRITE : ACC_READ, &mem);
@@ -65,16 +66,15 @@ bool t_vec(struct trans *t, const struct x86_insn *i)
 	flags_before_op(t, i);
 	if (slot) {
 		r.from = g->reg;
-		emit_load(&t->e, 8, S1, slot_mem(g->reg));
+		slot_load(t, g->reg, S1);
 	}
 	emit_insn(t, i, &r);
 	if (r.from != EREG_NONE && g->access & OPA_W)
-		emit_store(&t->e, 8, slot_mem(g->reg), S1);
+		slot_store(t, g->reg, S1);
 	flags_after_op(t, i);
 	if (!m)
 		t->s0_next = t->s0_group;
-	if (!slot)
-		keep_s1(t);
+	keep_s1(t);
 	trans_resume(t, slow);
 	return true;
 }

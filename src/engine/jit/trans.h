@@ -17,6 +17,7 @@ struct slow_path {
 	uint32_t rec;
 	const uint8_t *resume;        /* NULL: never comes back (ends the block) */
 	bool restore_flags, load_vec; /* state at `resume` */
+	int s0, s1;                   /* s0_group, s1_group then */
 	struct memo_site *memo;       /* this comes here, or NULL */
 };
 
@@ -106,8 +107,8 @@ struct trans {
 	uint8_t *poll_from;
 	int rsp_lag;                  /* what RSP has to be moved by yet (move_rsp) */
 	int s0_group, s0_next;        /* whose host base is in S0, before and after this instruction */
-	int s1_group, s1_next;        /* the same for S1 */
-	bool s1_free;                 /* this instruction's operand may use S1 */
+	int s1_group, s1_next;        /* the same for S1; -1: none; or HELD() */
+	bool s1_safe, s1_free;        /* this instruction has not used S1; its operand may */
 	unsigned ngroups;
 	struct group groups[GROUPS_MAX];
 	struct slow_path slow[BLOCK_MAX * 3];
@@ -171,9 +172,7 @@ struct slow_path *stack_check(struct trans *t, unsigned base, int disp, unsigned
 void trans_groups(struct trans *t);
 /* The operand, if a group covers it (-1: none); disp is relative to the base now. */
 bool group_access(struct trans *t, int group, int disp, struct emem *mem);
-/* S1 has been used otherwise; is as it was behind this instruction. */
-void lose_s1(struct trans *t);
-void keep_s1(struct trans *t);
+bool group_live(const struct trans *t, int group);
 /* Where to load it from again, 0: it holds nothing. */
 int32_t s1_source(struct trans *t);
 /* C code has run: nothing that was checked holds any more. */
@@ -188,6 +187,19 @@ void move_rsp(struct trans *t, int by);
 /* A guest register's value in a host register: itself, or `scratch` loaded from its slot. */
 unsigned use_reg(struct trans *t, unsigned reg, unsigned scratch);
 static inline struct emem slot_mem(unsigned reg) { return EGS(OFF_GPR(reg)); }
+
+/* slots.c: what S0 and S1 hold is kept in s0_group and s1_group. */
+#define HELD(reg) (-2 - ((int)(reg) - S0))
+void slot_load(struct trans *t, unsigned reg, unsigned host);
+void slot_store(struct trans *t, unsigned reg, unsigned host);
+void slot_changed(struct trans *t, unsigned reg);                /* in memory only */
+/* Any register; a slot is in the host register returned, `host` unless it is held. */
+unsigned slot_use(struct trans *t, unsigned reg, unsigned host);
+unsigned slot_held(const struct trans *t, unsigned reg);         /* EREG_NONE: in memory only */
+unsigned slot_of_held(int held);
+/* S1 has been used otherwise; is as it was behind this instruction. */
+void lose_s1(struct trans *t);
+void keep_s1(struct trans *t);
 
 /* memo.c: S0 is the first byte and becomes the addend; the slow way is to be set. */
 struct memo_use *memo_check(struct trans *t, unsigned size, unsigned align, unsigned acc);

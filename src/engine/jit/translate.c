@@ -83,6 +83,8 @@ void trans_resume(struct trans *t, struct slow_path *s)
 	s->resume = emit_here(&t->e);
 	s->restore_flags = t->flags == FLAGS_NATIVE;
 	s->load_vec = t->vec;
+	s->s0 = t->s0_next;
+	s->s1 = t->s1_next;
 }
 
 void flags_to_slot(struct trans *t)
@@ -485,7 +487,8 @@ static void emit_slow(struct trans *t, struct slow_path *s)
 		emit_jmp_to(e, t->vm->stub[STUB_END]);
 		return;
 	}
-	bool tail = s->restore_flags || s->load_vec;
+	unsigned s0 = slot_of_held(s->s0), s1 = slot_of_held(s->s1);
+	bool tail = s->restore_flags || s->load_vec || s0 != EREG_NONE || s1 != EREG_NONE;
 	emit_bytes(e, "\x4c\x8d\x1d", 3);            /* lea S1, [rip + d] */
 	emit32(e, tail ? 5 : (uint32_t)(s->resume - (emit_here(e) + 4)));
 	emit_jmp_to(e, t->vm->stub[STUB_SLOW]);
@@ -495,6 +498,10 @@ static void emit_slow(struct trans *t, struct slow_path *s)
 	}
 	if (s->restore_flags)
 		emit_restore_flags(e);
+	if (s0 != EREG_NONE)
+		emit_load(e, 8, S0, slot_mem(s0));
+	if (s1 != EREG_NONE)
+		emit_load(e, 8, S1, slot_mem(s1));
 	if (tail)
 		emit_jmp_to(e, s->resume);
 }
@@ -657,7 +664,7 @@ static void emit_block(struct trans *t)
 			trans_end_shadow(t);
 		bool shadow = t->shadow;
 		t->s0_next = t->s1_next = -1;
-		t->s1_free = false;
+		t->s1_safe = t->s1_free = false;
 		if (!fn || !fn(t, i))
 			fallback(t, i);
 		if (shadow && !t->ended)
