@@ -17,9 +17,10 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 
-enum { ANSWER_SECONDS = 60, RUNTIME_SECONDS = 10, CONTROL_SECONDS = 10 };
+enum { ANSWER_SECONDS = 60, RUNTIME_SECONDS = 10, CONTROL_SECONDS = 10, BOOT_SECONDS = 600 };
 #define MACHINE_SOCKET "machine.sock"
 #define AWAKE_SOCKET "vsock/sock_1024"    /* of HOST_PORT_AWAKE */
 
@@ -83,14 +84,16 @@ static bool boot_from(struct microvm *m, int state, int disk, struct error *err)
 static bool boot_snapshot(struct microvm *m, const char *kind)
 {
 	struct error why = { 0 };
-	int disk = -1, state = kind ? microvm_snapshot_open(kind, &disk) : -1;
+	int disk = -1, state = kind ? microvm_snapshot_open(kind, &disk, &why) : -1;
 	bool fresh = faccessat(m->keeper->instance->dir, MICROVM_DISK, F_OK, 0);
 	bool ok = state >= 0 && boot_from(m, state, disk, &why);
 	close_fd(&disk);
-	if (ok || state < 0)
+	if (ok || (state < 0 && !why.text[0]))
 		return ok;
 	dprintf(m->keeper->log, "abyme: %s; booting\n", why.text);
 	microvm_snapshot_drop(kind);
+	if (state < 0)
+		return false;
 	helpers_kill(&m->helpers);
 	close_fd(&m->awake_listen);
 	opened_close_machine(&m->opened);
@@ -230,9 +233,31 @@ static void exec(struct container_keeper *k, int client)
 	_exit(relay_main(client, guest));
 }
 
+/* An interpreted boot on a busy host takes its time; one that hangs must not wait for ever. */
+static unsigned boot_seconds(void)
+{
+	const char *given = getenv("ABYME_BOOT_SECONDS");
+	uint64_t n;
+	return given && parse_u64(given, 1, 86400, &n) ? (unsigned)n : BOOT_SECONDS;
+}
+
+static void set_timer(const struct container_keeper *k, unsigned seconds)
+{
+	const struct itimerspec t = { .it_value = { seconds, 0 } };
+	timerfd_settime(k->timer, 0, &t, NULL);
+}
+
+/* Called again when the keeper's timer is over. */
 static bool start(struct container_keeper *k, struct error *err)
 {
-	return !k->machine->awake || run(k, err);
+	struct microvm *m = k->machine;
+	if (m->awake)
+		return run(k, err);
+	if (m->waited)
+		return error_set(err, 0, "the machine's init has not called within %u s: %s/kernel.log has its kernel's last words",
+				 boot_seconds(), k->instance->name);
+	set_timer(k, boot_seconds());
+	return m->waited = true;
 }
 
 static void awake_ready(void *opaque, int events)
@@ -243,6 +268,7 @@ static void awake_ready(void *opaque, int events)
 	if (fd < 0 || m->awake)
 		return;
 	m->awake = true;
+	set_timer(m->keeper, 0);
 	if (m->kind && !microvm_snapshot_make(m->kind, m->keeper->instance, MACHINE_SOCKET, NULL, &err))
 		dprintf(m->keeper->log, "abyme: %s\n", err.text);
 	if (!run(m->keeper, &err))

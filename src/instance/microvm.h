@@ -24,7 +24,7 @@ struct microvm {
 	struct dialer dialer;
 	int awake_listen;
 	struct loop_fd *awake_watch;
-	bool awake;
+	bool awake, waited;               /* waited: its time to boot is counted */
 	/* snapshots (microvm_snapshot.h); kinds are NULL where there is none */
 	char *kind, *held_kind;           /* of one that waits for its first request; that holds this program */
 	char *held_config;                /* config.json of the latter */

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 enum { MODULE_MOST = 32 << 20, ORDER_MOST = 64, SETUP_MAGIC = 0x202, SETUP_VERSION = 0x20e };
@@ -184,6 +185,43 @@ static bool add_needed(struct initrd *r, const char *text, size_t n, struct erro
 	return true;
 }
 
+/* As kernels have them from Debian 13 on; the programs are as common as the formats. */
+static const struct { const char *suffix, *program; } packers[] = { { ".ko", NULL }, { ".ko.xz", "xz" }, { ".ko.zst", "zstd" }, { ".ko.gz", "gzip" } };
+
+static NORETURN void unpack_with(const char *program, const char *path, int to)
+{
+	const struct rlimit most = { MODULE_MOST, MODULE_MOST };
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	setrlimit(RLIMIT_FSIZE, &most);
+	dup2(to, 1);
+	dup2(null, 2);
+	execlp(program, program, "-dc", path, (char *)NULL);
+	_exit(127);
+}
+
+static char *read_packed(const char *program, const char *path, size_t *n, struct error *err)
+{
+	char link[64];
+	auto_close int fd = memfd_create("module", MFD_CLOEXEC);
+	pid_t pid = fd >= 0 ? fork() : -1;
+	if (!pid)
+		unpack_with(program, path, fd);
+	int status = pid > 0 ? wait_child(pid) : -1;
+	if (status)
+		return error_null(err, 0, "cannot unpack the module '%s' (program '%s')", path, program);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	return read_file(link, n, err);
+}
+
+static char *read_module(const char *path, size_t *n, struct error *err)
+{
+	const char *suffix = strstr(strrchr(path, '/'), ".ko");
+	for (unsigned i = 0; i < ARRAY_SIZE(packers); i++)
+		if (!strcmp(suffix, packers[i].suffix))
+			return packers[i].program ? read_packed(packers[i].program, path, n, err) : read_file(path, n, err);
+	return error_null(err, 0, "the module '%s' is compressed in an unknown way", path);
+}
+
 /* What is not there is built in, or this kernel does without. */
 static bool add_module(struct initrd *r, const char *name, struct error *err)
 {
@@ -194,10 +232,8 @@ static bool add_module(struct initrd *r, const char *name, struct error *err)
 			return true;
 	if (!m || r->ndone == ORDER_MOST)
 		return true;
-	if (strcmp(m->path + strlen(m->path) - 3, ".ko"))
-		return error_set(err, 0, "the modules of this kernel are compressed ('%s'): name another one with --kernel", m->path);
 	r->done[r->ndone++] = m->name;
-	auto_free char *text = read_file(m->path, &n, err);
+	auto_free char *text = read_module(m->path, &n, err);
 	if (!text || !add_needed(r, text, n, err))
 		return false;
 	auto_free char *path = xasprintf("modules/%.60s.ko", m->name);

@@ -3,6 +3,7 @@
 #include "instance/microvm_snapshot.h"
 #include "instance/client.h"
 #include "base/place.h"
+#include "machine/state_file.h"
 #include "jail/spawn.h"
 
 #include <errno.h>
@@ -70,7 +71,42 @@ bool microvm_copy_disk(int from, int to)
 
 static int open_dir(int above, const char *name) { return openat(above, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); }
 
-int microvm_snapshot_open(const char *kind, int *disk)
+/* What is as we knew it since the host has been up needs no second look: nobody wrote to it,
+ * and no power cut could have taken what only the page cache had. */
+static char *state_of(int state, int disk)
+{
+	char boot[40] = "";
+	auto_close int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	auto_free char *a = file_identity(state), *b = file_identity(disk);
+	if (fd < 0 || read(fd, boot, sizeof(boot) - 1) <= 0 || !a)
+		return NULL;
+	return xasprintf("boot %sstate %s\ndisk %s\n", boot, a, b ? b : "none");
+}
+
+static bool remember(int dir, int state, int disk)
+{
+	auto_free char *now = state_of(state, disk);
+	return now && place_write(dir, "seen", now);
+}
+
+/* The state file has checksums; a disk has none, but was synced when it was made. */
+static bool sound(int dir, int state, int disk, struct error *err)
+{
+	auto_free char *now = state_of(state, disk), *seen = place_read(dir, "seen", KEY_MOST);
+	if (state < 0)
+		return error_set(err, errno, "cannot open the snapshot");
+	if (now && seen && !strcmp(now, seen))
+		return true;
+	const char *was = seen ? strstr(seen, "disk ") : NULL, *is = now ? strstr(now, "disk ") : NULL;
+	if (!was || !is || strcmp(was, is))
+		return error_set(err, 0, "the snapshot's disk is not the one that was made with it");
+	if (!machine_state_check(state, true, err))
+		return false;
+	remember(dir, state, disk);
+	return true;
+}
+
+int microvm_snapshot_open(const char *kind, int *disk, struct error *err)
 {
 	char hash[20];
 	hash_of(kind, hash);
@@ -81,8 +117,12 @@ int microvm_snapshot_open(const char *kind, int *disk)
 	if (!text || strcmp(text, kind))
 		return -1;
 	futimens(dir, NULL);          /* the last to go */
+	auto_close int state = openat(dir, "state", O_RDONLY | O_CLOEXEC);
 	*disk = openat(dir, "disk", O_RDONLY | O_CLOEXEC);
-	return openat(dir, "state", O_RDONLY | O_CLOEXEC);
+	if (sound(dir, state, *disk, err))
+		return move_fd(&state);
+	close_fd(disk);
+	return -1;
 }
 
 /* First it is gone, then its files. */
@@ -156,8 +196,11 @@ static bool write_files(int dir, const struct instance *i, const char *socket, c
 	auto_close int to = disk ? openat(dir, "disk", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
 	if (state < 0 || (disk && (from < 0 || to < 0)))
 		return error_set(err, errno, "cannot write a machine's snapshot");
-	return ask(i, socket, "suspend", json_pack("{s:b}", "continue", true), state, err) &&
-		(!disk || microvm_copy_disk(from, to) || error_set(err, errno, "cannot copy a machine's disk"));
+	if (!ask(i, socket, "suspend", json_pack("{s:b}", "continue", true), state, err))
+		return false;
+	if (disk && (!microvm_copy_disk(from, to) || fsync(to)))
+		return error_set(err, errno, "cannot copy a machine's disk");
+	return remember(dir, state, to) || error_set(err, errno, "cannot write a machine's snapshot");
 }
 
 static bool write_paused(int dir, const struct instance *i, const char *socket, const char *disk, struct error *err)

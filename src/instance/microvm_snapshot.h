@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * State files of micro-VMs that wait: the next machine of the same kind goes on from there.
- * $STATE/microvm/HASH/ holds its state, a key that says what kind it is, and its disk, if it
- * has mounted one.  Of two sorts: one whose init waits for its first request (kernel, init, this
+ * $STATE/microvm/HASH/ holds its state, a key that says what kind it is, what its files were
+ * when they were last known to be sound ("seen"), and its disk, if it has mounted one.  Of two sorts: one whose init waits for its first request (kernel, init, this
  * program, by file, size and time; engine, CPU model, vCPUs, memory, devices, command line),
  * and one that holds a program (session/guest.h): all that, the image's digest, and
  * config.json less the program's command, environment and host name.  Nothing of an
@@ -16,8 +16,9 @@
 
 /* The kind of this machine, to be freed; NULL: it has none that could be shared. */
 char *microvm_kind(const struct definition *machine);
-/* A state file of that kind, -1; its disk becomes *disk, if there is one. */
-int microvm_snapshot_open(const char *kind, int *disk);
+/* A state file of that kind, -1; its disk becomes *disk, if there is one. err is set only
+ * where there is one, and it is damaged. */
+int microvm_snapshot_open(const char *kind, int *disk, struct error *err);
 /* What was found is of no use. */
 void microvm_snapshot_drop(const char *kind);
 /* Of the machine behind this socket of the instance's, which goes on afterwards; with its
