@@ -2,7 +2,7 @@
 /* abyme exec: a further program in a running container. attach: its own one. wait: its end. */
 #include "cli/name.h"
 #include "cli/session.h"
-#include "container/json.h"
+#include "container/bundle.h"
 #include "instance/client.h"
 #include "session/frame.h"
 
@@ -46,20 +46,12 @@ static const struct cli_option exec_options[] = {
 	{ NULL }
 };
 
-static void put_list(struct json_out *j, const char *key, const char *const *v, unsigned n)
-{
-	json_open(j, key, '[');
-	for (unsigned i = 0; i < n; i++)
-		json_put_str(j, NULL, v[i]);
-	json_close(j, ']');
-}
-
 static bool send_request(int fd, const struct exec_options *o, char **command, unsigned n, struct error *err)
 {
 	struct json_out j = { 0 };
 	json_open(&j, NULL, '{');
-	put_list(&j, "args", (const char *const *)command, n);
-	put_list(&j, "env", o->env, o->nenv);
+	bundle_strings(&j, "args", (const char *const *)command, n);
+	bundle_strings(&j, "env", o->env, o->nenv);
 	if (o->workdir)
 		json_put_str(&j, "cwd", o->workdir);
 	if (o->user)

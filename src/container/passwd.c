@@ -2,6 +2,7 @@
 /* passwd(5) and group(5) of a hostile root: see passwd.h. */
 #include "container/passwd.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -100,4 +101,13 @@ bool passwd_find(int root, const char *text, struct passwd_user *u, struct error
 		return true;
 	q.name = group;
 	return each_line(root, "etc/group", match_group, &q) || error_set(err, 0, "the container has no group '%.60s'", group);
+}
+
+bool passwd_find_in(const char *bundle, const char *text, struct passwd_user *u, struct error *err)
+{
+	auto_free char *path = xasprintf("%s/rootfs", bundle);
+	auto_close int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return error_set(err, errno, "cannot open the container's root");
+	return passwd_find(root, text, u, err);
 }

@@ -14,5 +14,7 @@ struct passwd_user {
 
 /* "NAME", "UID", "NAME:GROUP", "UID:GID" and so on, as images have it; "" is root. */
 bool passwd_find(int root, const char *text, struct passwd_user *u, struct error *err);
+/* The same in BUNDLE/rootfs. */
+bool passwd_find_in(const char *bundle, const char *text, struct passwd_user *u, struct error *err);
 
 #endif

@@ -81,10 +81,8 @@ static bool work_out(const struct definition *d, struct caps *c, struct error *e
 static bool put_user(struct json_out *j, const struct definition *d, const struct container_place *p, struct error *err)
 {
 	struct passwd_user u = { 0 };
-	auto_free char *path = xasprintf("%s/rootfs", p->bundle);
-	auto_close int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0 || !passwd_find(root, d->user ? d->user : "", &u, err))
-		return root >= 0 ? false : error_set(err, errno, "cannot open the container's root");
+	if (!passwd_find_in(p->bundle, d->user ? d->user : "", &u, err))
+		return false;
 	json_open(j, "user", '{');
 	json_put_u64(j, "uid", u.uid);
 	json_put_u64(j, "gid", u.gid);
@@ -241,42 +239,43 @@ static void put_device(struct json_out *j, const struct device *v)
 	json_close(j, '}');
 }
 
-static bool put_devices(struct json_out *j, const struct definition *d, struct error *err)
+/* Those of the definition, to be freed. */
+static struct device *parse_devices(const struct definition *d, struct error *err)
 {
-	struct device v;
+	auto_free struct device *v = xcalloc(d->ndevices + 1, sizeof(*v));
+	for (unsigned i = 0; i < d->ndevices; i++)
+		if (!parse_device(d->devices[i], &v[i], err))
+			return NULL;
+	return move_ptr(v);
+}
+
+static void put_devices(struct json_out *j, const struct device *v, unsigned n)
+{
 	json_open(j, "devices", '[');
-	for (unsigned i = 0; i < d->ndevices; i++) {
-		if (!parse_device(d->devices[i], &v, err))
-			return false;
-		put_device(j, &v);
-	}
+	for (unsigned i = 0; i < n; i++)
+		put_device(j, &v[i]);
 	json_close(j, ']');
-	return true;
 }
 
 /* ---- limits ---- */
 
-static bool device_rules(struct json_out *j, const struct definition *d, struct error *err)
+static void device_rules(struct json_out *j, const struct definition *d, const struct device *v)
 {
-	struct device v;
 	json_open(j, "devices", '[');
 	json_open(j, NULL, '{');
 	json_put_bool(j, "allow", d->privileged);
 	json_put_str(j, "access", "rwm");
 	json_close(j, '}');
 	for (unsigned i = 0; i < d->ndevices; i++) {
-		if (!parse_device(d->devices[i], &v, err))
-			return false;
 		json_open(j, NULL, '{');
 		json_put_bool(j, "allow", true);
-		json_put_str(j, "type", S_ISCHR(v.st.st_mode) ? "c" : "b");
-		json_put_u64(j, "major", major(v.st.st_rdev));
-		json_put_u64(j, "minor", minor(v.st.st_rdev));
-		json_put_str(j, "access", v.access);
+		json_put_str(j, "type", S_ISCHR(v[i].st.st_mode) ? "c" : "b");
+		json_put_u64(j, "major", major(v[i].st.st_rdev));
+		json_put_u64(j, "minor", minor(v[i].st.st_rdev));
+		json_put_str(j, "access", v[i].access);
 		json_close(j, '}');
 	}
 	json_close(j, ']');
-	return true;
 }
 
 /* The whole disk under the state directory: partitions cannot be throttled. */
@@ -361,6 +360,9 @@ static bool put_linux(struct json_out *j, const struct definition *d, const stru
 		      struct error *err)
 {
 	static const char *const types[] = { "mount", "pid", "ipc", "uts", "cgroup", "network" };
+	auto_free struct device *devices = parse_devices(d, err);
+	if (!devices)
+		return false;
 	json_open(j, "linux", '{');
 	json_open(j, "namespaces", '[');
 	for (unsigned i = 0; i < ARRAY_SIZE(types) - !p->own_network; i++) {
@@ -370,9 +372,11 @@ static bool put_linux(struct json_out *j, const struct definition *d, const stru
 	}
 	json_close(j, ']');
 	json_open(j, "resources", '{');
-	bool ok = ((p->rootless && !p->in_guest) || device_rules(j, d, err)) && put_limits(j, d, p->in_guest, err);
+	if (!p->rootless || p->in_guest)
+		device_rules(j, d, devices);
+	bool ok = put_limits(j, d, p->in_guest, err);
 	json_close(j, '}');
-	ok = ok && put_devices(j, d, err);
+	put_devices(j, devices, d->ndevices);
 	if (!d->privileged) {
 		bundle_hidden_paths(j);
 		bundle_seccomp(j, has_cap(c, "CAP_SYS_ADMIN"));

@@ -459,10 +459,8 @@ static bool read_request(struct program *p, struct arena *a, struct exec_request
 static bool exec_user(struct program *p, struct arena *a, const char *user, const char **word, struct strings *groups, struct error *err)
 {
 	struct passwd_user u;
-	auto_free char *path = xasprintf("%s/rootfs", p->shim->bundle);
-	auto_close int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0 || !passwd_find(root, user, &u, err))
-		return root >= 0 ? false : error_set(err, errno, "cannot open the container's root");
+	if (!passwd_find_in(p->shim->bundle, user, &u, err))
+		return false;
 	*word = arena_printf(a, "%u:%u", u.uid, u.gid);
 	groups->v = arena_alloc(a, (u.ngroups + 1) * sizeof(*groups->v));
 	for (groups->n = 0; groups->n < u.ngroups; groups->n++)
