@@ -10,7 +10,7 @@
 #include <sched.h>
 #include "engine/jit/jit.h"
 
-/* A few microseconds: what a translation takes, and less than to sleep and be woken. */
+/* Some fifty microseconds, a few translations: to sleep and be woken takes both threads about that. */
 enum { LOCK_TURNS = 1000 };
 
 static bool lock_soon(struct jit_vm *vm)
