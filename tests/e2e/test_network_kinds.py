@@ -86,6 +86,23 @@ def test_nat_outlives_its_processes(lab):
             assert sunk(server) == 100000, f"{name}: {one.ns} to {other.ns}"
 
 
+def test_nat_carries_ipv6(lab):
+    lab.network("n", "--kind", "nat", "--ipv6")
+    host, far = lab.peer("host"), lab.peer("far")
+    wire(host, far, "up0", "down0", "198.51.100.1/24", "198.51.100.2/24")
+    for p, dev, address in ((host, "up0", "2001:db8::1/64"), (far, "down0", "2001:db8::2/64")):
+        p("ip", "addr", "add", address, "dev", dev, "nodad")
+    start_in(lab, host, "n")
+    a = lab.join("n", "a")
+    prefix = lab.inspect("n")["subnet6"].split("/")[0]
+    a("ip", "addr", "add", f"{a.ip6}/64", "dev", "eth0", "nodad")
+    a("ip", "-6", "route", "replace", "default", "via", f"{prefix}1", "dev", "eth0")
+    iperf(a, far, "2001:db8::2")
+    iperf(a, far, "2001:db8::2", "-R")
+    a("ip", "route", "add", "default", "via", lab.inspect("n")["subnet"].rsplit(".", 1)[0] + ".1")
+    iperf(a, far, "198.51.100.2", "--bidir")
+
+
 WHO = """
 import socket
 s = socket.create_server(("0.0.0.0", 7777))
