@@ -242,10 +242,10 @@ void emit_nops(struct emit *e, unsigned n)
 		{ 0x66, 0x0f, 0x1f, 0x44 }, { 0x0f, 0x1f, 0x80 }, { 0x0f, 0x1f, 0x84 }, { 0x66, 0x0f, 0x1f, 0x84 },
 	};
 
-	for (unsigned k; n; n -= k) {
-		k = n < 9 ? n : 9;
-		emit_bytes(e, nop[k - 1], k);
-	}
+	for (; n > 9; n -= 9)
+		emit_bytes(e, nop[8], 9);
+	if (n)
+		emit_bytes(e, nop[n - 1], n);
 }
 
 void emit_in_line(struct emit *e, unsigned n)
