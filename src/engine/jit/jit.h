@@ -10,7 +10,7 @@
  *   t_*.c       templates by group       run.c     the engine's verbs, run loop
  *   slow.c      what translations call   jump.c    jump caches
  *   memo.c      pages found before       tier.c    second translations
- *   options.c   --engine jit,...
+ *   options.c   --engine jit,...         slots.c   R10 and R11 in S0 and S1
  *
  * In translated code GS holds the struct vcpu; guest registers are in the host
  * registers of the same name but R10 and R11, which live in cpu.gpr[] and whose
