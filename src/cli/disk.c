@@ -2,17 +2,23 @@
 /* abyme disk create, info, check, resize, map; the other sub-verbs have files of their own. */
 #include "cli/disk.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
 #include "disk/copy.h"
+#include "instance/holder.h"
 
 struct image *disk_tool_open(const char *path, const char *format, bool readonly, struct error *err)
 {
 	struct image_open o = { .path = path, .fd = -1, .format = format, .readonly = readonly, .any_format = readonly };
-	return image_open(&o, err);
+	struct image *i = image_open(&o, err);
+	auto_close int fd = i ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		holder_unknown(path, fd, readonly, NULL, err);
+	return i;
 }
 
 bool disk_tool_format(const char **format, const char *path, struct error *err)

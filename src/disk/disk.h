@@ -48,6 +48,8 @@ struct disk_options {
 /* Opens and locks (OFD locks at QEMU's byte ranges: 100 + permission bits). */
 struct disk *disk_open(const struct disk_options *o, struct loop *l, struct error *err);
 void disk_close(struct disk *d);
+/* Does somebody else's lock stand against such a use of the file, just now? */
+bool disk_is_locked(int fd, bool readonly);
 void disk_get_info(const struct disk *d, struct disk_info *info);
 void disk_submit(struct disk *d, struct disk_request *r);
 /* Requests between plug and unplug go down in one batch. Does not nest. */

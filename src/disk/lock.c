@@ -56,6 +56,16 @@ void disk_unlock(int fd)
 	}
 }
 
+static unsigned used_by(bool readonly)
+{
+	return readonly ? PERM_READ : PERM_READ | PERM_WRITE | PERM_RESIZE;
+}
+
+bool disk_is_locked(int fd, bool readonly)
+{
+	return contested(fd, UNSHARED_BASE, used_by(readonly)) || contested(fd, USED_BASE, PERM_WRITE | PERM_RESIZE);
+}
+
 /* 0, 1 when someone else has it, or -errno. */
 static int try_lock(int fd, unsigned used, unsigned unshared)
 {
@@ -71,14 +81,13 @@ static int try_lock(int fd, unsigned used, unsigned unshared)
 
 bool disk_lock(int fd, const char *path, bool readonly, struct error *err)
 {
-	unsigned used = readonly ? PERM_READ : PERM_READ | PERM_WRITE | PERM_RESIZE;
 	int r = 1;
 	/* A killed owner's io_uring lets go of the file a little after its end: on a loaded
 	 * host, more than 200 ms after. */
 	for (unsigned tries = 0; tries < TRIES && r == 1; tries++) {
 		struct timespec pause = { .tv_nsec = tries ? PAUSE_NS : 0 };
 		nanosleep(&pause, NULL);
-		r = try_lock(fd, used, PERM_WRITE | PERM_RESIZE);
+		r = try_lock(fd, used_by(readonly), PERM_WRITE | PERM_RESIZE);
 	}
 	if (r == 1)
 		return error_set(err, 0, "disk '%s' is in use by another machine or program", path);

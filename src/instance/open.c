@@ -2,6 +2,7 @@
 /* Opening what a definition names: see open.h. */
 #include "instance/open.h"
 #include "instance/display.h"
+#include "instance/holder.h"
 #include "base/log.h"
 #include "base/socket.h"
 #include "disk/disk.h"
@@ -154,7 +155,7 @@ static bool open_nbd(struct disk_config *to, const struct def_disk *from, int *l
 	return true;
 }
 
-static bool open_disk(struct disk_config *to, const struct def_disk *from, int *line, struct error *err)
+static bool open_disk(struct disk_config *to, const struct instance *i, const struct def_disk *from, int *line, struct error *err)
 {
 	struct stat st;
 	if (def_disk_removable(from) && !strcmp(from->file, "none"))
@@ -168,12 +169,14 @@ static bool open_disk(struct disk_config *to, const struct def_disk *from, int *
 		return error_set(err, errno, "cannot open disk '%s'", from->file);
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		return error_set(err, 0, "disk '%s' is neither a file nor a block device", from->file);
+	if (!holder_unknown(from->file, to->fd, from->readonly, i->name, err))
+		return false;
 	return strcmp(from->format, "qcow2") ||
 	       (disk_open_data(from->file, to->fd, from->data_file, from->readonly, &to->data_fd, err) &&
 		disk_open_chain(from->file, to->fd, to->backing_fd, CONFIG_MAX_BACKING, &to->nbacking, err));
 }
 
-static bool open_disks(struct opened *o, const struct definition *d, struct error *err)
+static bool open_disks(struct opened *o, const struct instance *i, const struct definition *d, struct error *err)
 {
 	struct machine_config *c = &o->config;
 	for (; c->ndisks < d->ndisks; c->ndisks++) {
@@ -185,7 +188,7 @@ static bool open_disks(struct opened *o, const struct definition *d, struct erro
 		if (!disk_on_error_parse(from->on_error, &c->disk[c->ndisks].on_error, err) ||
 		    !definition_disk_limits(from, &c->disk[c->ndisks].limits, err))
 			return false;
-		if (!open_disk(&c->disk[c->ndisks], from, &o->nbd_line[c->ndisks], err))
+		if (!open_disk(&c->disk[c->ndisks], i, from, &o->nbd_line[c->ndisks], err))
 			return false;
 	}
 	return true;
@@ -202,7 +205,7 @@ bool opened_media(struct opened *o, const struct instance *i, struct error *err)
 		if (c->disk[k].fd >= 0)
 			close(c->disk[k].fd);
 		c->disk[k].fd = -1;
-		ok = open_disk(&c->disk[k], &d->disks[k], &o->nbd_line[k], err);
+		ok = open_disk(&c->disk[k], i, &d->disks[k], &o->nbd_line[k], err);
 	}
 	definition_free(d);
 	return ok;
@@ -403,7 +406,7 @@ bool opened_make(struct opened *o, const struct instance *i, const struct defini
 	named.name = i->name;
 	c->definition = definition_to_yaml(&named, err);
 	return c->definition && opened_kvm(c, err) && open_kernel(c, d, err) && open_firmware(c, i, d, err) && open_screen(o, d, err) &&
-		open_net_roms(c, err) && open_disks(o, d, err) &&
+		open_net_roms(c, err) && open_disks(o, i, d, err) &&
 		open_shares(o, d, err) && open_vsock(o, i, d, err) && open_tpm(o, i, d, err) && open_sound(c, d, err) && open_gdb(c, d, err) &&
 		open_serial(o, i, d, err) &&
 		(c->control_fd = instance_listen(i, "control.sock", err)) >= 0;

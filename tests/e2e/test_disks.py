@@ -233,7 +233,9 @@ def test_external_data_in_a_guest(abyme, guest, tmp_path):
         status, _, err = abyme(*args)
         assert status == 1 and "data in another file" in err, err
     status, _, err = abyme("disk", "check", "--repair", str(disk))
-    assert status == 1 and "in use" in err, err
+    assert status == 1 and "in use by instance 'two'" in err, err
+    status, _, err = abyme("run", "--rm", *guest, "--disk", f"{disk},format=qcow2,data-file=disk.raw")
+    assert status == 1 and "in use by instance 'two'" in err, err
     run(m, "dd if=/dev/vda bs=4k skip=256 count=1024 2>/dev/null | head -c 6; echo", "^abyme")
     m.send("poweroff -f\n")
     assert m.wait(60) == 0, m.text[-2000:]
