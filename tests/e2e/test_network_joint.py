@@ -5,8 +5,9 @@ import os
 import pytest
 
 from conftest import guest_args, off, run, shell
-from netpeers import line, until
+from netpeers import line, sink, sunk, until
 from oci import Bundle
+from test_network_kinds import start_in, wire
 
 
 @pytest.fixture(name="box")
@@ -42,6 +43,36 @@ def test_container_and_machine(lab, box, kernel_tree, tmp_path):
     assert program.stdout.readline() == "joined again\n"
     run(m, "nc -l -p 7778 | wc -c | sed s/^/got-/", "got-300000", 120)
     until(lambda: "sent" in box.output())
+    off(m)
+
+
+SERVE = """
+import socket
+s = socket.create_server(("0.0.0.0", 7778))
+print("ready", flush=True)
+c = s.accept()[0]
+c.sendall(bytes(5000000))
+c.close()
+"""
+
+
+def test_a_machine_behind_a_nat(lab, kernel_tree, tmp_path):
+    """Bulk to the outside and back; the machine has said all it has to say when that comes."""
+    lab.network("n", "--kind", "nat")
+    host, far = lab.peer("host"), lab.peer("far")
+    wire(host, far, "up0", "down0", "198.51.100.1/24", "198.51.100.2/24")
+    start_in(lab, host, "n")
+    m = lab.abyme.start("run", "--rm", "--name", "vm", "--net", "n",
+                        *guest_args(kernel_tree("cloud-amd64"), tmp_path, ["virtio_pci", "virtio_net"]))
+    shell(m)
+    port = next(p for p in lab.inspect("n")["run"]["ports"] if p["name"] == "vm")
+    gateway = port["ip"].rsplit(".", 1)[0] + ".1"
+    run(m, f"ip link set eth0 up; ip addr add {port['ip']}/24 dev eth0; ip route add default via {gateway}; echo set-$?", "set-0")
+    server = sink(far)
+    run(m, "head -c 5000000 /dev/zero | nc 198.51.100.2 7777; echo sent-$?", "sent-0", 120)
+    assert sunk(server) == 5000000
+    line(far.spawn("/usr/bin/python3", "-c", SERVE), "ready")
+    run(m, "nc 198.51.100.2 7778 < /dev/null | wc -c | sed s/^/got-/", "got-5000000", 120)
     off(m)
 
 
