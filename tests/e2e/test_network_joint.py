@@ -29,7 +29,7 @@ def test_container_and_machine(lab, box, kernel_tree, tmp_path):
               "until head -c 300000 /dev/zero | $b nc $(cat /work/vm) 7778; do sleep 0.2; done; echo sent; sleep 1000")
     assert box.create(script) == (0, "")
     (address, _), program = lab.joined("lan", "box", f"/proc/{box.state()['pid']}/ns/net", "--address")
-    vm = next(p["ip"] for p in lab.inspect("lan")["run"]["ports"] if p["name"] == "vm")
+    vm = until(lambda: next((p["ip"] for p in lab.inspect("lan")["run"]["ports"] if p["name"] == "vm"), None))
     for name, text in (("vm", vm), ("dns", vm.rsplit(".", 1)[0] + ".2")):
         with open(f"{box.rootfs}/work/{name}", "w", encoding="ascii") as f:
             f.write(text)
