@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Images from registries: Debian's docker-registry, and one made here that is hard to deal with."""
 import base64
+import contextlib
+import crypt
 import http.server
 import json
 import os
@@ -13,6 +15,7 @@ import time
 import pytest
 
 from images import Image, busybox_layer, digest, entry, layer
+from patience import deadline, patience
 
 LIMIT = 60
 TOKEN = "a.token-of_ours"
@@ -135,32 +138,51 @@ def test_hostile(abyme, registry):
     assert status == 1 and "cannot reach" in err, err
 
 
-def test_debians_registry(abyme, tmp_path):
-    program = shutil.which("docker-registry")
-    if not program or not shutil.which("skopeo"):
-        pytest.skip("docker-registry and skopeo are needed: scripts/deps.sh")
+def start_registry(program, tmp_path, more):
+    """(process, port), or None where somebody else got the port first."""
     with socket.create_server(("127.0.0.1", 0)) as s:
         port = s.getsockname()[1]
     (tmp_path / "config.yml").write_text(json.dumps({
         "version": 0.1, "log": {"level": "error"}, "storage": {"filesystem": {"rootdirectory": f"{tmp_path}/data"}},
-        "http": {"addr": f"127.0.0.1:{port}"}}))
-    image = Image(layer(entry("a", b"1")), layer(entry("b", b"2")))
+        "http": {"addr": f"127.0.0.1:{port}"}, **more}))
     with open(tmp_path / "log", "wb") as log:
         server = subprocess.Popen([program, "serve", str(tmp_path / "config.yml")], stdout=log, stderr=log)
+    end = deadline(LIMIT)
+    while server.poll() is None and time.monotonic() < end:
+        with socket.socket() as s:
+            if not s.connect_ex(("127.0.0.1", port)):
+                return server, port
+        time.sleep(0.1)
+    server.kill()
+    server.wait()
+    return None
+
+
+@contextlib.contextmanager
+def debians_registry(tmp_path, **more):
+    """Its address."""
+    program = shutil.which("docker-registry")
+    if not program or not shutil.which("skopeo"):
+        pytest.skip("docker-registry and skopeo are needed: scripts/deps.sh")
+    started = next(filter(None, (start_registry(program, tmp_path, more) for _ in range(5))), None)
+    assert started, (tmp_path / "log").read_text()
+    server, port = started
     try:
-        end = time.monotonic() + LIMIT
-        while server.poll() is None and time.monotonic() < end:
-            with socket.socket() as s:
-                if not s.connect_ex(("127.0.0.1", port)):
-                    break
-            time.sleep(0.1)
-        assert server.poll() is None, (tmp_path / "log").read_text()
-        name = f"127.0.0.1:{port}/some/app:v1"
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(patience(LIMIT))
+
+
+def test_debians_registry(abyme, tmp_path):
+    image = Image(layer(entry("a", b"1")), layer(entry("b", b"2")))
+    with debians_registry(tmp_path) as at:
+        name = f"{at}/some/app:v1"
         subprocess.run(["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false", f"oci:{image.layout(tmp_path / 'oci')}",
-                        f"docker://{name}"], check=True, timeout=LIMIT)
+                        f"docker://{name}"], check=True, timeout=patience(LIMIT))
         assert ok(abyme, "pull", name) == name + "\n"
         assert json.loads(ok(abyme, "image", "inspect", name))["config"]["rootfs"]["diff_ids"] == [digest(t) for t in image.tars]
-        other = f"127.0.0.1:{port}/other/place:v2"
+        other = f"{at}/other/place:v2"
         assert ok(abyme, "push", name, other) == other + "\n"
         ok(abyme, "push", name, other)        # all is there
         pushed = [i for i in json.loads(ok(abyme, "images", "--format", "json")) if i["name"] == name]
@@ -168,9 +190,30 @@ def test_debians_registry(abyme, tmp_path):
         assert ok(abyme, "pull", other) == other + "\n"
         again = [i for i in json.loads(ok(abyme, "images", "--format", "json")) if i["name"] == other]
         assert again[0]["digest"] == pushed[0]["digest"], "it is the same, byte for byte"
-        for to, word in ((f"127.0.0.1:{port}/UPPER", "name"), ("127.0.0.1:1/x", "cannot reach"), (f"{other}@{digest(b'x')}", "tag")):
+        for to, word in ((f"{at}/UPPER", "name"), ("127.0.0.1:1/x", "cannot reach"), (f"{other}@{digest(b'x')}", "tag")):
             status, _, err = abyme("push", other, to)
             assert status == 1 and word in err and len(err.strip().splitlines()) == 1, err
-    finally:
-        server.terminate()
-        server.wait(LIMIT)
+
+
+def test_push_with_login(abyme, tmp_path):
+    """A registry that wants a password for everything: without the right one nothing goes there."""
+    hashed = crypt.crypt("secret", crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16))
+    (tmp_path / "users").write_text(f"me:{hashed}\n")
+    image = Image(layer(entry("a", b"1")), tag="own")
+    ok(abyme, "load", image.tar(tmp_path / "own.tar"))
+    for name, text in (("right", "me:secret\n"), ("wrong", "me:guess\n"), ("nobody", "you:secret\n")):
+        (tmp_path / name).write_text(text)
+    with debians_registry(tmp_path, auth={"htpasswd": {"realm": "here", "path": f"{tmp_path}/users"}}) as at:
+        to = f"{at}/own/app:v1"
+        for more, word in (((), "--credentials"), (("--credentials", str(tmp_path / "wrong")), "does not let us have"),
+                           (("--credentials", str(tmp_path / "nobody")), "does not let us have")):
+            status, out, err = abyme("push", *more, "own", to, seconds=LIMIT)
+            assert status == 1 and not out and word in err and len(err.strip().splitlines()) == 1, (more, err)
+            assert "secret" not in err and "guess" not in err
+        assert not os.path.exists(tmp_path / "data/docker/registry/v2/repositories/own")
+        right = ("--credentials", str(tmp_path / "right"))
+        assert ok(abyme, "push", *right, "own", to) == to + "\n"
+        assert abyme("pull", to, seconds=LIMIT)[0] == 1, "without a name it is not told either"
+        ok(abyme, "rmi", "own")
+        assert ok(abyme, "pull", *right, to) == to + "\n"
+        assert json.loads(ok(abyme, "image", "inspect", to))["config"]["rootfs"]["diff_ids"] == [digest(t) for t in image.tars]

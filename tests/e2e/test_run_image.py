@@ -434,6 +434,45 @@ def test_ordinary_user(open_path):
     assert not left, [(p, (p / "log").read_text() if (p / "log").exists() else "") for p in left]
 
 
+RANGES = 'mount --bind "$0" /etc/subuid && mount --bind "$0" /etc/subgid && exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"'
+
+
+@pytest.mark.skipif(not shutil.which("newuidmap") or not os.path.exists("/etc/subgid"), reason="the package uidmap is needed: scripts/deps.sh")
+def test_ordinary_user_with_ranges(open_path, tmp_path):
+    """With a range in /etc/subuid there are other users inside, and files of theirs."""
+    home = open_path
+    image = Image(busybox_layer(entry("etc/of-user", b"1", uid=1000, gid=100)), tag="box").tar(home / "box.tar")
+    os.chmod(image, 0o644)
+    os.chown(home, 65534, 65534)
+
+    def user(ranges, *args):
+        (tmp_path / "ranges").write_text(ranges)
+        p = subprocess.run(["unshare", "-m", "sh", "-c", RANGES, str(tmp_path / "ranges"), ABYME, *args],
+                           env=dict(os.environ, ABYME_STATE=f"{home}/state", HOME=str(home)), capture_output=True, text=True,
+                           timeout=patience(LIMIT), check=False)
+        return p.returncode, p.stdout, p.stderr
+    status, _, err = user("", "load", image)
+    if status and "user namespace" in err:
+        pytest.skip("this host lets an ordinary user make no user namespace")
+    assert status and "/etc/subuid" in err and len(err.strip().splitlines()) == 1, err
+    mine = "someone:100000:65536\nnobody:300000:5000\n"
+    status, _, err = user(mine, "load", image)
+    assert status == 0, err
+    run = ("run", "--network", "none", "--name")
+    status, out, err = user(mine, *run, "one", "box", "sh", "-c", "cat /proc/self/uid_map; stat -c %u:%g /etc/of-user; touch /tmp/f; "
+                            "chown 1000:4999 /tmp/f; chown 5001 /tmp/f || echo refused")
+    assert [int(w) for w in out.split()[:6]] == [0, 65534, 1, 1, 300000, 5000] and out.split()[6:] == ["1000:100", "refused"], (out, err)
+    made = os.stat(f"{home}/state/instances/one/upper/tmp/f")
+    assert (made.st_uid, made.st_gid) == (300999, 304998), "the host's numbers are those of the range"
+    status, out, err = user(mine, *run, "two", "-u", "user", "box", "sh", "-c", "id; echo x >/tmp/g; stat -c %u /tmp/g; touch /etc/x || echo no")
+    assert status == 0 and out.startswith("uid=1000(user)") and out.endswith("1000\nno\n"), (out, err)
+    for args in (("rm", "one", "two"), ("rmi", "box"), ("image", "prune")):
+        status, _, err = user(mine, *args)
+        assert status == 0, (args, err)
+    left = [*home.glob("state/instances/*"), *home.glob("state/images/layers/*")]
+    assert not left, left
+
+
 MODULES = ("fs/9p", "fs/ext4", "fs/jbd2", "fs/mbcache.ko", "fs/overlayfs", "fs/netfs", "fs/fscache", "net/9p", "net/vmw_vsock", "net/core",
            "drivers/virtio", "drivers/block/virtio_blk.ko", "drivers/net/virtio_net.ko", "drivers/net/net_failover.ko", "crypto", "lib")
 
