@@ -10,7 +10,7 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
-from conftest import ABYME, TOP, abyme, kernel_tree, nested  # noqa: E402,F401  pylint: disable=unused-import,wrong-import-position
+from conftest import ABYME, TOP, abyme, debian_package, kernel_tree, nested  # noqa: E402,F401  pylint: disable=unused-import,wrong-import-position
 from patience import patience  # noqa: E402  pylint: disable=wrong-import-position
 from nested import BEAT, COUNTED, HOSTS, TROUBLE  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -75,6 +75,23 @@ def test_devices_reboot_poweroff(nested):
         assert re.search(rf"^ls: dev-{board} +stopped", text, re.M), text[-3000:]
     assert "from-the-guest" in text
     assert not TROUBLE.search(text), TROUBLE.search(text).group(0)
+
+
+FIRMWARE = """
+abyme run --detach --name grub --engine kvm --cpu abyme-v2.1 --memory 64M --disk /guest/grub.img,bus=ahci
+wait_log grub "GNU GRUB" 900 && echo GRUB-THERE
+abyme kill grub
+"""
+
+
+def test_firmware(nested):
+    """SeaBIOS to GRUB."""
+    bios = "/usr/share/seabios/bios-256k.bin"
+    if not os.path.exists(bios):
+        pytest.skip(f"there is no {bios}: install the package seabios")
+    grub = f"{debian_package('grub-rescue-pc')}/usr/lib/grub-rescue/grub-rescue-usb.img"
+    text = nested.run("firmware", FIRMWARE, files={"guest/grub.img": grub, bios.lstrip("/"): bios}, seconds=LONG)
+    assert re.search("^GRUB-THERE", text, re.M), text[-6000:]
 
 
 def test_boots_in_a_row(nested):
