@@ -347,9 +347,12 @@ def test_machines_and_a_namespace(lab, guest):
     os.kill(lab.inspect("lan")["run"]["keeper"], signal.SIGKILL)
     until(lambda: len(lab.inspect("lan").get("run", {}).get("ports", [])) == 3)
     run(machines[0], f"{reaches(ports['two']['ip'])}; echo third-$?", "third-0")
+    # one that is killed takes its port with it, and nothing else
+    os.kill(stuck, signal.SIGKILL)
+    assert machines[1].wait(60) != 0
+    until(lambda: sorted(p["name"] for p in lab.inspect("lan")["run"]["ports"]) == ["one", "peer"])
     assert peer.pings(ports["one"]["ip"])
-    for m in machines:
-        off(m)
+    off(machines[0])
 
 
 def test_a_trunk_into_a_machine(lab, guest):
