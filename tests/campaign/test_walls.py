@@ -2,7 +2,6 @@
 """What a micro-VM around an image does when things are not as they should be: a kernel that never comes up,
 compressed modules, damaged snapshots."""
 import os
-import shutil
 import subprocess
 import sys
 
@@ -12,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from conftest import abyme, kernel_tree, vmlinuz  # noqa: E402,F401
 from images import Image, busybox_layer  # noqa: E402
 from patience import patience  # noqa: E402
-from test_run_image import MODULES  # noqa: E402
+from test_run_image import copy_kernel  # noqa: E402
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts overlays and makes control groups as root")
 LIMIT = patience(120)
@@ -28,17 +27,9 @@ def box(abyme, tmp_path):
         abyme("rm", "--force", name, seconds=LIMIT)
 
 
-def copy_kernel(tree, to, pack=None):
+def packed_kernel(tree, to, pack=None):
     """A kernel with the few modules that count; `pack` compresses them."""
-    release = os.listdir(f"{tree}/lib/modules")[0]
-    shutil.copytree(f"{tree}/boot", to / "boot")
-    for part in MODULES:
-        source, at = f"{tree}/lib/modules/{release}/kernel/{part}", to / f"lib/modules/{release}/kernel/{part}"
-        at.parent.mkdir(parents=True, exist_ok=True)
-        if os.path.isdir(source):
-            shutil.copytree(source, at)
-        elif os.path.exists(source):
-            shutil.copy(source, at)
+    copy_kernel(tree, to)
     if pack:
         files = [str(p) for p in (to / "lib").rglob("*.ko")]
         subprocess.run([*pack, *files], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -48,13 +39,13 @@ def copy_kernel(tree, to, pack=None):
 
 @pytest.mark.parametrize("pack", [("xz", "-0"), ("zstd", "-q", "--rm", "-1"), ("gzip", "-1")], ids=lambda p: p[0])
 def test_compressed_modules(box, kernel_tree, tmp_path, pack):
-    kernel = copy_kernel(kernel_tree("amd64"), tmp_path / "k", pack)
+    kernel = packed_kernel(kernel_tree("amd64"), tmp_path / "k", pack)
     status, out, err = box(*RUN, "--rm", "--kernel", kernel, "box", "sh", "-c", "echo x >/file; cat /file", seconds=LIMIT)
     assert (status, out) == (0, "x\n"), err
 
 
 def test_module_that_is_damaged(box, kernel_tree, tmp_path):
-    kernel = copy_kernel(kernel_tree("amd64"), tmp_path / "k", ("xz", "-0"))
+    kernel = packed_kernel(kernel_tree("amd64"), tmp_path / "k", ("xz", "-0"))
     for path in (tmp_path / "k").rglob("overlay.ko.xz"):
         path.write_bytes(path.read_bytes()[:1000])
     status, _, err = box(*RUN, "--rm", "--kernel", kernel, "box", "true", seconds=LIMIT)
@@ -63,7 +54,7 @@ def test_module_that_is_damaged(box, kernel_tree, tmp_path):
 
 def test_boot_that_never_ends(box, kernel_tree, tmp_path):
     """Without its vsock the init cannot call."""
-    kernel = copy_kernel(kernel_tree("amd64"), tmp_path / "k")
+    kernel = packed_kernel(kernel_tree("amd64"), tmp_path / "k")
     for path in [*(tmp_path / "k").rglob("*vsock*.ko")]:
         path.unlink()
     box.env["ABYME_BOOT_SECONDS"] = "20"

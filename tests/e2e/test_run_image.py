@@ -477,19 +477,24 @@ MODULES = ("fs/9p", "fs/ext4", "fs/jbd2", "fs/mbcache.ko", "fs/overlayfs", "fs/n
            "drivers/virtio", "drivers/block/virtio_blk.ko", "drivers/net/virtio_net.ko", "drivers/net/net_failover.ko", "crypto", "lib")
 
 
+def copy_kernel(tree, to):
+    """A kernel with the few modules that count."""
+    release = os.listdir(f"{tree}/lib/modules")[0]
+    shutil.copytree(f"{tree}/boot", to / "boot")
+    for part in MODULES:
+        source, at = f"{tree}/lib/modules/{release}/kernel/{part}", to / f"lib/modules/{release}/kernel/{part}"
+        at.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.isdir(source):
+            shutil.copytree(source, at)
+        elif os.path.exists(source):
+            shutil.copy(source, at)
+
+
 @pytest.mark.skipif("microvm" not in os.environ.get("ABYME_TEST_ISOLATION", ""), reason="make campaign-isolation runs it")
 def test_ordinary_user_in_a_machine(kernel_tree, open_path):
     """An ordinary user's limits hold, too: they are those of the machine."""
-    tree, home = kernel_tree("amd64"), open_path
-    release = os.listdir(f"{tree}/lib/modules")[0]
-    shutil.copytree(f"{tree}/boot", home / "boot")
-    for part in MODULES:
-        source, to = f"{tree}/lib/modules/{release}/kernel/{part}", home / f"lib/modules/{release}/kernel/{part}"
-        to.parent.mkdir(parents=True, exist_ok=True)
-        if os.path.isdir(source):
-            shutil.copytree(source, to)
-        elif os.path.exists(source):
-            shutil.copy(source, to)
+    home = open_path
+    copy_kernel(kernel_tree("amd64"), home)
     user = ordinary_user(home)
     run = ("run", "--rm", "--isolation", "microvm", "--kernel", vmlinuz(str(home)))
     for _ in range(2):           # booted, and from its snapshot

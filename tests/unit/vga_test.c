@@ -137,6 +137,16 @@ static void dispi(uint16_t index, uint16_t v)
 	out(DISPI + 1, v, 2);
 }
 
+static void in_true_colour(struct machine *m)
+{
+	dispi(1, 640);
+	dispi(2, 480);
+	dispi(3, 32);
+	dispi(4, 0x41);
+	pci_config_write(m, 1 << 3, 0x10, 0xc0000000, 4);
+	pci_config_write(m, 1 << 3, 0x04, 3, 2);
+}
+
 static void linear_modes(void **unused)
 {
 	struct machine *m = board();
@@ -148,12 +158,7 @@ static void linear_modes(void **unused)
 	out(DISPI, 1, 2);
 	assert_int_equal(in(DISPI + 1, 2), 2560);
 	dispi(4, 0);
-	dispi(1, 640);
-	dispi(2, 480);
-	dispi(3, 32);
-	dispi(4, 0x41);
-	pci_config_write(m, 1 << 3, 0x10, 0xc0000000, 4);
-	pci_config_write(m, 1 << 3, 0x04, 3, 2);
+	in_true_colour(m);
 	mmio_out(0xc0000000 + (640 * 2 + 5) * 4, 0x112233);
 	struct image img = picture(m);
 	assert_int_equal(img.width, 640);
@@ -203,16 +208,6 @@ static struct screen_watch looked_at(struct machine *m, bool log)
 	if (log)
 		memory_set_hooks(m->memory, &hooks);
 	return (struct screen_watch){ .picture = xcalloc(640 * 480, 4), .changed = changed, .resized = resized };
-}
-
-static void in_true_colour(struct machine *m)
-{
-	dispi(1, 640);
-	dispi(2, 480);
-	dispi(3, 32);
-	dispi(4, 0x41);
-	pci_config_write(m, 1 << 3, 0x10, 0xc0000000, 4);
-	pci_config_write(m, 1 << 3, 0x04, 3, 2);
 }
 
 /* As a vCPU of KVM stores to it: unseen. */
