@@ -122,7 +122,7 @@ def plain(program, tmp):
     argv = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "64", "-nodefaults", "-no-user-config",
             "-display", "none", "-serial", "stdio", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel", elf]
     try:
-        p = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=patience(40), check=False)
+        p = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=patience(6), check=False)
     except subprocess.TimeoutExpired:
         return False
     text = p.stdout.decode(errors="replace").replace("\r", "") + f"status {p.returncode}\n"
