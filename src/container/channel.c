@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Messages between runtime and container: channel.h. */
 #include "container/channel.h"
+#include "base/fdpass.h"
 #include "base/socket.h"
 
 #include <errno.h>
@@ -68,19 +69,7 @@ bool channel_pending(int fd)
 
 bool send_descriptor(int socket, int fd, const char *text, size_t size)
 {
-	union { char room[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control = { 0 };
-	struct iovec iov = { (void *)text, size };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room) };
-	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
-	h->cmsg_level = SOL_SOCKET;
-	h->cmsg_type = SCM_RIGHTS;
-	h->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(h), &fd, sizeof(int));
-	ssize_t n;
-	do
-		n = sendmsg(socket, &m, MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	return n == (ssize_t)size;
+	return fds_send(socket, text, size, &fd, 1, 0) == (ssize_t)size;
 }
 
 int connect_unix(const char *path, struct error *err)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A client of the control socket: see client.h. */
 #include "instance/client.h"
+#include "base/fdpass.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -17,18 +18,7 @@ static bool send_command(int sock, const char *command, json_t *args, int fd, st
 	auto_free char *text = args ? json_dumps(args, JSON_COMPACT) : NULL;
 	auto_free char *line = xasprintf("{\"id\": 1, \"command\": \"%s\", \"arguments\": %s}\n",
 					 command, text ? text : "{}");
-	union { char b[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } room;
-	struct iovec v = { line, strlen(line) };
-	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
-	if (fd >= 0) {
-		m.msg_control = room.b;
-		m.msg_controllen = sizeof(room.b);
-		struct cmsghdr *h = CMSG_FIRSTHDR(&m);
-		*h = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
-				       .cmsg_len = CMSG_LEN(sizeof(int)) };
-		memcpy(CMSG_DATA(h), &fd, sizeof(int));
-	}
-	if (sendmsg(sock, &m, MSG_NOSIGNAL) == (ssize_t)v.iov_len)
+	if (fds_send(sock, line, strlen(line), &fd, fd >= 0, 0) == (ssize_t)strlen(line))
 		return true;
 	return error_set(err, errno, "cannot send '%s' to the machine", command);
 }

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include "base/fdpass.h"
 #include "display/viewer.h"
 #include "display/vnc_tls.h"
 
@@ -158,20 +159,11 @@ bool display_open(struct opened *o, const char *text, struct error *err)
 bool display_setup(const struct opened *o, int channel, struct error *err)
 {
 	int fds[1 + VNC_TLS_FILES] = { o->config.viewer_memory_fd };
-	size_t size = sizeof(int);
-	for (unsigned i = 0; i < VNC_TLS_FILES && o->vnc_tls[i] >= 0; i++, size += sizeof(int))
-		fds[i + 1] = o->vnc_tls[i];
-	union { char b[CMSG_SPACE(sizeof(fds))]; struct cmsghdr align; } room = { 0 };
+	unsigned n = 1;
+	for (unsigned i = 0; i < VNC_TLS_FILES && o->vnc_tls[i] >= 0; i++)
+		fds[n++] = o->vnc_tls[i];
 	struct viewer_output out = { .word = VIEWER_SETUP };
-	struct iovec iov = { &out, sizeof(out) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room.b,
-			      .msg_controllen = CMSG_SPACE(size) };
-	struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
-	h->cmsg_level = SOL_SOCKET;
-	h->cmsg_type = SCM_RIGHTS;
-	h->cmsg_len = CMSG_LEN(size);
-	memcpy(CMSG_DATA(h), fds, size);
 	memcpy(out.password, o->vnc_password, sizeof(out.password));
-	return sendmsg(channel, &msg, MSG_NOSIGNAL) == sizeof(out) ||
+	return fds_send(channel, &out, sizeof(out), fds, n, 0) == sizeof(out) ||
 	       error_set(err, errno, "cannot tell the VNC server what to show");
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* JSON objects and descriptors over a socket: see message.h. */
 #include "net/message.h"
+#include "base/fdpass.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -9,27 +10,13 @@
 
 bool message_send(int sock, json_t *body, const int *fds, unsigned nfds, struct error *err)
 {
-	union { char b[CMSG_SPACE(MESSAGE_FDS * sizeof(int))]; struct cmsghdr align; } room = { { 0 } };
 	char *text = json_dumps(body, JSON_COMPACT);
 	json_decref(body);
 	if (!text || strlen(text) >= MESSAGE_MAX || nfds > MESSAGE_FDS) {
 		free(text);
 		return error_set(err, 0, "a message of the network is too long");
 	}
-	struct iovec v = { text, strlen(text) };
-	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
-	if (nfds) {
-		m.msg_control = room.b;
-		m.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
-		struct cmsghdr *h = CMSG_FIRSTHDR(&m);
-		*h = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
-				       .cmsg_len = CMSG_LEN(nfds * sizeof(int)) };
-		memcpy(CMSG_DATA(h), fds, nfds * sizeof(int));
-	}
-	ssize_t r;
-	do
-		r = sendmsg(sock, &m, MSG_NOSIGNAL);
-	while (r < 0 && errno == EINTR);
+	ssize_t r = fds_send(sock, text, strlen(text), fds, nfds, 0);
 	int e = errno;
 	free(text);
 	return r >= 0 || error_set(err, e, "cannot send to the network's process");

@@ -5,6 +5,7 @@
  * one region of memory that there is; the front end's addresses are those plus BASE.
  */
 #include "net/vhost.h"
+#include "base/fdpass.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -38,23 +39,13 @@ struct talk { int sock; bool acks; struct error *err; };
 
 static bool say(struct talk *t, enum request what, const void *payload, size_t n, int fd, uint32_t flags)
 {
-	union { char b[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } room = { { 0 } };
 	uint8_t m[HEADER + PAYLOAD];
-	struct iovec v = { m, HEADER + n };
-	struct msghdr h = { .msg_iov = &v, .msg_iovlen = 1 };
 	le32_put(m, what);
 	le32_put(m + 4, VERSION | flags);
 	le32_put(m + 8, (uint32_t)n);
 	if (n)
 		memcpy(m + HEADER, payload, n);
-	if (fd >= 0) {
-		h.msg_control = room.b;
-		h.msg_controllen = sizeof(room.b);
-		struct cmsghdr *c = CMSG_FIRSTHDR(&h);
-		*c = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int)) };
-		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	}
-	return sendmsg(t->sock, &h, MSG_NOSIGNAL) == (ssize_t)v.iov_len ||
+	return fds_send(t->sock, m, HEADER + n, &fd, fd >= 0, 0) == (ssize_t)(HEADER + n) ||
 		error_set(t->err, errno, "the vhost-user back end does not take %s", names[what]);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Requests to swtpm: see swtpm.h. */
 #include "device/tpm/swtpm.h"
+#include "base/fdpass.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -61,17 +62,9 @@ static bool request(int fd, unsigned cmd, const uint32_t *arg, const char *what,
 
 bool swtpm_set_data(int control, int data, struct error *err)
 {
-	union { char b[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } room = { 0 };
 	uint8_t q[4];
-	struct iovec iov = { q, sizeof(q) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room.b, .msg_controllen = sizeof(room.b) };
-	struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
-	h->cmsg_level = SOL_SOCKET;
-	h->cmsg_type = SCM_RIGHTS;
-	h->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(h), &data, sizeof(int));
 	put32(q, CMD_SET_DATA);
-	if (sendmsg(control, &msg, MSG_NOSIGNAL) != sizeof(q))
+	if (fds_send(control, q, sizeof(q), &data, 1, 0) != sizeof(q))
 		return error_set(err, errno, "cannot speak with the TPM's process (swtpm)");
 	return answered(control, "take its channel", err);
 }
