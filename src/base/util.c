@@ -156,6 +156,30 @@ bool parse_size(const char *s, uint64_t *bytes)
 	return true;
 }
 
+const char *path_last(const char *path, size_t *n)
+{
+	size_t end = strlen(path);
+	while (end && path[end - 1] == '/')
+		end--;
+	size_t from = end;
+	while (from && path[from - 1] != '/')
+		from--;
+	*n = end - from;
+	return path + from;
+}
+
+char *path_directory(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return slash ? xasprintf("%.*s", (int)(slash + 1 - path), path) : xstrdup(".");
+}
+
+bool has_suffix(const char *name, const char *suffix)
+{
+	size_t n = strlen(name), k = strlen(suffix);
+	return n > k && !strcasecmp(name + n - k, suffix);
+}
+
 int wait_child(pid_t pid)
 {
 	int status = -1;

@@ -68,6 +68,13 @@ bool fd_write_full(int fd, const void *buf, size_t n);
 bool fd_pread_full(int fd, void *buf, size_t n, uint64_t offset);
 bool fd_pwrite_full(int fd, const void *buf, size_t n, uint64_t offset);
 
+/* The last part of a path, *n characters of it: what follows the last '/' but those at its end. */
+const char *path_last(const char *path, size_t *n);
+/* What is before the last part, with its '/', or "."; to be freed. */
+char *path_directory(const char *path);
+/* Of a file name, in letters of either case. */
+bool has_suffix(const char *name, const char *suffix);
+
 /* Until the child has ended: its status as waitpid() has it; -1 if there is none. */
 int wait_child(pid_t pid);
 

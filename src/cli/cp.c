@@ -74,13 +74,9 @@ static char *absolute(const char *path)
 /* The last part; "": a directory's content is meant. */
 static char *base_name(const char *path)
 {
-	size_t n = strlen(path);
-	while (n && path[n - 1] == '/')
-		n--;
-	size_t from = n;
-	while (from && path[from - 1] != '/')
-		from--;
-	char *name = strndup(path + from, n - from);
+	size_t n;
+	const char *last = path_last(path, &n);
+	char *name = strndup(last, n);
 	if (!strcmp(name, ".") || !strcmp(name, ".."))
 		*name = 0;
 	return name;

@@ -138,10 +138,7 @@ static bool import_json(json_t *m, const char *from, const struct machine_option
 /* Beside a descriptor, or where an archive was unpacked. */
 static char *place_of_disks(const char *file, const char *dir)
 {
-	const char *slash = strrchr(file, '/'), *dot = strrchr(file, '.');
-	if (!dot || dot < slash || strcasecmp(dot, ".ovf"))
-		return xstrdup(dir);
-	return slash ? xasprintf("%.*s", (int)(slash + 1 - file), file) : xstrdup(".");
+	return has_suffix(file, ".ovf") ? path_directory(file) : xstrdup(dir);
 }
 
 static int import(int argc, char **argv)

@@ -21,16 +21,13 @@ struct target {
 /* "a/b/" is "a/" and "b". */
 static bool split(const char *path, struct target *t, struct error *err)
 {
-	size_t n = strlen(path);
-	while (n && path[n - 1] == '/')
-		n--;
-	size_t last = n;
-	while (last && path[last - 1] != '/')
-		last--;
-	if (last == n || n - last > NAME_MAX || last >= PATH_MAX || !strncmp(path + last, "..", n - last))
+	size_t n;
+	const char *last = path_last(path, &n);
+	size_t before = (size_t)(last - path);
+	if (!n || n > NAME_MAX || before >= PATH_MAX || !strncmp(last, "..", n))
 		return error_set(err, 0, "'%s' does not name a file", path);
-	snprintf(t->directory, sizeof(t->directory), "%.*s", (int)last, path);
-	snprintf(t->name, sizeof(t->name), "%.*s", (int)(n - last), path + last);
+	snprintf(t->directory, sizeof(t->directory), "%.*s", (int)before, path);
+	snprintf(t->name, sizeof(t->name), "%.*s", (int)n, last);
 	return true;
 }
 

@@ -33,9 +33,9 @@ static void only_read(const char *path)
 /* What the parsers see: the archive, or the descriptor's directory, and where to unpack. */
 static bool read_inside(struct jail *jail, const char *file, const char *dir, struct error *err)
 {
-	const char *slash = strrchr(file, '/'), *name = slash ? slash + 1 : file, *dot = strrchr(name, '.');
-	bool alone = !dot || strcasecmp(dot, ".ovf");
-	auto_free char *beside = slash ? xasprintf("%.*s", (int)(slash + 1 - file), file) : xstrdup(".");
+	const char *slash = strrchr(file, '/'), *name = slash ? slash + 1 : file;
+	bool alone = !has_suffix(file, ".ovf");
+	auto_free char *beside = path_directory(file);
 	auto_free char *from = realpath(alone ? file : beside, NULL), *to = realpath(dir, NULL);
 	auto_free char *inside = alone ? xstrdup("/in.ova") : xasprintf("/in/%s", name);
 	const char *const binds[][2] = { { from, alone ? inside : "/in" }, { to, "/out" }, { NULL } };

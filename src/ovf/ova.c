@@ -17,12 +17,6 @@
 
 enum { MEMBERS_MAX = 64, BLOCK = 1 << 16, MANIFEST_MAX = 1 << 20 };
 
-static bool ends_with(const char *s, const char *end)
-{
-	size_t n = strlen(s), k = strlen(end);
-	return n > k && !strcasecmp(s + n - k, end);
-}
-
 static char *read_small(const char *dir, const char *name, size_t most, size_t *size)
 {
 	auto_free char *path = xasprintf("%s/%s", dir, name);
@@ -114,7 +108,7 @@ static bool unpack_one(struct archive *a, struct archive_entry *e, const char *d
 		name += 2;
 	if (!name || !*name || strchr(name, '/') || !strcmp(name, "..") || archive_entry_filetype(e) != AE_IFREG)
 		return error_set(err, 0, "'%s' is no OVA: '%s' in it is not a plain file", what, name ? name : "?");
-	char **keep = ends_with(name, ".ovf") ? ovf : ends_with(name, ".mf") ? manifest : NULL;
+	char **keep = has_suffix(name, ".ovf") ? ovf : has_suffix(name, ".mf") ? manifest : NULL;
 	if (keep && !*keep)
 		*keep = xstrdup(name);
 	return copy_member(a, dir, name, what, err);
@@ -142,8 +136,8 @@ json_t *ova_read(const char *file, const char *dir, const char *what, struct err
 	auto_free char *ovf = NULL, *manifest = NULL, *from = NULL;
 	const char *slash = strrchr(file, '/');
 	size_t size;
-	if (ends_with(file, ".ovf")) {
-		from = slash ? xasprintf("%.*s", (int)(slash - file), file) : xstrdup(".");
+	if (has_suffix(file, ".ovf")) {
+		from = path_directory(file);
 		ovf = xstrdup(slash ? slash + 1 : file);
 		manifest = xasprintf("%.*s.mf", (int)strlen(ovf) - 4, ovf);
 	} else {
