@@ -10,6 +10,12 @@
 void lose_s1(struct trans *t) { t->s1_group = t->s1_next = -1; }
 void keep_s1(struct trans *t) { t->s1_next = t->s1_group; }
 
+void keep_scratch(struct trans *t)
+{
+	t->s0_next = t->s0_group;
+	keep_s1(t);
+}
+
 /* The register of the guest that `held` stands for, or EREG_NONE. */
 unsigned slot_of_held(int held)
 {

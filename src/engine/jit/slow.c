@@ -160,9 +160,10 @@ static struct jit_block *translate_or_flush(struct vcpu *v, const struct code *c
 	return b;
 }
 
-/* Blocks that are there are found without the lock: most come again and again. */
-static struct jit_block *block_in_page(struct vcpu *v, struct code *c, const uint8_t *host, unsigned off,
-				       uint32_t key)
+/* Blocks that are there are found without the lock: most come again and again. With host2 it
+ * may run over to there: then `window` is filled with the bytes around the border. */
+static struct jit_block *find_or_make(struct vcpu *v, const struct code *c, const uint8_t *host, const uint8_t *host2,
+				      uint8_t *window, unsigned off, uint32_t key)
 {
 	struct jit_block *b = block_find(jit_vm(v), c, off, key);
 	if (b)
@@ -171,6 +172,11 @@ static struct jit_block *block_in_page(struct vcpu *v, struct code *c, const uin
 	b = block_find(jit_vm(v), c, off, key);
 	if (!b) {
 		flag_code(v, host);
+		if (host2) {
+			flag_code(v, host2);
+			memcpy(window, host + WINDOW_LO, PAGE_SIZE - WINDOW_LO);
+			memcpy(window + PAGE_SIZE - WINDOW_LO, host2, WINDOW_HI - PAGE_SIZE + INSN_MAX);
+		}
 		b = translate_or_flush(v, c, off, key);
 	}
 	jit_unlock(v);
@@ -182,24 +188,10 @@ static struct jit_block *block_in_two(struct vcpu *v, const struct code *first, 
 				      const uint8_t *host2, unsigned off, uint32_t key)
 {
 	uint8_t bytes[WINDOW_HI - WINDOW_LO + INSN_MAX];
-	struct code c = { .page = first->page, .page2 = page2, .base = first->base, .bytes = bytes,
-			  .lo = WINDOW_LO, .hi = WINDOW_HI, .end = WINDOW_HI + INSN_MAX };
-	const uint8_t *host = first->bytes;
-	struct jit_block *b = block_find(jit_vm(v), &c, off, key);
+	const struct code c = { .page = first->page, .page2 = page2, .base = first->base, .bytes = bytes,
+				.lo = WINDOW_LO, .hi = WINDOW_HI, .end = WINDOW_HI + INSN_MAX };
 
-	if (b)
-		return b;
-	jit_lock(v);
-	b = block_find(jit_vm(v), &c, off, key);
-	if (!b) {
-		flag_code(v, host);
-		flag_code(v, host2);
-		memcpy(bytes, host + WINDOW_LO, PAGE_SIZE - WINDOW_LO);
-		memcpy(bytes + PAGE_SIZE - WINDOW_LO, host2, WINDOW_HI - PAGE_SIZE + INSN_MAX);
-		b = translate_or_flush(v, &c, off, key);
-	}
-	jit_unlock(v);
-	return b;
+	return find_or_make(v, &c, first->bytes, host2, bytes, off, key);
 }
 
 /* What a block for this place is made for: its address, where constants can hold it. */
@@ -245,7 +237,7 @@ static struct jit_block *find_block(struct vcpu *v, uint64_t rip, uint32_t key)
 	if (over && !(host2 = code_page(v, code_linear(v, rip + (PAGE_SIZE - off)), &page2)))
 		return NULL;
 	stat_inc(v, finds);
-	b = over ? block_in_two(v, &c, page2, host2, off, key) : block_in_page(v, &c, host, off, key);
+	b = over ? block_in_two(v, &c, page2, host2, off, key) : find_or_make(v, &c, host, NULL, NULL, off, key);
 	if (b && !(key & KEY_ALONE))
 		jump_put(v, rip, lin, block_jump(jit_vm(v), b));
 	if (b && over && !(key & KEY_ALONE))
@@ -298,7 +290,7 @@ static struct jit_block *find_linked(struct vcpu *v, const struct jit_block *fro
 	struct code c = { .page = page, .page2 = PAGE_NONE, .base = block_base(from), .bytes = host, .hi = PAGE_SIZE,
 			  .end = PAGE_SIZE };
 	b = host2 ? block_in_two(v, &c, page2, host2, target, key)
-		  : block_in_page(v, &c, host, target, key);
+		  : find_or_make(v, &c, host, NULL, NULL, target, key);
 	return b;
 }
 

@@ -17,8 +17,7 @@ bool t_jmp(struct trans *t, const struct x86_insn *i)
 	if (!t->live[t->cur])
 		t->flags = FLAGS_DEAD;
 	if (t->turns[t->cur]) {
-		t->s0_next = t->s0_group;
-		keep_s1(t);
+		keep_scratch(t);
 		return true;
 	}
 	trans_goto(t, jump_target(t, t->cur));
@@ -32,8 +31,7 @@ bool t_jcc(struct trans *t, const struct x86_insn *i)
 		return false;
 	flags_to_native(t);
 	trans_goto_if(t, i->cond ^ t->turns[t->cur], leave_target(t, t->cur));
-	t->s0_next = t->s0_group;
-	keep_s1(t);
+	keep_scratch(t);
 	if (!live_after(t))
 		t->flags = FLAGS_DEAD;
 	return true;

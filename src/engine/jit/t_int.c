@@ -58,8 +58,7 @@ static void copy_registers(struct trans *t, const struct x86_insn *i, struct slo
 		if (s.written >> n & 1)
 			slot_store(t, S0 + n, S0 + n);
 	flags_after_op(t, i);
-	t->s0_next = t->s0_group;
-	keep_s1(t);
+	keep_scratch(t);
 }
 
 /* MOV between registers of which one is a slot, or both are. */
@@ -89,8 +88,7 @@ static void move_slot(struct trans *t, const struct x86_insn *i)
 	move_from(t, i->o[0].size, host, src);
 	if (is_slot_reg(dst))
 		slot_store(t, dst, host);
-	t->s0_next = t->s0_group;
-	keep_s1(t);
+	keep_scratch(t);
 }
 
 static bool copy_memory(struct trans *t, const struct x86_insn *i, const struct x86_operand *m, struct slots s)
@@ -145,8 +143,7 @@ bool t_nop(struct trans *t, const struct x86_insn *i)
 {
 	if (!live_after(t))
 		t->flags = FLAGS_DEAD;
-	t->s0_next = t->s0_group;
-	keep_s1(t);
+	keep_scratch(t);
 	if (i->op == OP_PAUSE)
 		emit_bytes(&t->e, "\xf3\x90", 2);
 	return true;
@@ -194,8 +191,7 @@ bool t_lea(struct trans *t, const struct x86_insn *i)
 		if (is_slot_reg(dst))
 			slot_store(t, dst, dst);
 	}
-	t->s0_next = t->s0_group;
-	keep_s1(t);
+	keep_scratch(t);
 	return true;
 }
 

@@ -200,6 +200,7 @@ unsigned slot_of_held(int held);
 /* S1 has been used otherwise; is as it was behind this instruction. */
 void lose_s1(struct trans *t);
 void keep_s1(struct trans *t);
+void keep_scratch(struct trans *t);                              /* both are */
 
 /* memo.c: S0 is the first byte and becomes the addend; the slow way is to be set. */
 struct memo_use *memo_check(struct trans *t, unsigned size, unsigned align, unsigned acc);
