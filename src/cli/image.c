@@ -38,7 +38,7 @@ static int hand_over(const char *verb, const struct cli_option *options, unsigne
 	const char *words[MAX_WORDS] = { NULL };
 	char *args[MAX_WORDS + 8] = { (char *)"abyme-image", (char *)verb };
 	unsigned n = 2;
-	int status = options ? cli_parse(groups, argc, argv, words, min, max) : cli_words(argc, argv, words, min, max);
+	int status = cli_parse(groups, argc, argv, words, min, max);
 	if (status >= 0)
 		return status;
 	const struct { const char *option; char *value; } given[] = { { "--name", o.name }, { "--output", o.output },

@@ -156,6 +156,15 @@ static bool read_pid(struct program *p, int dir, struct error *err)
 	return true;
 }
 
+/* The others are the child's, which has them. */
+static void keep_our_ends(struct program *p)
+{
+	close_fd(&p->in[0]);
+	close_fd(&p->out[1]);
+	close_fd(&p->errors[1]);
+	fcntl(p->in[1], F_SETFL, O_NONBLOCK);
+}
+
 /* create, or exec --detach: with our streams, or a terminal that it sends. */
 static bool launch(struct program *p, const char *const *words, unsigned n, struct error *err)
 {
@@ -184,15 +193,11 @@ static bool launch(struct program *p, const char *const *words, unsigned n, stru
 	if (p->terminal)
 		unlinkat(dir, p->socket, 0);
 	close_fd(&p->console);
-	close_fd(&p->in[0]);
-	close_fd(&p->out[1]);
-	close_fd(&p->errors[1]);
+	keep_our_ends(p);
 	if (p->terminal) {
 		close_fd(&p->in[1]);
 		close_fd(&p->out[0]);
 		close_fd(&p->errors[0]);
-	} else {
-		fcntl(p->in[1], F_SETFL, O_NONBLOCK);
 	}
 	return ok;
 }
@@ -521,10 +526,7 @@ static bool launch_copy(struct program *p, const struct exec_request *r, struct 
 	p->pid = fork();
 	if (!p->pid)
 		exec_oci(p->shim, words, (const int[3]){ p->in[0], p->out[1], p->errors[1] });
-	close_fd(&p->in[0]);
-	close_fd(&p->out[1]);
-	close_fd(&p->errors[1]);
-	fcntl(p->in[1], F_SETFL, O_NONBLOCK);
+	keep_our_ends(p);
 	return p->pid > 0 || error_set(err, errno, "cannot start a process");
 }
 
