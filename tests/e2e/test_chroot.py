@@ -51,7 +51,7 @@ def test_chroot(tree, tmp_path, user):
     assert lines[:5] == ["0", "1 b", "/work", "of the host", "ro"] and int(lines[5]) <= 5
     assert lines[6] == os.readlink("/proc/self/ns/net")
     assert os.stat(f"{tree}/tmp/made").st_uid == (user if user else os.geteuid())
-    p = chroot("--read-only", "--no-network", tree, "sh", "-c", "touch /work/x; readlink /proc/self/ns/net", **more)
+    p = chroot("--read-only", "--no-network", tree, "sh", "-c", "touch /x; readlink /proc/self/ns/net", **more)
     assert "Read-only" in p.stderr and p.stdout.strip() not in ("", os.readlink("/proc/self/ns/net"))
 
 
