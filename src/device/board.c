@@ -308,6 +308,8 @@ static bool create_virtio(struct machine *m, struct error *err)
 		return false;
 	if (c->input_virtio && !(virtio_input_create(m, false, err) && virtio_input_create(m, true, err)))
 		return false;
+	if (m->board_data->keyboard[0].ops && !typist_create(m, err))
+		return false;
 	if (c->sound && !hda_create(m, c->sound_fd, err))
 		return false;
 	return virtio_rng_create(m, err) && virtio_balloon_create(m, err);

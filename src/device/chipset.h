@@ -40,6 +40,7 @@ struct board {
 	const struct screen_ops *screen;  /* NULL: none */
 	void *screen_card;
 	struct { const struct keyboard_sink *ops; void *opaque; } keyboard[3];
+	struct typist *typist;
 	struct { const struct tablet_sink *ops; void *opaque; } tablet;
 	struct mouse *mouse;
 	struct boot_order *boot_order;

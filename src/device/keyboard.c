@@ -90,27 +90,40 @@ bool keyboard_key(struct machine *m, const char *name, bool down, struct error *
 	return true;
 }
 
+/* How many keys it has; 0 if one of them is none. */
+static unsigned keys_of(const char *chord, const struct key *key[CHORD_MAX], struct error *err)
+{
+	unsigned n = 0;
+	for (const char *p = chord; *p || !n; ) {
+		size_t len = strcspn(p, "-");
+		const struct key *k = find_key(p, len);
+		if (!k || n == CHORD_MAX) {
+			error_set(err, 0, "'%.40s' is not a key: write names joined by '-', as in ctrl-alt-delete, f2, enter", chord);
+			return 0;
+		}
+		key[n++] = k;
+		p += len + (p[len] == '-');
+	}
+	return n;
+}
+
+bool keyboard_press(struct machine *m, const char *chord, struct error *err)
+{
+	struct target t;
+	const struct key *key[CHORD_MAX];
+	unsigned n = ready(m, &t, err) ? keys_of(chord, key, err) : 0;
+	for (unsigned i = 0; i < n; i++)
+		t.ops->press(t.opaque, key[i], true);
+	for (unsigned i = n; i--; )
+		t.ops->press(t.opaque, key[i], false);
+	return n;
+}
+
 bool keyboard_chord(struct machine *m, const char *chord, struct error *err)
 {
 	struct target t;
 	const struct key *key[CHORD_MAX];
-	unsigned n = 0;
-	if (!ready(m, &t, err))
-		return false;
-	for (const char *p = chord; *p; ) {
-		size_t len = strcspn(p, "-");
-		const struct key *k = find_key(p, len);
-		if (!k || n == CHORD_MAX)
-			return error_set(err, 0, "'%.40s' is not a key: write names joined by '-', as in "
-					 "ctrl-alt-delete, f2, enter", chord);
-		key[n++] = k;
-		p += len + (p[len] == '-');
-	}
-	for (unsigned i = 0; i < n; i++)
-		t.ops->press(t.opaque, key[i], true);
-	while (n--)
-		t.ops->press(t.opaque, key[n], false);
-	return true;
+	return ready(m, &t, err) && keys_of(chord, key, err) && typist_press(m, chord, err);
 }
 
 /* A character of a US layout as a chord; false if no key gives it. */
@@ -129,12 +142,15 @@ static bool chord_of(char c, char chord[16])
 
 bool keyboard_type(struct machine *m, const char *text, struct error *err)
 {
-	for (char chord[16]; *text; text++) {
-		if (!chord_of(*text, chord))
-			return error_set(err, 0, "the US keyboard has no key for the character 0x%02x",
-					 (uint8_t)*text);
-		if (!keyboard_chord(m, chord, err))
+	struct target t;
+	char chord[16];
+	if (!ready(m, &t, err) || !typist_has_room(m, strlen(text), err))
+		return false;
+	for (const char *p = text; *p; p++)
+		if (!chord_of(*p, chord))
+			return error_set(err, 0, "the US keyboard has no key for the character 0x%02x", (uint8_t)*p);
+	for (; *text; text++)
+		if (!chord_of(*text, chord) || !typist_press(m, chord, err))
 			return false;
-	}
 	return true;
 }

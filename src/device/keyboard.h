@@ -3,12 +3,21 @@
 #ifndef DEVICE_KEYBOARD_H
 #define DEVICE_KEYBOARD_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include "base/error.h"
 
 struct machine;
 
 bool ps2_keyboard_create(struct machine *m, struct error *err);
+
+/* typist.c: presses what is given to it in turn, at a typist's pace. It is made after the
+ * keyboards. */
+bool typist_create(struct machine *m, struct error *err);
+bool typist_press(struct machine *m, const char *chord, struct error *err);
+bool typist_has_room(struct machine *m, size_t keys, struct error *err);
+/* Keys that wait for their turn. */
+unsigned typist_waiting(struct machine *m);
 
 /* A key in the words of those that carry it; set2 has KEY_EXTENDED behind E0. */
 enum { KEY_EXTENDED = 0x100 };
@@ -24,11 +33,13 @@ struct keyboard_sink {
 };
 void keyboard_register(struct machine *m, const struct keyboard_sink *ops, void *opaque);
 
-/* Press keys in order and release them: "ctrl-alt-delete", "f2", "shift-a". */
+/* Press keys in order and release them, now: "ctrl-alt-delete", "f2", "shift-a". */
+bool keyboard_press(struct machine *m, const char *chord, struct error *err);
+/* The same after all that is still to be typed. */
 bool keyboard_chord(struct machine *m, const char *chord, struct error *err);
-/* One key by name, down or up; an unknown one is an error. */
+/* One key by name, now, down or up; an unknown one is an error. */
 bool keyboard_key(struct machine *m, const char *name, bool down, struct error *err);
-/* Text on a US layout; newline is Enter. */
+/* Text on a US layout, by and by; newline is Enter. With an unknown character nothing is typed. */
 bool keyboard_type(struct machine *m, const char *text, struct error *err);
 
 #endif

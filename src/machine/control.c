@@ -319,8 +319,9 @@ static json_t *on_keyboard(struct control *c, struct request *r, const char *arg
 		return error_null(err, 0, "the argument '%s' is missing", argument);
 	board_lock(c->machine);
 	bool ok = press(c->machine, text, err);
+	json_t *o = ok ? json_pack("{s:i}", "waiting", typist_waiting(c->machine)) : NULL;
 	board_unlock(c->machine);
-	return ok ? json_object() : NULL;
+	return o;
 }
 
 static json_t *run_key(struct control *c, struct request *r, struct error *err)

@@ -137,7 +137,8 @@ def test_keyboard(abyme, tmp_path):
     m.expect("automatically in", 60)
     assert abyme("key", "k", "c")[0] == 0
     m.expect("grub>", 30)
-    assert abyme("type", "k", "halt\n")[0] == 0
+    assert abyme("type", "k", "echo more than the fifteen keys that a BIOS holds\nhalt\n")[0] == 0
+    m.expect("more than the fifteen keys that a BIOS holds\r", 60)
     assert m.wait(60) == 0
 
 
