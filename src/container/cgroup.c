@@ -161,10 +161,34 @@ static bool find_all(struct cgroups *c, char *own, char *info, const char *path,
 	return c->n > 0;
 }
 
+bool cgroups_unified(void)
+{
+	return usable(MOUNT, true);
+}
+
+/* /proc/PID/cgroup, the line of version 2: "0::PATH" */
+bool cgroups_locate(struct cgroups *c, const char *process, struct error *err)
+{
+	char at[PATH_MAX], shown[PATH_MAX];
+	auto_free char *file = xasprintf("/proc/%s/cgroup", process);
+	auto_free char *own = slurp(file, err);
+	auto_free char *info = own ? slurp("/proc/self/mountinfo", err) : NULL;
+	char *line = info ? strstr(own, "0::/") : NULL;
+	if (!info)
+		return false;
+	if (!line || !find_mount(info, "", at, shown))
+		return error_set(err, 0, "'%s' does not say in which control group of version 2 the process is", file);
+	line += strlen("0::");
+	line[strcspn(line, "\n")] = 0;
+	c->n = 0;
+	const char *path = below(line, shown);
+	add(c, "", at, "/", *path ? path : "/", "");
+	return true;
+}
+
 bool cgroups_find(struct cgroups *c, const char *path, const char *id, struct error *err)
 {
-	struct statfs fs;
-	*c = (struct cgroups){ .v2 = !statfs(MOUNT, &fs) && fs.f_type == CGROUP2_SUPER_MAGIC };
+	*c = (struct cgroups){ .v2 = cgroups_unified() };
 	if (path && !clean(path))
 		return error_set(err, 0, "linux.cgroupsPath '%s' must not contain '..' or be that long", path);
 	auto_free char *own = slurp("/proc/self/cgroup", err);
@@ -183,6 +207,7 @@ void cgroups_free(struct cgroups *c)
 		free(c->dir[i].path);
 	}
 	c->n = 0;
+	scope_free(&c->scope);
 }
 
 /* A new cpuset of version 1 is empty; it takes what its parent has. */
@@ -280,6 +305,8 @@ bool cgroups_make(struct cgroups *c, struct error *err)
 
 void cgroups_notice(struct cgroups *c)
 {
+	if (c->scope.unit && !c->n)
+		cgroups_locate(c, "self", NULL);
 	for (unsigned i = 0; i < c->n; i++)
 		c->dir[i].ours |= !access(c->dir[i].path, F_OK);
 }
@@ -290,7 +317,7 @@ bool cgroups_join(const struct cgroups *c, pid_t pid, struct error *err)
 	snprintf(text, sizeof(text), "%d", pid);
 	for (unsigned i = 0; i < c->n; i++)
 		if (c->dir[i].ours && !cgroup_write(&c->dir[i], "cgroup.procs", text, err))
-			return false;
+			return c->scope.unit && cgroups_attach_scope(c, pid, err);   /* from outside of what is delegated to us */
 	return true;
 }
 
@@ -334,6 +361,8 @@ static bool remove_dir(const struct cgroup_dir *d, struct error *err)
 bool cgroups_remove(const struct cgroups *c, struct error *err)
 {
 	bool ok = true;
+	if (c->scope.unit)
+		cgroups_stop_scope(c);
 	for (unsigned i = 0; i < c->n; i++) {
 		if (!c->dir[i].ours || !one_deeper(&c->dir[i], 0))   /* a container in the root group owns nothing */
 			continue;
@@ -353,6 +382,11 @@ void cgroups_save(const struct cgroups *c, struct json_out *out)
 {
 	json_open(out, "cgroups", '{');
 	json_put_bool(out, "v2", c->v2);
+	if (c->scope.unit) {
+		json_put_str(out, "slice", c->scope.slice);
+		json_put_str(out, "unit", c->scope.unit);
+		json_put_bool(out, "user", c->scope.user);
+	}
 	json_open(out, "dirs", '[');
 	for (unsigned i = 0; i < c->n; i++) {
 		if (!c->dir[i].path)
@@ -371,7 +405,10 @@ void cgroups_save(const struct cgroups *c, struct json_out *out)
 bool cgroups_load(struct cgroups *c, const struct json *v, struct error *err)
 {
 	const struct json *dirs = json_get(v, "dirs");
+	const char *unit = json_str(v, "unit"), *slice = json_str(v, "slice");
 	*c = (struct cgroups){ .v2 = json_is(v, "v2") };
+	if (unit)
+		c->scope = (struct scope){ xstrdup(slice ? slice : ""), xstrdup(unit), json_is(v, "user") };
 	for (const struct json *m = dirs ? dirs->child : NULL; m && c->n < CGROUP_MAX; m = m->next) {
 		const char *controllers = json_str(m, "controllers"), *mount = json_str(m, "mount"), *path = json_str(m, "path");
 		if (!controllers || !mount || !path || *path != '/')

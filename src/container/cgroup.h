@@ -2,7 +2,7 @@
 /*
  * The control groups of a container: one directory in each hierarchy of
  * version 1 that is mounted (and in a version 2 hierarchy beside them), or one
- * directory of version 2.  Limits that a host cannot give are an error, never
+ * directory of version 2, which may be a scope of systemd (scope.h).  Limits that a host cannot give are an error, never
  * ignored.
  */
 #ifndef CONTAINER_CGROUP_H
@@ -10,7 +10,7 @@
 
 #include <sys/types.h>
 
-#include "container/spec.h"
+#include "container/scope.h"
 
 enum { CGROUP_MAX = 16 };
 
@@ -24,10 +24,13 @@ struct cgroup_dir {
 
 struct cgroups {
 	bool v2;                  /* version 2 alone */
+	struct scope scope;       /* systemd's: then the directory is known once it is there */
 	unsigned n;
 	struct cgroup_dir dir[CGROUP_MAX];
 };
 
+/* Where the version 2 hierarchy alone is; else there are hierarchies of version 1. */
+bool cgroups_unified(void);
 /* Read the host's hierarchies and work out the directories. */
 bool cgroups_find(struct cgroups *c, const char *cgroups_path, const char *id, struct error *err);
 void cgroups_free(struct cgroups *c);
@@ -35,8 +38,22 @@ void cgroups_free(struct cgroups *c);
 bool cgroups_make(struct cgroups *c, struct error *err);
 /* See which of them another process has made. */
 void cgroups_notice(struct cgroups *c);
+/* Instead of cgroups_find(): a scope of systemd; and instead of cgroups_make() and
+ * cgroups_join(): it is started with this process, and limits, in it (cgroup_scope.c). */
+bool cgroups_find_scope(struct cgroups *c, const char *cgroups_path, const char *id, struct error *err);
+bool cgroups_start_scope(struct cgroups *c, pid_t pid, const char *id, const struct spec *s, struct error *err);
+/* Where a process is, "self" or its number, becomes the directory. */
+bool cgroups_locate(struct cgroups *c, const char *process, struct error *err);
 bool cgroups_join(const struct cgroups *c, pid_t pid, struct error *err);
 bool cgroups_limit(const struct cgroups *c, const struct spec_resources *r, bool update, struct error *err);
+/* Numbers of config.json as version 2 counts them. */
+uint64_t cgroup_cpu_weight(uint64_t shares);
+uint64_t cgroup_io_weight(uint64_t weight);
+bool cgroup_swap_alone(const struct spec_resources *r, int64_t *swap, struct error *err);
+/* systemd is told of limits that were changed. */
+bool cgroups_limit_scope(const struct cgroups *c, const struct spec_resources *r, struct error *err);
+bool cgroups_attach_scope(const struct cgroups *c, pid_t pid, struct error *err);
+void cgroups_stop_scope(const struct cgroups *c);
 /* Empty directories, with sub-directories, are removed; waits for dying processes. */
 bool cgroups_remove(const struct cgroups *c, struct error *err);
 /* Process IDs in it and below; returns how many, at most `max` are stored; -1: error. */

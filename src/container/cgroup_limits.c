@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "container/cgroup.h"
+#include "container/subids.h"
 
 const struct spec_device_rule cgroup_default_devices[] = {
 	{ true, "c", "m", { 0 }, { 0 } }, { true, "b", "m", { 0 }, { 0 } },
@@ -25,12 +26,27 @@ struct limiter {
 	bool ok;
 };
 
+/* Whether a group of version 2 has this controller: what the group above gave it. */
+static bool delegated(const struct cgroup_dir *d, const char *controller)
+{
+	char have[1024];
+	size_t n = strcspn(controller, ".");
+	bool known = cgroup_read(d, "cgroup.controllers", have, sizeof(have)), found = false;
+	for (char *p = known ? strtok(have, " ") : NULL; p && !found; p = strtok(NULL, " "))
+		found = strlen(p) == n && !strncmp(p, controller, n);
+	return found || !known || (n == 6 && !strncmp(controller, "cgroup", n));
+}
+
 static void put(struct limiter *l, const char *controller, const char *file, const char *value)
 {
 	const struct cgroup_dir *d = cgroups_with(l->c, controller);
 	if (!l->ok)
 		return;
-	if (!d)
+	if (d && d->v2 && !delegated(d, controller))
+		l->ok = error_set(l->err, 0, "cannot set %s: the '%.*s' controller is not delegated to control group '%s'%s", file,
+			(int)strcspn(controller, "."), controller, d->path,
+			subids_real_root() ? "" : "; Delegate= of systemd's user@.service says which are");
+	else if (!d)
 		l->ok = error_set(l->err, 0, "cannot set %s: there is no control group with the '%s' controller that this user may write",
 			file, controller);
 	else
@@ -114,19 +130,19 @@ static void memory_v1(struct limiter *l, const struct spec_resources *r)
 		put(l, "memory", "memory.oom_control", "1");
 }
 
-/* OCI counts memory and swap together, version 2 apart. */
+bool cgroup_swap_alone(const struct spec_resources *r, int64_t *swap, struct error *err)
+{
+	int64_t both = r->memory.swap.v, limit = r->memory.limit.v;
+	*swap = both < 0 ? -1 : both - limit;
+	return both < 0 || (r->memory.limit.set && limit >= 0 && both >= limit) ||
+		error_set(err, 0, "memory.swap is memory and swap together: it needs memory.limit, and not above it");
+}
+
 static void memory_v2(struct limiter *l, const struct spec_resources *r)
 {
-	struct opt_i64 swap = r->memory.swap;
-	if (!within(l, r))
+	struct opt_i64 swap = { true, 0 };
+	if (!within(l, r) || (r->memory.swap.v && l->ok && !(l->ok = cgroup_swap_alone(r, &swap.v, l->err))))
 		return;
-	if (swap.v > 0) {
-		if (!r->memory.limit.set || r->memory.limit.v < 0 || swap.v < r->memory.limit.v) {
-			l->ok = error_set(l->err, 0, "memory.swap is memory and swap together: it needs memory.limit, and not above it");
-			return;
-		}
-		swap.v -= r->memory.limit.v;
-	}
 	if (r->memory.swap.v)
 		put_max(l, "memory", "memory.swap.max", swap);
 	if (r->memory.limit.v)
@@ -153,13 +169,18 @@ static void cpu_v1(struct limiter *l, const struct spec_resources *r)
 		put_i64(l, "cpu", "cpu.rt_runtime_us", r->cpu.rt_runtime);
 }
 
+/* 2..262144 to 1..10000 */
+uint64_t cgroup_cpu_weight(uint64_t shares)
+{
+	uint64_t some = MAX(shares, 2ull);
+	return 1 + (MIN(some, 262144ull) - 2) * 9999 / 262142;
+}
+
 static void cpu_v2(struct limiter *l, const struct spec_resources *r)
 {
 	char text[64], quota[24] = "max";
 	if (r->cpu.shares.v) {
-		uint64_t shares = MAX(r->cpu.shares.v, 2ull);
-		shares = MIN(shares, 262144ull);
-		snprintf(text, sizeof(text), "%" PRIu64, 1 + (shares - 2) * 9999 / 262142);
+		snprintf(text, sizeof(text), "%" PRIu64, cgroup_cpu_weight(r->cpu.shares.v));
 		put(l, "cpu", "cpu.weight", text);
 	}
 	put_any(l, "cpu", "cpu.idle", r->cpu.idle.set, r->cpu.idle.v);
@@ -219,14 +240,27 @@ static void block_v1(struct limiter *l, const struct spec_resources *r)
 	throttle_v1(l, "blkio.throttle.write_iops_device", &r->block.write_iops);
 }
 
+/* 10..1000 to 1..10000 */
+uint64_t cgroup_io_weight(uint64_t w)
+{
+	return w < 10 || w > 1000 ? w : 1 + (w - 10) * 9999 / 990;
+}
+
 static void block_v2(struct limiter *l, const struct spec_resources *r)
 {
-	char text[24];
+	char text[80];
+	bool bfq = has(l, "io", "io.bfq.weight");
+	const char *file = bfq ? "io.bfq.weight" : "io.weight";
 	if (r->block.weight.v) {
-		bool bfq = has(l, "io", "io.bfq.weight");
-		uint64_t w = r->block.weight.v;
-		snprintf(text, sizeof(text), "%" PRIu64, bfq || w < 10 ? w : 1 + (w - 10) * 9999 / 990);
-		put(l, "io", bfq ? "io.bfq.weight" : "io.weight", text);
+		snprintf(text, sizeof(text), "%" PRIu64, bfq ? r->block.weight.v : cgroup_io_weight(r->block.weight.v));
+		put(l, "io", file, text);
+	}
+	for (unsigned i = 0; i < r->block.weight_devices.n; i++) {
+		const struct spec_weight_device *d = &r->block.weight_devices.v[i];
+		snprintf(text, sizeof(text), "%" PRId64 ":%" PRId64 " %" PRIu64, d->major, d->minor,
+			bfq ? d->weight.v : cgroup_io_weight(d->weight.v));
+		if (d->weight.v)
+			put(l, "io", file, text);
 	}
 	throttle_v2(l, "rbps", &r->block.read_bps);
 	throttle_v2(l, "wbps", &r->block.write_bps);

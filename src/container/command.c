@@ -93,11 +93,11 @@ int oci_command(int argc, char **argv)
 	struct log log = { 0 };
 	struct error err = { 0 };
 	const char *root = NULL;
-	bool help = false, show_version = false, systemd = false;
+	bool help = false, show_version = false;
 	int at = 1;
 	const struct arg table[] = {
 		{ "root", 0, ARG_TEXT, &root }, { "log", 0, ARG_TEXT, &log.file }, { "log-format", 0, ARG_TEXT, &log.format },
-		{ "systemd-cgroup", 0, ARG_FLAG, &systemd }, { "debug", 0, ARG_IGNORED, NULL },
+		{ "systemd-cgroup", 0, ARG_FLAG, &o.systemd }, { "debug", 0, ARG_IGNORED, NULL },
 		{ "cgroup-manager", 0, ARG_IGNORED_TEXT, NULL }, { "rootless", 0, ARG_IGNORED_TEXT, NULL },
 		{ "criu", 0, ARG_IGNORED_TEXT, NULL }, { "help", 'h', ARG_FLAG, &help }, { "version", 'v', ARG_FLAG, &show_version },
 		{ NULL },
@@ -113,9 +113,7 @@ int oci_command(int argc, char **argv)
 		usage(help ? stdout : stderr);
 		return help ? 0 : 1;
 	}
-	if (systemd)
-		error_set(&err, 0, "--systemd-cgroup: this build manages control groups itself; set the engine's cgroup manager to cgroupfs");
-	if (systemd || !container_root(root, o.root, &err))
+	if (!container_root(root, o.root, &err))
 		return report(&log, &err);
 	return run_verb(&o, &log, argc - at, argv + at);
 }

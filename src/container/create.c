@@ -170,8 +170,9 @@ static bool set_oom(const struct launch *l, struct error *err)
 static bool place(struct launch *l, struct error *err)
 {
 	struct container *c = l->container;
-	if (!cgroups_make(&c->cgroups, err) || !cgroups_join(&c->cgroups, l->pid, err) ||
-	    !cgroups_limit(&c->cgroups, l->spec->lnx->resources, false, err) || !set_oom(l, err))
+	bool in = l->systemd ? cgroups_start_scope(&c->cgroups, l->pid, c->id, l->spec, err) :
+		cgroups_make(&c->cgroups, err) && cgroups_join(&c->cgroups, l->pid, err);
+	if (!in || !cgroups_limit(&c->cgroups, l->spec->lnx->resources, false, err) || !set_oom(l, err))
 		return false;
 	channel_send(l->channel[0], CHANNEL_PLACED, l->pid);
 	return true;
@@ -253,8 +254,9 @@ static void undo(struct launch *l, struct error *err)
 static bool make_record(struct launch *l, const char *text, size_t size, struct error *err)
 {
 	struct container *c = l->container;
-	return container_write_config(c, text, size, err) &&
-		cgroups_find(&c->cgroups, l->spec->lnx->cgroups_path, c->id, err) && container_save(c, l->spec, err);
+	bool (*find)(struct cgroups *, const char *, const char *, struct error *) = l->systemd ? cgroups_find_scope : cgroups_find;
+	return container_write_config(c, text, size, err) && find(&c->cgroups, l->spec->lnx->cgroups_path, c->id, err) &&
+		container_save(c, l->spec, err);
 }
 
 bool container_create(struct launch *l, const char *root, const char *id, const char *bundle, struct error *err)

@@ -27,6 +27,7 @@ struct launch {
 	unsigned preserve_fds;
 	bool no_pivot, no_keyring, detach, joining;   /* joining: exec */
 	bool held;                        /* command and environment come later (held.h) */
+	bool systemd;                     /* the control group is a scope of systemd */
 	bool keep_terminal;               /* no console socket: the runtime serves the terminal */
 	/* descriptors */
 	int channel[2];                   /* 0: the parent's, 1: the child's */

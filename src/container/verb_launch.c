@@ -67,6 +67,7 @@ int oci_create(struct oci *o, int argc, char **argv, struct error *err)
 	struct create_options c = { 0 };
 	const char *id;
 	launch_init(&l);
+	l.systemd = o->systemd;
 	if (!parse_create(&l, &c, argc, argv, &id, err) || !seal_self(o->argv, err))
 		return -1;
 	bool ok = container_create(&l, o->root, id, c.bundle, err);
@@ -108,6 +109,7 @@ int oci_run(struct oci *o, int argc, char **argv, struct error *err)
 	const char *id;
 	int receive = -1, status = -1;
 	launch_init(&l);
+	l.systemd = o->systemd;
 	if (!parse_create(&l, &c, argc, argv, &id, err) || !seal_self(o->argv, err))
 		return -1;
 	if (!l.detach && !l.console_socket) {

@@ -144,8 +144,8 @@ static void put_cgroup(struct json_out *out)
 	json_open(out, "cgroup", '{');
 	json_put_bool(out, "v1", true);
 	json_put_bool(out, "v2", true);
-	json_put_bool(out, "systemd", false);
-	json_put_bool(out, "systemdUser", false);
+	json_put_bool(out, "systemd", true);
+	json_put_bool(out, "systemdUser", true);
 	json_put_bool(out, "rdma", false);
 	json_close(out, '}');
 }

@@ -92,7 +92,8 @@ int oci_update(struct oci *o, int argc, char **argv, struct error *err)
 	ok = ok && size_option(memory, "memory", &u.memory, err) && size_option(swap, "memory-swap", &u.swap, err) &&
 		size_option(reservation, "memory-reservation", &u.reservation, err);
 	from_options(&own, &u);
-	ok = ok && (!u.file || (r = read_resources(&c->arena, u.file, err))) && cgroups_limit(&c->cgroups, r, true, err);
+	ok = ok && (!u.file || (r = read_resources(&c->arena, u.file, err))) && cgroups_limit(&c->cgroups, r, true, err) &&
+		cgroups_limit_scope(&c->cgroups, r, err);
 	container_close(c);
 	return ok ? 0 : -1;
 }

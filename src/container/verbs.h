@@ -9,6 +9,7 @@
 struct oci {
 	char root[4096];                  /* of the records */
 	char **argv;                      /* of the whole program */
+	bool systemd;                     /* --systemd-cgroup */
 };
 
 struct oci_verb {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Hostile config.json: parsed, its mounts planned, its filter compiled. */
+/* Hostile config.json: parsed, its mounts planned, its filter compiled, its limits told to systemd. */
 #include "base/log.h"
 #include "container/launch.h"
 #include "container/lifecycle.h"
@@ -15,13 +15,14 @@ static const char *const samples[] = {
 	"{\"ociVersion\":\"1.1.0\",\"root\":{\"path\":\"r\",\"readonly\":true},\"hostname\":\"h\",\"mounts\":[{\"destination\":\"/a\","
 	"\"source\":\"b\",\"type\":\"none\",\"options\":[\"rbind\",\"rro\",\"noatime\",\"shared\",\"idmap\",\"size=5\"],\"uidMappings\":"
 	"[{\"containerID\":0,\"hostID\":1,\"size\":4294967295}]},{\"destination\":\"/p\",\"type\":\"proc\"}],\"hooks\":{\"prestart\":"
-	"[{\"path\":\"/h\",\"args\":[\"x\"],\"env\":[],\"timeout\":3}]},\"annotations\":{\"a\":\"b\"},\"linux\":{\"namespaces\":"
+	"[{\"path\":\"/h\",\"args\":[\"x\"],\"env\":[],\"timeout\":3}]},\"annotations\":{\"org.systemd.property.A\":\"['b', 'c']\"},\"linux\":{\"namespaces\":"
 	"[{\"type\":\"mount\"},{\"type\":\"user\"},{\"type\":\"uts\"},{\"type\":\"time\"}],\"uidMappings\":[{\"containerID\":0,"
 	"\"hostID\":1,\"size\":1}],\"gidMappings\":[{\"containerID\":0,\"hostID\":1,\"size\":1}],\"timeOffsets\":{\"boottime\":"
 	"{\"secs\":-5,\"nanosecs\":7}},\"resources\":{\"memory\":{\"limit\":-1,\"swap\":5},\"devices\":[{\"allow\":false,\"access\":"
-	"\"rwm\"}],\"unified\":{\"memory.high\":\"5\"},\"blockIO\":{\"weight\":10,\"throttleReadBpsDevice\":[{\"major\":1,\"minor\":2,"
+	"\"rwm\"}],\"unified\":{\"memory.high\":\"5\",\"cpu.max\":\"max 5\"},"
+	"\"cpu\":{\"cpus\":\"0-3,7\",\"quota\":5},\"blockIO\":{\"weight\":10,\"throttleReadBpsDevice\":[{\"major\":1,\"minor\":2,"
 	"\"rate\":3}]}},\"sysctl\":{\"net.a\":\"1\"},\"maskedPaths\":[\"/x\"]}}",
-	"{\"ociVersion\":\"1.1.0\",\"root\":{\"path\":\"r\"},\"linux\":{\"namespaces\":[{\"type\":\"mount\"}],\"seccomp\":{"
+	"{\"ociVersion\":\"1.1.0\",\"root\":{\"path\":\"r\"},\"linux\":{\"namespaces\":[{\"type\":\"mount\"}],\"cgroupsPath\":\"a.slice:b:c\",\"seccomp\":{"
 	"\"defaultAction\":\"SCMP_ACT_ERRNO\",\"defaultErrnoRet\":38,\"architectures\":[\"SCMP_ARCH_X86_64\",\"SCMP_ARCH_X86\"],"
 	"\"flags\":[\"SECCOMP_FILTER_FLAG_LOG\"],\"listenerPath\":\"/l\",\"syscalls\":[{\"names\":[\"read\",\"clone\"],\"action\":"
 	"\"SCMP_ACT_ALLOW\",\"args\":[{\"index\":0,\"value\":2114060288,\"valueTwo\":1,\"op\":\"SCMP_CMP_MASKED_EQ\"},{\"index\":0,"
@@ -34,6 +35,24 @@ size_t fuzz_sample(unsigned n, uint8_t *buf)
 		return 0;
 	memcpy(buf, samples[n], strlen(samples[n]));
 	return strlen(samples[n]);
+}
+
+static void name_scope(const struct spec *s)
+{
+	struct error err = { 0 };
+	struct scope scope;
+	struct arena a = { 0 };
+	struct scope_properties p = { .arena = &a };
+	if (!scope_name(&scope, s->lnx->cgroups_path, "id", false, &err) && (!err.text[0] || scope.unit))
+		abort();
+	if (scope.unit && (strlen(scope.unit) > 255 || strpbrk(scope.unit, "/ ") || strpbrk(scope.slice, "/ ")))
+		abort();
+	scope_basics(&p, &scope, "id", 1);
+	if (!scope_resources(&p, s->lnx->resources, NULL, &err) || !scope_annotations(&p, &s->annotations, &err))
+		if (!err.text[0])
+			abort();
+	scope_free(&scope);
+	arena_free(&a);
 }
 
 void fuzz_one(const uint8_t *data, size_t size)
@@ -49,6 +68,7 @@ void fuzz_one(const uint8_t *data, size_t size)
 		return;
 	}
 	l.rootfs.spec = l.spec;
+	name_scope(l.spec);
 	rootfs_plan(&l.rootfs, &l.spec->arena, &err);
 	if (l.spec->lnx->seccomp)
 		seccomp_compile(&l.spec->arena, l.spec->lnx->seccomp, &l, &err);
