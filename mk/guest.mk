@@ -9,7 +9,7 @@ GUEST_LIB := tests/guest/lib/lib.c tests/guest/lib/guest.h tests/guest/lib/link.
 GUEST := $(patsubst tests/guest/%.c,$(B)/guest/%.elf,$(wildcard tests/guest/m32/*.c tests/guest/m64/*.c))
 
 .PHONY: guest
-guest: $(GUEST)
+guest: $(GUEST) $(B)/guest/kvm_reenter
 tests: guest
 $(B)/guest/m32/%.elf: tests/guest/m32/%.c tests/guest/lib/entry32.S $(GUEST_LIB)
 	@mkdir -p $(@D)
@@ -21,3 +21,8 @@ $(B)/guest/m64/%.elf: tests/guest/m64/%.c tests/guest/lib/entry64.S $(GUEST_LIB)
 	@$(CC) -m64 -mno-red-zone $(GUEST_CFLAGS) $(GUEST_LDFLAGS) -o $@.64 tests/guest/lib/entry64.S $< tests/guest/lib/lib.c
 	@objcopy -O elf32-i386 $@.64 $@
 	@rm $@.64
+# for the computer with AMD-V of the nested tests: a program under Linux
+$(B)/guest/kvm_reenter: tests/e2e/kvm_reenter.c
+	@mkdir -p $(@D)
+	@echo "  GUEST $@"
+	@$(CC) $(CFLAGS_ALL) -o $@ $<

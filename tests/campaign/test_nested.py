@@ -102,12 +102,14 @@ for n in $(seq {BOOTS}); do
 	{{ while ! grep -q USERSPACE-REACHED /tmp/boot; do sleep 1; done; sleep 1; echo "poweroff -f"; sleep 20; }} |
 		timeout 400 abyme run --rm --engine kvm --board microvm $guest --vcpus $((n % 2 + 1)) \\
 			--append "$console" >/tmp/boot 2>&1
-	echo "BOOT $n STATUS $?"
+	status=$?
+	echo "BOOT $n STATUS $status"
+	[ $status = 0 ] || recorded
 	sed "s/^/boot: /" /tmp/boot
 	: >/tmp/boot
 done
 """
-    text = nested.run("boots", ": >/tmp/boot\n" + job, files=nested.devices, seconds=BOOTS * 400)
+    text = nested.run("boots", "recorder; : >/tmp/boot\n" + job, files=nested.devices, seconds=BOOTS * 400)
     assert len(re.findall(r"^BOOT \d+ STATUS 0", text, re.M)) == BOOTS, text[-3000:]
     assert len(re.findall(r"^boot: .*USERSPACE-REACHED", text, re.M)) == BOOTS
     assert not TROUBLE.search(text), TROUBLE.search(text).group(0)

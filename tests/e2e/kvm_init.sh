@@ -25,6 +25,8 @@ while read -r m; do
 	insmod "/modules/$m.ko" "$@"
 done </modules/order
 export ABYME_STATE=/tmp/state PATH=/bin
+# QEMU would bring some interrupts twice: kvm_reenter.c.
+kvm_reenter || { echo NOTHING STOPS INTERRUPTS FROM COMING TWICE; poweroff -f; }
 # wait_log NAME PATTERN SECONDS: until the machine's console has said it; now and then its
 # last line, for a test that is cut short meanwhile. Looks into the file itself: a program
 # started twice a second would take the only CPU from the machine.
@@ -36,6 +38,18 @@ wait_log() {
 		[ $((n % 15)) -ne 0 ] || { echo "waiting for '$2': $(tail -n 1 "$log")"; }
 		sleep 1
 	done
+}
+# recorder: KVM's last entries, exits and interrupts are kept from now on; recorded: tells them
+trace=/sys/kernel/debug/tracing
+recorder() {
+	echo 256 >$trace/buffer_size_kb
+	for event in kvm_entry kvm_exit kvm_inj_virq; do echo 1 >$trace/events/kvm/$event/enable; done
+}
+recorded() {
+	echo 0 >$trace/tracing_on
+	tail -n 100 $trace/trace | sed "s/^/recorded: /"
+	: >$trace/trace
+	echo 1 >$trace/tracing_on
 }
 # keep FILE: leave it to the test, on the disk
 keep() {

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A computer with AMD-V for tests: QEMU's TCG emulates it, a Debian kernel in it loads
 kvm-amd, and a job (a shell script) runs in there, with abyme, kernels and an initrd."""
+import json
 import lzma
 import os
 import re
 import shutil
+import socket
 import struct
 import subprocess
 import tarfile
@@ -18,7 +20,7 @@ DEVICES = ["virtio_mmio", "virtio_pci", "virtio_blk", "virtio_net", "virtio_rng"
            "vmw_vsock_virtio_transport"]
 BOX = "busybox"              # in files: a name of the one that is there
 BUSYBOX = ["tar", "sed", "cmp", "seq", "tr", "nproc", "awk", "diff", "mktemp", "timeout", "dirname", "sort", "expr", "pidof",
-           "stat", "find", "id", "mkfifo", "env", "printf", "chroot"]
+           "stat", "find", "id", "mkfifo", "env", "printf", "chroot", "tail"]
 # Two busy processes: one counts and checks a sum, one writes. With "tcp", the count goes to the
 # host, too, over one connection; whoever counts ends with it.
 INNER_INIT = """#!/bin/sh
@@ -92,6 +94,31 @@ def libraries(program):
     return re.findall(r"(/\S+)", out)
 
 
+def where_it_stands(path):
+    """What the emulated processor does just now: its registers, thrice, and its stack, from QEMU's
+    monitor at that socket. For a test that has run out of time."""
+    said = []
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(patience(5))
+        s.connect(str(path))
+        stream = s.makefile("rw")
+        stream.readline()                                # the greeting
+
+        def ask(command, **arguments):
+            print(json.dumps({"execute": command, "arguments": arguments}), file=stream, flush=True)
+            while "return" not in (answer := json.loads(stream.readline())) and "error" not in answer:
+                pass                                     # events
+            return str(answer.get("return", answer))
+
+        ask("qmp_capabilities")
+        for _ in range(3):
+            said.append(ask("human-monitor-command", **{"command-line": "info registers"}).split("FCW=")[0])
+        stack = re.search(r"RSP=(\w+)", said[-1])
+        if stack:
+            said.append(ask("human-monitor-command", **{"command-line": f"x /64gx 0x{stack.group(1)}"}))
+    return "\n".join(said).replace("\r", "")
+
+
 class Nested:
     """Runs jobs; `inner` is an initrd whose init knows the word "beat"."""
 
@@ -112,13 +139,14 @@ class Nested:
             program = f"{build}/{name}"
             self.files[f"bin/{name}"] = program
             self.files.update({lib.lstrip("/"): lib for lib in libraries(program)})
+        self.files["bin/kvm_reenter"] = f"{build}/guest/kvm_reenter"
         for tool in BUSYBOX:
             self.files["bin/" + tool] = BOX
 
     def run(self, name, job, files=None, seconds=600, cpu="max", bring=(), clock=COUNTED):
         """The job's output, which grows in NAME.log in tmp while it runs; what it puts on the disk
         (a tar archive at /dev/vda) lands in tmp; `bring`: files that the job finds there."""
-        outer, disk, script = (self.tmp / f"{name}.{e}" for e in ("gz", "img", "sh"))
+        outer, disk, script, monitor = (self.tmp / f"{name}.{e}" for e in ("gz", "img", "sh", "qmp"))
         subprocess.run(["sh", f"{TOP}/scripts/initrd.sh", outer, f"{HERE}/kvm_init.sh", self.tree, *MODULES],
                        check=True)
         script.write_text(job)
@@ -132,12 +160,18 @@ class Nested:
                 *clock, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                 "-chardev", f"stdio,id=out,logfile={self.tmp}/{name}.log", "-serial", "chardev:out",
                 "-kernel", self.kernel, "-initrd", outer, "-drive", f"file={disk},format=raw,if=virtio",
+                "-qmp", f"unix:{monitor},server=on,wait=off",
                 "-append", "console=ttyS0 panic=-1 quiet loglevel=4 mitigations=off no_timer_check"]
+        p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         try:
-            p = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=patience(seconds), check=False)
-            text = p.stdout.decode(errors="replace").replace("\r", "")
-        except subprocess.TimeoutExpired as e:
-            text = (e.stdout or b"").decode(errors="replace") + "\nTIME IS UP"
+            out, end = p.communicate(timeout=patience(seconds))[0], ""
+        except subprocess.TimeoutExpired:
+            end = "\nTIME IS UP\n" + where_it_stands(monitor)
+            p.kill()
+            out = p.communicate()[0]
+        finally:
+            p.kill()
+        text = out.decode(errors="replace").replace("\r", "") + end
         if "STATE-SAVED" in text:
             with tarfile.open(disk, "r:") as tar:
                 tar.extract("state-file", self.tmp)
