@@ -155,8 +155,8 @@ def stops(where):
     print(f"linked clone of 100 GiB, thin: {statistics.median(took):.1f} ms, at most {max(took):.1f}")
     for size in ("10G", "100G"):
         s = snapshots(where, size)
-        print(f"snapshot of {size}, all allocated: stopped {s['create_ms'][0]:.1f} ms (of which processor {s['create_cpu_ms'][0]:.1f}), "
-              f"at most {s['create_ms'][1]:.1f}; while it is deleted a request takes at most {s['longest_ms'][1]:.1f} ms "
+        print(f"snapshot of {size}, all allocated: stopped {s['take_ms'][0]:.1f} ms (of which processor {s['take_cpu_ms'][0]:.1f}), "
+              f"at most {s['take_ms'][1]:.1f}; while it is deleted a request takes at most {s['longest_deleting_ms'][1]:.1f} ms "
               f"(before that {s['longest_before_ms'][1]:.1f})", flush=True)
 
 

@@ -3,9 +3,10 @@
  * How long a guest would stand still for internal snapshots: requests of 4 KiB go one after
  * the other to a disk, while another thread makes a snapshot of it and deletes it again.
  *     build/bench/snapshot FILE.qcow2 [ROUNDS]
- * A line of JSON a round, in milliseconds: how long creating takes after its flush (the
- * machine's vCPUs stand still meanwhile), and how much of that is the processor's; the
- * longest that a request took while the snapshot was deleted, and just before that.
+ * A line of JSON a round, in milliseconds: how long a snapshot takes to be prepared, to be
+ * taken (the machine's vCPUs stand still meanwhile) and to come to the disk; how much of
+ * the taking is the processor's; the longest that a request took while it was made, while it was
+ * deleted, and between these.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -68,24 +69,36 @@ static double take_longest(struct traffic *t)
 	return (double)__atomic_exchange_n(&t->longest, 0, __ATOMIC_RELAXED) / 1e6;
 }
 
+static double ms_since(uint64_t from) { return (double)(monotonic_ns() - from) / 1e6; }
+
+static bool step(struct traffic *t, enum disk_snapshot what, double *took, struct error *err)
+{
+	uint64_t from = monotonic_ns();
+	bool ok = disk_snapshot(t->disk, what, "bench", err);
+	*took = ms_since(from);
+	return ok;
+}
+
 static bool round_of(struct traffic *t, struct error *err)
 {
-	if (!disk_snapshot(t->disk, DISK_SNAPSHOT_FLUSH, "bench", err))
-		return false;
-	double cpu = processor_ms();
-	uint64_t from = monotonic_ns();
-	if (!disk_snapshot(t->disk, DISK_SNAPSHOT_CREATE, "bench", err))
-		return false;
-	double create = (double)(monotonic_ns() - from) / 1e6;
-	cpu = processor_ms() - cpu;
+	double prepare, take, keep, delete, cpu;
 	take_longest(t);
+	if (!step(t, DISK_SNAPSHOT_PREPARE, &prepare, err))
+		return false;
+	cpu = processor_ms();
+	if (!step(t, DISK_SNAPSHOT_TAKE, &take, err))
+		return false;
+	cpu = processor_ms() - cpu;
+	if (!step(t, DISK_SNAPSHOT_KEEP, &keep, err))
+		return false;
+	double making = take_longest(t);
 	usleep(300000);                       /* clusters are copied */
 	double before = take_longest(t);
-	from = monotonic_ns();
-	if (!disk_snapshot(t->disk, DISK_SNAPSHOT_DELETE, "bench", err))
+	if (!step(t, DISK_SNAPSHOT_DELETE, &delete, err))
 		return false;
-	printf("{\"create_ms\": %.2f, \"create_cpu_ms\": %.2f, \"delete_ms\": %.2f, \"longest_ms\": %.2f, \"longest_before_ms\": %.2f}\n",
-	       create, cpu, (double)(monotonic_ns() - from) / 1e6, take_longest(t), before);
+	printf("{\"prepare_ms\": %.2f, \"take_ms\": %.2f, \"take_cpu_ms\": %.2f, \"keep_ms\": %.2f, \"delete_ms\": %.2f, "
+	       "\"longest_making_ms\": %.2f, \"longest_before_ms\": %.2f, \"longest_deleting_ms\": %.2f}\n", prepare, take,
+	       cpu, keep, delete, making, before, take_longest(t));
 	fflush(stdout);
 	return !t->failed || error_set(err, 0, "a request has failed");
 }

@@ -66,9 +66,9 @@ bool disk_open_chain(const char *path, int fd, int *fds, unsigned max, unsigned 
 /* For the keeper: the file that has the data of a qcow2 image, under the same rule; *data -1: itself. As it is
  * written to, the image alone does not decide: the name must have been declared by the user, too. */
 bool disk_open_data(const char *path, int fd, const char *declared, bool readonly, int *data, struct error *err);
-/* Internal snapshots of a format that has them; from any thread but the loop's. CREATE
- * holds requests up while it works; FLUSH before it makes that short. */
-enum disk_snapshot { DISK_SNAPSHOT_FLUSH, DISK_SNAPSHOT_CREATE, DISK_SNAPSHOT_DELETE };
+/* Internal snapshots of a format that has them; from any thread but the loop's. One is made by PREPARE, TAKE and
+ * KEEP; TAKE is its moment, and waits for no disk. A step that fails cancels what was before it. */
+enum disk_snapshot { DISK_SNAPSHOT_PREPARE, DISK_SNAPSHOT_TAKE, DISK_SNAPSHOT_KEEP, DISK_SNAPSHOT_CANCEL, DISK_SNAPSHOT_DELETE };
 bool disk_snapshot(struct disk *d, enum disk_snapshot what, const char *name, struct error *err);
 unsigned disk_in_flight(const struct disk *d);
 

@@ -120,9 +120,16 @@ bool qcow2_is_empty(const struct image *i);
 int qcow2_changed(struct image *old, struct image *now, uint64_t offset, uint64_t *len, bool *changed);
 
 /* qcow2_snapshot.c: internal snapshots. Names; where none fits, ids. All may run
- * beside transfers; create and apply hold new ones up. */
+ * beside transfers; apply holds new ones up. */
 struct image_snapshot { char *id, *name; uint64_t size; uint32_t seconds, vm_state; };
 bool qcow2_snapshot_create(struct image *i, const char *name, struct error *err);
+/* The same in three steps, which follow one another (qcow2_take.c): what can be done before is done, beside
+ * transfers; the moment whose contents it has, a matter of memory alone; it comes to the disk, beside transfers again.
+ * A step that fails cancels all; cancel does so before the last. No other change of snapshots in between: it would wait. */
+bool qcow2_snapshot_prepare(struct image *i, const char *name, struct error *err);
+bool qcow2_snapshot_take(struct image *i, const char *name, struct error *err);
+bool qcow2_snapshot_keep(struct image *i, const char *name, struct error *err);
+void qcow2_snapshot_cancel(struct image *i);
 bool qcow2_snapshot_delete(struct image *i, const char *name, struct error *err);
 bool qcow2_snapshot_apply(struct image *i, const char *name, struct error *err);
 /* None for other formats. */

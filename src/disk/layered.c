@@ -18,6 +18,8 @@ enum { THREADS = 4, ZERO_AT_ONCE = 64 * 1024 };
 struct layered {
 	struct image *image;
 	struct workers *workers;
+	struct workers *straight;             /* of the aio: they wait for the disk alone. Workers may wait for these
+						 (a write that copies a cluster, for one into it), so they are others */
 	struct aio *aio;
 	struct image *layer[AIO_FILES_MAX];   /* whose file the aio has under that number */
 	unsigned nlayers;
@@ -154,31 +156,18 @@ static void layered_wait(struct disk *d)
 		workers_wait(l->workers);
 }
 
-/* While a long flush works the guest makes the next one longer: again, until one was short. */
-static int flush_well(struct image *i)
-{
-	enum { SHORT_NS = 5000000, TIMES = 8 };
-	uint64_t from, took = UINT64_MAX;
-	int r = 0;
-	for (unsigned n = 0; !r && n < TIMES && took > SHORT_NS; n++) {
-		from = monotonic_ns();
-		r = i->ops->flush(i);
-		took = monotonic_ns() - from;
-	}
-	return r;
-}
-
 static bool layered_snapshot(struct disk *d, enum disk_snapshot what, const char *name, struct error *err)
 {
 	struct image *i = ((struct layered *)d->format)->image;
-	int r;
 	switch (what) {
-	case DISK_SNAPSHOT_FLUSH:
-		r = flush_well(i);
-		return !r || error_set(err, -r, "cannot flush disk '%s'", i->path);
-	case DISK_SNAPSHOT_CREATE: return qcow2_snapshot_create(i, name, err);
-	default: return qcow2_snapshot_delete(i, name, err);
+	case DISK_SNAPSHOT_PREPARE: return qcow2_snapshot_prepare(i, name, err);
+	case DISK_SNAPSHOT_TAKE: return qcow2_snapshot_take(i, name, err);
+	case DISK_SNAPSHOT_KEEP: return qcow2_snapshot_keep(i, name, err);
+	case DISK_SNAPSHOT_DELETE: return qcow2_snapshot_delete(i, name, err);
+	case DISK_SNAPSHOT_CANCEL: break;
 	}
+	qcow2_snapshot_cancel(i);
+	return true;
 }
 
 static void layered_close(struct disk *d)
@@ -188,6 +177,8 @@ static void layered_close(struct disk *d)
 		l->aio->ops->free(l->aio);
 	if (l->workers)
 		workers_free(l->workers);
+	if (l->straight)
+		workers_free(l->straight);
 	image_close(l->image);
 	for (struct job *j = l->spare, *next; j; j = next) {
 		next = j->next;
@@ -215,7 +206,8 @@ static bool start(struct layered *l, struct disk *d, const struct disk_options *
 		fds[l->nlayers++] = image_file_descriptor(i->file);
 	}
 	l->workers = workers_new(d->loop, THREADS, err);
-	l->aio = l->workers ? aio_new(d->loop, fds, l->nlayers, l->workers, o->no_uring) : NULL;
+	l->straight = l->workers ? workers_new(d->loop, THREADS, err) : NULL;
+	l->aio = l->straight ? aio_new(d->loop, fds, l->nlayers, l->straight, o->no_uring) : NULL;
 	return l->aio != NULL;
 }
 

@@ -17,8 +17,8 @@
  *     progress can reach it any more
  *   5 beyond `virgin` the file has never been written: new clusters there are zero
  * Metadata changes stay in memory until a flush, an eviction or the end: then
- * qcow2_table.c writes counts, syncs, writes L2 tables, syncs, writes L1.  A flush
- * does so from copies, and lets go of the lock while the disk works.
+ * qcow2_table.c writes counts, syncs, writes L2 tables, syncs, writes L1: from copies, and a
+ * flush lets go of the lock while the disk works.
  */
 #include "disk/qcow2.h"
 
@@ -247,7 +247,7 @@ static bool qcow2_open(struct image *i, struct error *err)
 	bool ok = load(&o);
 	q->virgin = q->file->ops->size(q->file);
 	if (ok)
-		q->tables_max = (unsigned)MIN(TABLES_BYTES / q->cluster_size + 8, 512ull);
+		q->tables_max = q->tables_usual = (unsigned)MIN(TABLES_BYTES / q->cluster_size + 8, 512ull);
 	if (ok)
 		bitmaps_load(q);
 	if (ok && recover(i, err))
@@ -261,6 +261,7 @@ static void qcow2_close(struct image *i)
 {
 	struct qcow2 *q = i->format;
 	uint8_t features[8];
+	qcow2_snapshot_cancel(i);
 	int r = i->readonly || !q->marked_dirty ? -EROFS : qcow2_flush(i);
 	pthread_mutex_lock(&q->lock);
 	if (!r)
@@ -269,7 +270,7 @@ static void qcow2_close(struct image *i)
 		r = metadata_flush(q);
 	if (!r)
 		r = metadata_sync(q);
-	if (!r && q->incompatible & INCOMPAT_DIRTY) {
+	if (!r && !q->leaks && q->incompatible & INCOMPAT_DIRTY) {
 		be64_put(features, q->incompatible & ~(uint64_t)INCOMPAT_DIRTY);
 		if (!file_write(q->file, features, 8, 72))
 			q->file->ops->sync(q->file);
@@ -395,7 +396,7 @@ static int grow_l1(struct qcow2 *q, uint64_t size, uint32_t entries)
 	if (r)
 		return r;
 	for (uint32_t i = 0; i < q->l1_size; i++)
-		be64_put(raw + 8ull * i, q->l1[i]);
+		be64_put(raw + 8ull * i, l1_on_disk(q, i));
 	uint8_t h[24];
 	if ((r = file_write(q->file, raw, bytes, offset)) || (r = metadata_sync(q)) ||
 	    (r = file_read(q->file, h, sizeof(h), 24)))

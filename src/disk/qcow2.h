@@ -7,6 +7,7 @@
 #define DISK_QCOW2_H
 
 #include <pthread.h>
+#include <time.h>
 #include "disk/image.h"
 
 #define L2_COPIED (1ull << 63)
@@ -29,6 +30,7 @@ struct table {
 	enum table_kind kind;
 	bool dirty;
 	bool busy;                        /* a flush has its contents, not yet the disk: stays */
+	bool lent;                        /* L2, of a lent entry: its COPIED marks do not go to the disk */
 	uint64_t used;                    /* age */
 	struct table *next;               /* of its bucket */
 	uint8_t data[];
@@ -38,6 +40,7 @@ enum { TABLE_BUCKET_BITS = 8, TABLE_BUCKETS = 1 << TABLE_BUCKET_BITS };
 
 struct pending { uint64_t first, last; struct pending *next; };       /* guest clusters */
 struct cluster_list { uint64_t *at; size_t n, max; };
+struct snapshot_new;
 
 struct qcow2 {
 	struct image *image;
@@ -60,14 +63,21 @@ struct qcow2 {
 	bool *l1_dirty;                   /* a flag for each 512 bytes of the L1 table */
 	bool any_l1_dirty;
 	struct table *bucket[TABLE_BUCKETS];
-	unsigned ntables, tables_max;
+	unsigned ntables, tables_max, tables_usual;
 	uint64_t age;
 	uint64_t next_free;               /* where the search for free clusters goes on */
 	uint64_t virgin;                  /* from here on the file has never been written */
 	uint64_t packed_to;               /* the end of the last compressed cluster written */
 	int broken;                       /* metadata could not be written: no more writes (-errno) */
 	bool syncing;                     /* a flush waits for the disk, without the lock */
-	bool frozen;                      /* no transfer may begin: a snapshot is made */
+	bool frozen;                      /* no transfer may begin: a snapshot is restored */
+	unsigned in_place;                /* writes in progress to clusters that were marked COPIED */
+	bool drains;                      /* a snapshot has just taken those clusters: no write begins before they end */
+	bool altering;                    /* somebody changes the snapshots: the only one */
+	uint32_t lent;                    /* so many L1 entries have been counted for the snapshot to come (qcow2_take.c) */
+	struct snapshot_new *taken;       /* it shows this; NULL: its moment has not come */
+	bool making;                      /* one is made: after prepare */
+	bool leaks;                       /* counts are known to be too high: the dirty bit stays */
 	struct pending *pending;          /* guest ranges that get new clusters just now */
 
 	/* invariant 4: freed in memory -> gone from the disk -> no transfer left that knew them */
@@ -87,7 +97,9 @@ static inline void be64_put(void *p, uint64_t v) { v = htobe64(v); memcpy(p, &v,
  * pointer is good until the next call, or until the lock is let go. */
 int table_get(struct qcow2 *q, uint64_t offset, enum table_kind kind, bool fresh, struct table **t);
 void table_forget(struct qcow2 *q, uint64_t offset);
-/* Back to tables_max, as far as they are clean. */
+/* More stay in memory for a while: nothing is evicted, which would be a sync; then as many as usual, as far as
+ * they are clean. */
+void tables_keep(struct qcow2 *q);
 void tables_shrink(struct qcow2 *q);
 /* Make all metadata durable, in the order that the invariants ask for. */
 int metadata_sync(struct qcow2 *q);
@@ -96,6 +108,15 @@ int metadata_flush(struct qcow2 *q);
 /* The table if it is in memory. */
 struct table *table_peek(struct qcow2 *q, uint64_t offset, enum table_kind kind);
 int mark_dirty(struct qcow2 *q);
+/* The i-th entry of the active L1 table: it is to be written; as it is written. */
+static inline void l1_changed(struct qcow2 *q, uint32_t i)
+{
+	q->l1_dirty[i / 64] = q->any_l1_dirty = true;
+}
+static inline uint64_t l1_on_disk(const struct qcow2 *q, uint32_t i)
+{
+	return i < q->lent ? q->l1[i] & ~L2_COPIED : q->l1[i];
+}
 /* Metadata cannot be trusted to be on disk: what is there stays as it is from now on. */
 int metadata_failed(struct qcow2 *q, int r);
 /* A write of metadata failed. Without space nothing is lost: it is still in memory, and
@@ -111,7 +132,7 @@ int refcount_set(struct qcow2 *q, uint64_t cluster, uint64_t count);
 int clusters_alloc(struct qcow2 *q, uint64_t want, uint64_t *offset, uint64_t *got);
 /* As many neighbours as hold so many bytes. */
 int clusters_alloc_run(struct qcow2 *q, uint64_t bytes, uint64_t *offset);
-/* The counts of `n` clusters by one; those that come to 0 are free (and punched). */
+/* The counts of `n` clusters by one: all, or none goes up; those that come to 0 are free (and punched). */
 int refcount_run(struct qcow2 *q, uint64_t first, uint64_t n, int delta);
 uint64_t refcount_max(const struct qcow2 *q);
 /* Once the reference has gone from the disk too. */
@@ -121,6 +142,35 @@ void clusters_put(struct cluster_list *l, uint64_t cluster);
 int apply_gone(struct qcow2 *q);
 uint64_t ref_load(const struct qcow2 *q, const uint8_t *block, uint64_t i);
 void ref_store(const struct qcow2 *q, uint8_t *block, uint64_t i, uint64_t v);
+
+/* qcow2_tree.c; requires: q->lock */
+/* The clusters that an entry counts for. */
+uint64_t entry_clusters(const struct qcow2 *q, uint64_t e, uint64_t *first);
+bool l2_is_marked(const struct qcow2 *q, const uint8_t *table);
+void l2_unmark(const struct qcow2 *q, uint8_t *table);
+/* One more, or one less, reference to an L2 table, or those of an L1 table, and all that they lead to. Up: all or
+ * none. */
+int l2_count(struct qcow2 *q, uint64_t at, int delta);
+int tree_count(struct qcow2 *q, const uint64_t *l1, uint32_t size, int delta);
+/* The i-th entry of a snapshot's L1 table goes; what only the active one has then is marked so. */
+int l2_drop(struct qcow2 *q, uint32_t i, uint64_t l1_entry);
+/* Whoever waits for the lock gets it, for as long as it has been held since *since, if that was long. */
+void qcow2_give_way(struct qcow2 *q, uint64_t *since);
+
+/* qcow2_snapshot.c; requires: q->lock, q->altering */
+/* Is there room for one more of that name? */
+int snapshot_may_be(struct qcow2 *q, const char *name);
+/* The moment at which there is one more: an L1 table, as it was then. */
+struct snapshot_new { const char *name; uint64_t *l1, size; uint32_t l1_size; struct timespec when; };
+int snapshot_store(struct qcow2 *q, const struct snapshot_new *n);
+/* One at a time changes snapshots. */
+void alter_begin(struct qcow2 *q);
+void alter_end(struct qcow2 *q);
+/* So many tables have been changed: time for a flush. */
+unsigned tables_enough(const struct qcow2 *q);
+/* Without the lock: the image if it may have them; what 0 or -errno comes to. */
+struct qcow2 *snapshot_writable(struct image *i, struct error *err);
+bool snapshot_explain(const struct image *i, int r, const char *what, const char *name, struct error *err);
 
 /* qcow2_bitmap.c; requires: q->lock */
 void bitmaps_load(struct qcow2 *q);

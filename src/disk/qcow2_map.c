@@ -12,7 +12,7 @@
 
 #include <errno.h>
 
-enum { WINDOW = 200, FREED_ENOUGH = 1024 };
+enum { WINDOW = 200, FREED_ENOUGH = 1024, IN_PLACE = 2 /* in a token, beside its generation */ };
 
 bool place_sound(const struct qcow2 *q, uint64_t offset)
 {
@@ -55,7 +55,20 @@ static int l2_get(struct qcow2 *q, uint64_t offset, struct table **t)
 {
 	uint64_t i = l1_index(q, offset), at = i < q->l1_size ? q->l1[i] & OFFSET_MASK : 0;
 	*t = NULL;
-	return at ? table_get(q, at, TABLE_L2, false, t) : 0;
+	int r = at ? table_get(q, at, TABLE_L2, false, t) : 0;
+	if (!r && at)
+		(*t)->lent |= i < q->lent;
+	return r;
+}
+
+static bool is_lent(const struct qcow2 *q, uint64_t offset) { return l1_index(q, offset) < q->lent; }
+
+/* An active reference has been replaced. The snapshot to come, which was counted already, will not have it either. */
+static void cluster_replaced(struct qcow2 *q, uint64_t guest, uint64_t host)
+{
+	cluster_free_later(q, host);
+	if (is_lent(q, guest))
+		cluster_free_later(q, host);
 }
 
 int entry_get(struct qcow2 *q, uint64_t offset, uint64_t *entry)
@@ -64,6 +77,12 @@ int entry_get(struct qcow2 *q, uint64_t offset, uint64_t *entry)
 	int r = l2_get(q, offset, &t);
 	*entry = !r && t ? be64_get(t->data + 8 * l2_index(q, offset)) : 0;
 	return r;
+}
+
+/* What is new below a lent entry, the snapshot to come will have, too. */
+static int count_if_lent(struct qcow2 *q, uint64_t guest, uint64_t first, uint64_t n)
+{
+	return n && is_lent(q, guest) ? refcount_run(q, first, n, 1) : 0;
 }
 
 /* A table that is ours alone to change: made, or copied from a shared one. */
@@ -77,18 +96,21 @@ static int l2_for_write(struct qcow2 *q, uint64_t offset, struct table **out)
 		return r;
 	}
 	auto_free uint8_t *copy = old ? memcpy(xmalloc(q->cluster_size), old->data, q->cluster_size) : NULL;
-	if ((r = clusters_alloc(q, 1, &at, &got)) || (r = table_get(q, at, TABLE_L2, true, out)))
+	if ((r = clusters_alloc(q, 1, &at, &got)) || (r = count_if_lent(q, offset, at >> q->cluster_bits, 1)) ||
+	    (r = table_get(q, at, TABLE_L2, true, out)))
 		return r;
+	(*out)->lent = is_lent(q, offset);
 	if (copy) {
 		memcpy((*out)->data, copy, q->cluster_size);
-		cluster_free_later(q, q->l1[i] & OFFSET_MASK);
+		cluster_replaced(q, offset, q->l1[i] & OFFSET_MASK);
 	}
 	q->l1[i] = at | L2_COPIED;
-	q->l1_dirty[i / 64] = q->any_l1_dirty = true;
+	l1_changed(q, (uint32_t)i);
 	return 0;
 }
 
-static void free_entry_later(struct qcow2 *q, uint64_t e)
+/* The entry of a guest offset is about to change. */
+static void entry_replaced(struct qcow2 *q, uint64_t guest, uint64_t e)
 {
 	uint64_t offset = e & OFFSET_MASK, bytes = 1;
 	if (e & L2_COMPRESSED)
@@ -97,7 +119,7 @@ static void free_entry_later(struct qcow2 *q, uint64_t e)
 		return;
 	uint64_t first = offset >> q->cluster_bits, last = (offset + bytes - 1) >> q->cluster_bits;
 	for (; first <= last; first++)
-		cluster_free_later(q, first << q->cluster_bits);
+		cluster_replaced(q, guest, first << q->cluster_bits);
 }
 
 struct run { enum cluster_kind kind; uint64_t host, len, entry; };
@@ -188,11 +210,22 @@ static void transfer_end(struct qcow2 *q, unsigned token)
 		pthread_cond_broadcast(&q->changed);
 }
 
+/* requires: q->lock. A write to a cluster that was marked COPIED. */
+static void in_place_end(struct qcow2 *q)
+{
+	if (--q->in_place || !q->drains)
+		return;
+	q->drains = false;
+	pthread_cond_broadcast(&q->changed);
+}
+
 void qcow2_landed(struct image *i, unsigned token)
 {
 	struct qcow2 *q = i->format;
 	pthread_mutex_lock(&q->lock);
-	transfer_end(q, token);
+	if (token & IN_PLACE)
+		in_place_end(q);
+	transfer_end(q, token & 1);
 	pthread_mutex_unlock(&q->lock);
 }
 
@@ -204,7 +237,7 @@ enum image_direct qcow2_direct(struct image *i, uint64_t offset, uint64_t len, b
 	enum image_direct found = DIRECT_NO;
 	if (q->external || pthread_mutex_trylock(&q->lock))
 		return DIRECT_NO;
-	if (q->frozen) {
+	if (q->frozen || (writes && q->drains)) {
 		pthread_mutex_unlock(&q->lock);
 		return DIRECT_NO;
 	}
@@ -225,6 +258,8 @@ enum image_direct qcow2_direct(struct image *i, uint64_t offset, uint64_t len, b
 			bitmaps_mark(q, offset, len);
 		*token = q->generation & 1;
 		q->active[*token]++;
+		q->in_place += writes;
+		*token |= writes ? IN_PLACE : 0;
 	}
 	pthread_mutex_unlock(&q->lock);
 	return found;
@@ -322,10 +357,11 @@ static bool pending_at(const struct qcow2 *q, uint64_t first, uint64_t last)
 	return false;
 }
 
-/* Wait until nobody fills clusters of that range; requires: q->lock */
+/* Wait until nobody fills clusters of that range, nor writes into what a snapshot has taken, as that may have to be
+ * copied; requires: q->lock */
 static void pending_wait(struct qcow2 *q, uint64_t offset, uint64_t len)
 {
-	while (pending_at(q, offset >> q->cluster_bits, (offset + len - 1) >> q->cluster_bits))
+	while (q->drains || pending_at(q, offset >> q->cluster_bits, (offset + len - 1) >> q->cluster_bits))
 		pthread_cond_wait(&q->changed, &q->lock);
 }
 
@@ -341,11 +377,12 @@ static void pending_end(struct qcow2 *q, struct pending *p)
 int entry_set(struct qcow2 *q, uint64_t offset, uint64_t entry)
 {
 	struct table *t;
-	int r = l2_for_write(q, offset, &t);
-	if (r)
+	uint64_t first, n = entry_clusters(q, entry, &first);
+	int r = count_if_lent(q, offset, first, n);
+	if (r || (r = l2_for_write(q, offset, &t)))
 		return r;
 	uint8_t *e = t->data + 8 * l2_index(q, offset);
-	free_entry_later(q, be64_get(e));
+	entry_replaced(q, offset, be64_get(e));
 	be64_put(e, entry);
 	t->dirty = true;
 	return 0;
@@ -355,16 +392,21 @@ int entry_set(struct qcow2 *q, uint64_t offset, uint64_t entry)
 static int enter_new(struct qcow2 *q, uint64_t offset, uint64_t host, uint64_t n, int r)
 {
 	struct table *t;
-	if (!r && !(r = q->broken))
+	uint64_t first = host >> q->cluster_bits;
+	bool lent = false;
+	r = r ? r : q->broken ? q->broken : count_if_lent(q, offset, first, n);
+	if (!r) {
+		lent = is_lent(q, offset);
 		r = l2_for_write(q, offset, &t);
+	}
 	for (uint64_t i = 0; i < n; i++) {
 		if (r) {
-			if (!q->external)
-				refcount_add(q, (host >> q->cluster_bits) + i, -1);
+			for (unsigned refs = q->external ? 0 : 1 + lent; refs; refs--)
+				refcount_add(q, first + i, -1);
 			continue;
 		}
 		uint8_t *e = t->data + 8 * (l2_index(q, offset) + i);
-		free_entry_later(q, be64_get(e));
+		entry_replaced(q, offset, be64_get(e));
 		be64_put(e, (host + (i << q->cluster_bits)) | L2_COPIED);
 		t->dirty = true;
 	}
@@ -400,6 +442,17 @@ static int write_new(struct qcow2 *q, const struct iovec *iov, unsigned n, uint6
 	return r;
 }
 
+/* requires: q->lock, which it lets go of. */
+static int write_in_place(struct qcow2 *q, const struct iovec *iov, unsigned n, uint64_t host)
+{
+	q->in_place++;
+	pthread_mutex_unlock(&q->lock);
+	int r = qcow2_data(q)->ops->write(qcow2_data(q), iov, n, host);
+	pthread_mutex_lock(&q->lock);
+	in_place_end(q);
+	return r;
+}
+
 /* requires: a transfer */
 static int do_write(struct qcow2 *q, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t len)
 {
@@ -419,9 +472,9 @@ static int do_write(struct qcow2 *q, const struct iovec *iov, unsigned n, uint64
 		unsigned k = iov_window(iov, n, done, ours ? run.len : now, part);
 		if (!r && !ours)
 			r = write_new(q, part, k, offset + done, &now);
-		pthread_mutex_unlock(&q->lock);
 		if (ours)
-			r = qcow2_data(q)->ops->write(qcow2_data(q), part, k, run.host);
+			r = write_in_place(q, part, k, run.host);
+		pthread_mutex_unlock(&q->lock);
 		if (r)
 			return r;
 		done += ours ? run.len : now;
@@ -476,7 +529,7 @@ static int zero_cluster(struct qcow2 *q, uint64_t offset, bool *done)
 	if ((r = mark_dirty(q)) || (r = l2_for_write(q, offset, &t)))
 		return r;
 	bitmaps_mark(q, offset, q->cluster_size);
-	free_entry_later(q, e);
+	entry_replaced(q, offset, e);
 	be64_put(t->data + 8 * l2_index(q, offset), q->version >= 3 ? L2_ZERO : 0);
 	t->dirty = true;
 	return 0;

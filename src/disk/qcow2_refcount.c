@@ -318,12 +318,13 @@ static void hole_end(struct qcow2 *q, struct hole *h)
 int refcount_run(struct qcow2 *q, uint64_t first, uint64_t n, int delta)
 {
 	struct hole hole = { 0 };
+	uint64_t end = first + n, c = first;
 	int r = 0;
-	for (uint64_t end = first + n, c = first; c < end && !r; ) {
+	while (c < end && !r) {
 		struct table *t;
 		uint64_t stop = MIN(end, ALIGN_DOWN(c, q->refs_per_block) + q->refs_per_block);
-		if ((r = block_get(q, c, false, &t)) || !t)
-			return r ? r : -EIO;
+		r = block_get(q, c, false, &t);
+		r = r || t ? r : -EIO;
 		for (; c < stop && !r; c++) {
 			uint64_t count = ref_load(q, t->data, c % q->refs_per_block);
 			if (!count || (delta > 0 && count == refcount_max(q))) {
@@ -341,6 +342,8 @@ int refcount_run(struct qcow2 *q, uint64_t first, uint64_t n, int delta)
 		}
 	}
 	hole_end(q, &hole);
+	if (r && delta > 0 && c > first)
+		refcount_run(q, first, c - first, -delta);
 	return r;
 }
 

@@ -9,10 +9,9 @@
  * lies).  Counts go up and marks go away before it, counts go down after it, each
  * side durable: a power cut leaks clusters at worst (invariant 1).
  *
- * While a snapshot is made or restored the image is frozen: transfers end, no new
- * ones begin, so that none can write into what the snapshot keeps.  Tables stay in memory
- * for so long, as each eviction would be a sync.  A deletion goes on beside the guest: it
- * gives way after each HELD_NS, and flushes often, without the lock.
+ * One is made beside the guest (qcow2_take.c).  A deletion goes on beside it: it gives way
+ * often, and flushes often, without the lock.  While one is restored the image is frozen:
+ * transfers end, no new ones begin.
  */
 #include "disk/qcow2.h"
 
@@ -20,7 +19,6 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { HELD_NS = 2000000, FLUSH_TABLES = 16, FROZEN_BYTES = 64 << 20 };
 enum { ENTRY = 40, EXTRA_MAX = 1024, TABLE_MAX = 64 << 20, SNAPSHOTS_MAX = 65536 };
 
 struct snap { uint8_t *raw; uint32_t len; };           /* an entry as it stands in the table */
@@ -102,7 +100,7 @@ static void free_range_later(struct qcow2 *q, uint64_t offset, uint64_t bytes)
 		cluster_free_later(q, offset + i);
 }
 
-/* The new table in a place of its own, then the header: the moment of create and delete. */
+/* The new table in a place of its own, then the header: the moment of create and delete. Lets go of the lock. */
 static int store_all(struct qcow2 *q, const struct snaps *all, uint64_t old_bytes)
 {
 	uint64_t bytes = table_bytes(all), offset = 0, old = q->snapshots_offset, at = 0;
@@ -113,14 +111,20 @@ static int store_all(struct qcow2 *q, const struct snaps *all, uint64_t old_byte
 		at += ALIGN_UP((uint64_t)all->s[i].len, 8);
 	}
 	int r = bytes ? clusters_alloc_run(q, bytes, &offset) : 0;
-	if (r || (bytes && (r = file_write(q->file, raw, bytes, offset)))) {
+	if (r || (bytes && (r = file_write(q->file, raw, bytes, offset))) || (r = metadata_flush(q))) {
 		free_range_later(q, offset, offset ? bytes : 0);
 		return r;
 	}
-	r = metadata_sync(q);
 	be32_put(header, all->n);
 	be64_put(header + 4, offset);
-	if (r || (r = file_write(q->file, header, sizeof(header), 60)) || (r = q->file->ops->sync(q->file)))
+	if ((r = file_write(q->file, header, sizeof(header), 60))) {
+		free_range_later(q, offset, offset ? bytes : 0);
+		return metadata_unwritten(q, r);
+	}
+	pthread_mutex_unlock(&q->lock);
+	r = q->file->ops->sync(q->file);
+	pthread_mutex_lock(&q->lock);
+	if (r)
 		return metadata_failed(q, r);
 	q->nb_snapshots = all->n;
 	q->snapshots_offset = offset;
@@ -128,118 +132,19 @@ static int store_all(struct qcow2 *q, const struct snaps *all, uint64_t old_byte
 	return 0;
 }
 
-/* --- trees of clusters ------------------------------------------------------ */
-
-/* The L2 table at `at`, as it is now, into buf. */
-static int l2_copy(struct qcow2 *q, uint64_t at, uint8_t *buf)
-{
-	struct table *t = table_peek(q, at, TABLE_L2);
-	if (t) {
-		memcpy(buf, t->data, q->cluster_size);
-		return 0;
-	}
-	return place_sound(q, at) ? file_read(q->file, buf, q->cluster_size, at) : -EIO;
-}
-
-/* The clusters that an entry counts for. */
-static uint64_t entry_clusters(const struct qcow2 *q, uint64_t e, uint64_t *first)
-{
-	uint64_t offset = e & OFFSET_MASK, bytes = 1;
-	if (e & L2_COMPRESSED)
-		compressed_place(q, e, &offset, &bytes);
-	*first = offset >> q->cluster_bits;
-	return offset ? ((offset + bytes - 1) >> q->cluster_bits) - *first + 1 : 0;
-}
-
-/* One more, or one less, reference to an L2 table and all that it leads to. */
-static int count_l2(struct qcow2 *q, uint64_t at, int delta)
-{
-	auto_free uint8_t *buf = xmalloc(q->cluster_size);
-	uint64_t run = 0, n = 0, first;
-	int r = l2_copy(q, at, buf);
-	for (uint64_t i = 0; i < q->l2_entries && !r; i++) {
-		uint64_t k = entry_clusters(q, be64_get(buf + 8 * i), &first);
-		if (k && n && first == run + n) {
-			n += k;
-		} else if (k) {
-			r = n ? refcount_run(q, run, n, delta) : 0;
-			run = first;
-			n = k;
-		}
-	}
-	if (!r && n)
-		r = refcount_run(q, run, n, delta);
-	return r ? r : refcount_run(q, at >> q->cluster_bits, 1, delta);
-}
-
-static int count_tree(struct qcow2 *q, const uint64_t *l1, uint32_t size, int delta)
-{
-	int r = 0;
-	for (uint32_t i = 0; i < size && !r; i++)
-		if (l1[i] & OFFSET_MASK)
-			r = count_l2(q, l1[i] & OFFSET_MASK, delta);
-	return r;
-}
-
-/* The active table's i-th entry and all below it lose their COPIED marks. */
-static int unmark(struct qcow2 *q, uint32_t i)
-{
-	struct table *t;
-	int r = table_get(q, q->l1[i] & OFFSET_MASK, TABLE_L2, false, &t);
-	if (r)
-		return r;
-	for (uint64_t k = 0; k < q->l2_entries; k++) {
-		uint64_t e = be64_get(t->data + 8 * k);
-		if (e & L2_COMPRESSED || !(e & L2_COPIED))
-			continue;
-		be64_put(t->data + 8 * k, e & ~L2_COPIED);
-		t->dirty = true;
-	}
-	q->l1[i] &= ~L2_COPIED;
-	q->l1_dirty[i / 64] = q->any_l1_dirty = true;
-	return 0;
-}
-
-/* They get them back where the count is 1 again. */
-static int mark_again(struct qcow2 *q, uint32_t i)
-{
-	uint64_t at = q->l1[i] & OFFSET_MASK, count;
-	auto_free uint8_t *buf = xmalloc(q->cluster_size);
-	bool any = false;
-	int r = at ? refcount_get(q, at >> q->cluster_bits, &count) : 0;
-	if (r || !at || count != 1 || (r = l2_copy(q, at, buf)))
-		return r;
-	for (uint64_t k = 0; k < q->l2_entries && !r; k++) {
-		uint64_t e = be64_get(buf + 8 * k);
-		if (e & (L2_COMPRESSED | L2_COPIED) || !(e & OFFSET_MASK))
-			continue;
-		r = refcount_get(q, (e & OFFSET_MASK) >> q->cluster_bits, &count);
-		if (r || count != 1)
-			continue;
-		be64_put(buf + 8 * k, e | L2_COPIED);
-		any = true;
-	}
-	struct table *t;
-	if (!r && any && !(r = table_get(q, at, TABLE_L2, false, &t))) {
-		memcpy(t->data, buf, q->cluster_size);
-		t->dirty = true;
-	}
-	if (!r && !(q->l1[i] & L2_COPIED)) {
-		q->l1[i] |= L2_COPIED;
-		q->l1_dirty[i / 64] = q->any_l1_dirty = true;
-	}
-	return r;
-}
-
 /* --- the L1 table of a snapshot --------------------------------------------- */
+
+static uint64_t l1_bytes(uint32_t size) { return 8 * MAX((uint64_t)size, 1ull); }
 
 static int l1_write(struct qcow2 *q, const uint64_t *l1, uint32_t size, uint64_t *offset)
 {
 	auto_free uint8_t *raw = xcalloc(size + 1ull, 8);
 	for (uint32_t i = 0; i < size; i++)
 		be64_put(raw + 8ull * i, l1[i] & ~L2_COPIED);
-	int r = clusters_alloc_run(q, MAX(8ull * size, 8ull), offset);
-	return r ? r : file_write(q->file, raw, MAX(8ull * size, 8ull), *offset);
+	int r = clusters_alloc_run(q, l1_bytes(size), offset);
+	if (!r && (r = file_write(q->file, raw, l1_bytes(size), *offset)))
+		free_range_later(q, *offset, l1_bytes(size));
+	return r;
 }
 
 static int l1_read(struct qcow2 *q, const uint8_t *entry, uint64_t **l1)
@@ -264,13 +169,24 @@ static bool size_fits(const struct qcow2 *q, uint64_t size, uint32_t l1_size)
 	return size <= INT64_MAX && (size + per - 1) / per <= l1_size;
 }
 
-/* --- freezing --------------------------------------------------------------- */
+/* --- one at a time --------------------------------------------------------------- */
 
-/* requires: q->lock */
+void alter_begin(struct qcow2 *q)
+{
+	while (q->altering)
+		pthread_cond_wait(&q->changed, &q->lock);
+	q->altering = true;
+}
+
+void alter_end(struct qcow2 *q)
+{
+	q->altering = false;
+	pthread_cond_broadcast(&q->changed);
+}
+
+/* requires: q->lock, q->altering */
 static void freeze(struct qcow2 *q)
 {
-	while (q->frozen)
-		pthread_cond_wait(&q->changed, &q->lock);
 	q->frozen = true;
 	while (q->active[0] || q->active[1])
 		pthread_cond_wait(&q->changed, &q->lock);
@@ -284,7 +200,7 @@ static void thaw(struct qcow2 *q)
 
 /* --- what callers see ------------------------------------------------------- */
 
-static bool explain(const struct image *i, int r, const char *what, const char *name, struct error *err)
+bool snapshot_explain(const struct image *i, int r, const char *what, const char *name, struct error *err)
 {
 	if (r == -ENOENT)
 		return error_set(err, 0, "disk '%s' has no snapshot '%s'", i->path, name);
@@ -293,7 +209,7 @@ static bool explain(const struct image *i, int r, const char *what, const char *
 	return !r || error_set(err, -r, "cannot %s snapshot '%s' of disk '%s'", what, name, i->path);
 }
 
-static struct qcow2 *writable(struct image *i, struct error *err)
+struct qcow2 *snapshot_writable(struct image *i, struct error *err)
 {
 	if (i->ops != &image_qcow2)
 		return error_null(err, 0, "disk '%s' is %s, which has no snapshots: convert it to qcow2", i->path,
@@ -305,86 +221,60 @@ static struct qcow2 *writable(struct image *i, struct error *err)
 	return i->format;
 }
 
-static struct snap new_entry(const struct qcow2 *q, const struct snaps *all, const char *name, uint64_t l1)
+static struct snap new_entry(const struct snapshot_new *new, const struct snaps *all, uint64_t l1)
 {
 	unsigned long id = 0;
 	char id_text[16];
-	struct timespec now;
 	for (uint32_t i = 0; i < all->n; i++) {
 		char text[16] = "";
 		const uint8_t *e = all->s[i].raw;
 		memcpy(text, e + ENTRY + be32_get(e + 36), MIN(be16_get(e + 12), (uint16_t)9));
 		id = MAX(id, strtoul(text, NULL, 10));
 	}
-	uint16_t idn = (uint16_t)snprintf(id_text, sizeof(id_text), "%lu", id + 1), namen = (uint16_t)strlen(name);
+	uint16_t idn = (uint16_t)snprintf(id_text, sizeof(id_text), "%lu", id + 1), namen = (uint16_t)strlen(new->name);
 	struct snap s = { .len = (uint32_t)ENTRY + 16 + idn + namen };
 	uint8_t *e = s.raw = xcalloc(1, ALIGN_UP(s.len, 8u));
-	clock_gettime(CLOCK_REALTIME, &now);
 	be64_put(e, l1);
-	be32_put(e + 8, q->l1_size);
+	be32_put(e + 8, new->l1_size);
 	be16_put(e + 12, idn);
 	be16_put(e + 14, namen);
-	be32_put(e + 16, (uint32_t)now.tv_sec);
-	be32_put(e + 20, (uint32_t)now.tv_nsec);
+	be32_put(e + 16, (uint32_t)new->when.tv_sec);
+	be32_put(e + 20, (uint32_t)new->when.tv_nsec);
 	be32_put(e + 36, 16);
-	be64_put(e + ENTRY + 8, q->image->size);
+	be64_put(e + ENTRY + 8, new->size);
 	memcpy(e + ENTRY + 16, id_text, idn);
-	memcpy(e + ENTRY + 16 + idn, name, namen);
+	memcpy(e + ENTRY + 16 + idn, new->name, namen);
 	return s;
 }
 
-/* No space for it: as if nothing had been. */
-static int undo_create(struct qcow2 *q, int r)
+int snapshot_may_be(struct qcow2 *q, const char *name)
 {
-	int e = count_tree(q, q->l1, q->l1_size, -1);
-	for (uint32_t i = 0; i < q->l1_size && !e; i++)
-		e = mark_again(q, i);
-	return e ? metadata_failed(q, e) : r;
-}
-
-/* requires: q->lock, frozen */
-static int create(struct qcow2 *q, struct snaps *all, const char *name)
-{
-	uint64_t offset, old = table_bytes(all);
-	int r = find(all, name) ? -EEXIST : all->n + 2 > refcount_max(q) || all->n == SNAPSHOTS_MAX ? -EMFILE : 0;
-	if (r || (r = mark_dirty(q)) || (r = count_tree(q, q->l1, q->l1_size, 1)))
-		return r;
-	for (uint32_t i = 0; i < q->l1_size && !r; i++)
-		if (q->l1[i] & OFFSET_MASK)
-			r = unmark(q, i);
-	if (!r)
-		r = l1_write(q, q->l1, q->l1_size, &offset);
-	if (!r) {
-		all->s = xrealloc(all->s, (all->n + 1) * sizeof(*all->s));
-		all->s[all->n] = new_entry(q, all, name, offset);
-		all->n++;
-		r = store_all(q, all, old);
-	}
-	return r && !q->broken ? undo_create(q, r) : r;
-}
-
-bool qcow2_snapshot_create(struct image *i, const char *name, struct error *err)
-{
-	struct qcow2 *q = writable(i, err);
 	struct snaps all;
-	if (!q)
-		return false;
-	if (!*name || strlen(name) > 255)
-		return error_set(err, 0, "a snapshot's name has 1 to 255 bytes");
-	pthread_mutex_lock(&q->lock);
-	freeze(q);
-	unsigned room = q->tables_max;
-	q->tables_max = MAX(room, (unsigned)(FROZEN_BYTES / q->cluster_size));
 	int r = load_all(q, &all);
-	if (!r) {
-		r = create(q, &all, name);
-		snaps_free(&all);
+	if (r)
+		return r;
+	r = find(&all, name) ? -EEXIST : all.n + 2 > refcount_max(q) || all.n == SNAPSHOTS_MAX ? -EMFILE : 0;
+	snaps_free(&all);
+	return r;
+}
+
+int snapshot_store(struct qcow2 *q, const struct snapshot_new *new)
+{
+	struct snaps all;
+	uint64_t offset;
+	int r = load_all(q, &all);
+	if (r)
+		return r;
+	uint64_t old = table_bytes(&all);
+	if (!(r = l1_write(q, new->l1, new->l1_size, &offset))) {
+		all.s = xrealloc(all.s, (all.n + 1) * sizeof(*all.s));
+		all.s[all.n] = new_entry(new, &all, offset);
+		all.n++;
+		if ((r = store_all(q, &all, old)))
+			free_range_later(q, offset, l1_bytes(new->l1_size));
 	}
-	q->tables_max = room;
-	tables_shrink(q);
-	thaw(q);
-	pthread_mutex_unlock(&q->lock);
-	return explain(i, r, "make", name, err);
+	snaps_free(&all);
+	return r;
 }
 
 /* requires: q->lock. Takes the entry out of the table; *victim is its copy. */
@@ -408,54 +298,37 @@ static int take_out(struct qcow2 *q, const char *name, uint64_t **l1, struct sna
 	return r;
 }
 
-/* Whoever waits for the lock gets it, for as long as it has been held since *since. */
-static void give_way(struct qcow2 *q, uint64_t *since)
-{
-	uint64_t held = monotonic_ns() - *since;
-	struct timespec t = { .tv_nsec = (long)MIN(held, 100000000ull) };
-	if (held < HELD_NS)
-		return;
-	pthread_mutex_unlock(&q->lock);
-	nanosleep(&t, NULL);
-	pthread_mutex_lock(&q->lock);
-	*since = monotonic_ns();
-}
-
-/* The k-th table of a snapshot that the disk has forgotten. */
-static int drop_table(struct qcow2 *q, uint32_t k, uint64_t l1_entry)
-{
-	int r = l1_entry & OFFSET_MASK ? count_l2(q, l1_entry & OFFSET_MASK, -1) : 0;
-	return !r && k < q->l1_size ? mark_again(q, k) : r;
-}
-
 bool qcow2_snapshot_delete(struct image *i, const char *name, struct error *err)
 {
-	struct qcow2 *q = writable(i, err);
+	struct qcow2 *q = snapshot_writable(i, err);
 	struct snap s = { 0 };
 	uint64_t *l1 = NULL;
 	if (!q)
 		return false;
 	pthread_mutex_lock(&q->lock);
-	int r = metadata_flush(q);             /* then what take_out() syncs is little */
-	r = r ? r : take_out(q, name, &l1, &s);
+	alter_begin(q);
+	tables_keep(q);
+	int r = take_out(q, name, &l1, &s);
 	/* the disk has forgotten it: now its clusters, table by table, the guest in between */
 	uint64_t since = monotonic_ns(), dropped = 0;
 	for (uint32_t k = 0; !r && k < be32_get(s.raw + 8); k++) {
-		if (l1[k] & OFFSET_MASK && ++dropped % FLUSH_TABLES == 0) {
+		if (l1[k] & OFFSET_MASK && ++dropped % tables_enough(q) == 0) {
 			r = metadata_flush(q);
 			since = monotonic_ns();
 		}
-		r = r ? r : drop_table(q, k, l1[k]);
-		give_way(q, &since);
+		r = r ? r : l2_drop(q, k, l1[k]);
+		qcow2_give_way(q, &since);
 	}
 	if (!r)
 		free_range_later(q, be64_get(s.raw), 8ull * be32_get(s.raw + 8));
 	if (!r)
 		r = metadata_flush(q);
+	tables_shrink(q);
+	alter_end(q);
 	pthread_mutex_unlock(&q->lock);
 	free(l1);
 	free(s.raw);
-	return explain(i, r, "delete", name, err);
+	return snapshot_explain(i, r, "delete", name, err);
 }
 
 /* requires: q->lock, frozen. The header's fields from the size to the L1 table are the moment. */
@@ -465,7 +338,7 @@ static int apply(struct qcow2 *q, const uint8_t *entry)
 	uint64_t *l1 = NULL, *old = q->l1, offset, old_offset = q->l1_offset, bytes = entry_size(q, entry);
 	uint8_t h[24];
 	int r = size_fits(q, bytes, size) ? l1_read(q, entry, &l1) : -EIO;
-	if (r || (r = mark_dirty(q)) || (r = count_tree(q, l1, size, 1)) || (r = l1_write(q, l1, size, &offset)) ||
+	if (r || (r = mark_dirty(q)) || (r = tree_count(q, l1, size, 1)) || (r = l1_write(q, l1, size, &offset)) ||
 	    (r = metadata_sync(q)) || (r = file_read(q->file, h, sizeof(h), 24))) {
 		free(l1);
 		return r;
@@ -487,19 +360,20 @@ static int apply(struct qcow2 *q, const uint8_t *entry)
 	free(q->l1_dirty);
 	q->l1_dirty = xcalloc(size / 64 + 1, sizeof(bool));
 	q->any_l1_dirty = false;
-	r = count_tree(q, old, old_size, -1);
-	free_range_later(q, old_offset, MAX(8ull * old_size, 8ull));
+	r = tree_count(q, old, old_size, -1);
+	free_range_later(q, old_offset, l1_bytes(old_size));
 	free(old);
 	return r;
 }
 
 bool qcow2_snapshot_apply(struct image *i, const char *name, struct error *err)
 {
-	struct qcow2 *q = writable(i, err);
+	struct qcow2 *q = snapshot_writable(i, err);
 	struct snaps all = { 0 };
 	if (!q)
 		return false;
 	pthread_mutex_lock(&q->lock);
+	alter_begin(q);
 	freeze(q);
 	int r = metadata_sync(q);
 	if (!r)
@@ -511,8 +385,9 @@ bool qcow2_snapshot_apply(struct image *i, const char *name, struct error *err)
 		r = metadata_flush(q);
 	snaps_free(&all);
 	thaw(q);
+	alter_end(q);
 	pthread_mutex_unlock(&q->lock);
-	return explain(i, r, "restore", name, err);
+	return snapshot_explain(i, r, "restore", name, err);
 }
 
 bool qcow2_snapshot_list(struct image *i, struct image_snapshot **list, unsigned *n, struct error *err)
@@ -572,5 +447,5 @@ bool qcow2_snapshot_show(struct image *i, const char *name, struct error *err)
 		i->size = entry_size(q, s->raw);
 	}
 	snaps_free(&all);
-	return explain(i, r, "read", name, err);
+	return snapshot_explain(i, r, "read", name, err);
 }

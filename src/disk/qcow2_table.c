@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+enum { KEPT_BYTES = 64 << 20 };
+
 /* Tables of a disk that was filled in order lie at equal distances: these are mixed. */
 static struct table **bucket(struct qcow2 *q, uint64_t offset)
 {
@@ -41,42 +43,31 @@ int metadata_unwritten(struct qcow2 *q, int r)
 	return no_space(r) ? r : metadata_failed(q, r);
 }
 
-static int write_counts(struct qcow2 *q)
-{
-	for (unsigned b = 0; b < TABLE_BUCKETS; b++)
-		for (struct table *t = q->bucket[b]; t; t = t->next) {
-			if (!t->dirty || t->kind != TABLE_REFCOUNT)
-				continue;
-			int r = file_write(q->file, t->data, q->cluster_size, t->offset);
-			if (r)
-				return r;
-			t->dirty = false;
-		}
-	return 0;
-}
-
-/* --- L2 and L1, from copies --------------------------------------------------- */
+/* --- writing, from copies ----------------------------------------------------- */
 
 /* What was dirty when it began, in the order of writing. */
 struct copy { struct copy *next; uint64_t offset, len; uint8_t data[]; };
 
-static void copy_add(struct copy ***last, const void *data, uint64_t len, uint64_t offset)
+static struct copy *copy_add(struct copy ***last, const void *data, uint64_t len, uint64_t offset)
 {
 	struct copy *c = xmalloc(sizeof(*c) + len);
 	*c = (struct copy){ .offset = offset, .len = len };
 	memcpy(c->data, data, len);
 	**last = c;
 	*last = &c->next;
+	return c;
 }
 
-static struct copy *copy_l2(struct qcow2 *q)
+static struct copy *copy_tables(struct qcow2 *q, enum table_kind kind)
 {
 	struct copy *first = NULL, **last = &first;
 	for (unsigned b = 0; b < TABLE_BUCKETS; b++)
 		for (struct table *t = q->bucket[b]; t; t = t->next) {
-			if (!t->dirty || t->kind != TABLE_L2)
+			if (!t->dirty || t->kind != kind)
 				continue;
-			copy_add(&last, t->data, q->cluster_size, t->offset);
+			struct copy *c = copy_add(&last, t->data, q->cluster_size, t->offset);
+			if (t->lent)
+				l2_unmark(q, c->data);
 			t->dirty = false;
 			t->busy = true;
 		}
@@ -92,7 +83,7 @@ static struct copy *copy_l1(struct qcow2 *q)
 			continue;
 		uint32_t n = MIN(q->l1_size - s * 64, 64u);
 		for (uint32_t i = 0; i < n; i++)
-			be64_put(sector + 8 * i, q->l1[s * 64 + i]);
+			be64_put(sector + 8 * i, l1_on_disk(q, s * 64 + i));
 		copy_add(&last, sector, 8 * n, q->l1_offset + s * 512ull);
 		q->l1_dirty[s] = false;
 	}
@@ -100,10 +91,10 @@ static struct copy *copy_l1(struct qcow2 *q)
 	return first;
 }
 
-/* Written and synced, freed in any case. *lost: it was the sync that failed. */
-static int copies_down(struct qcow2 *q, struct copy *c, int r, bool *lost)
+/* Written and synced (`must`: even if there are none), freed in any case. *lost: it was the sync that failed. */
+static int copies_down(struct qcow2 *q, struct copy *c, int r, bool must, bool *lost)
 {
-	bool any = c && !r;
+	bool any = (c || must) && !r;
 	for (struct copy *next; c; c = next) {
 		next = c->next;
 		r = r ? r : file_write(q->file, c->data, c->len, c->offset);
@@ -151,18 +142,15 @@ static int settle(struct qcow2 *q, struct cluster_list *taken)
  * lock, while the disk works on copies. */
 static int metadata_down(struct qcow2 *q, bool let_go)
 {
-	int r = write_counts(q);
-	if (r)
-		return metadata_unwritten(q, r);
-	struct copy *l2 = copy_l2(q), *l1 = copy_l1(q);
+	struct copy *counts = copy_tables(q, TABLE_REFCOUNT), *l2 = copy_tables(q, TABLE_L2), *l1 = copy_l1(q);
 	q->syncing = true;
 	if (let_go)
 		pthread_mutex_unlock(&q->lock);
-	r = q->external && q->image->data ? q->image->data->ops->sync(q->image->data) : 0;
-	r = r ? r : q->file->ops->sync(q->file);
+	int r = q->external && q->image->data ? q->image->data->ops->sync(q->image->data) : 0;
 	bool lost = r != 0;
-	r = copies_down(q, l2, r, &lost);
-	r = copies_down(q, l1, r, &lost);
+	r = copies_down(q, counts, r, true, &lost);
+	r = copies_down(q, l2, r, false, &lost);
+	r = copies_down(q, l1, r, false, &lost);
 	if (let_go)
 		pthread_mutex_lock(&q->lock);
 	if (no_space(r) && !lost)
@@ -212,8 +200,19 @@ static struct table *oldest_clean(const struct qcow2 *q)
 	return oldest;
 }
 
+unsigned tables_enough(const struct qcow2 *q)
+{
+	return (unsigned)(KEPT_BYTES / 4 / q->cluster_size);
+}
+
+void tables_keep(struct qcow2 *q)
+{
+	q->tables_max = MAX(q->tables_usual, (unsigned)(KEPT_BYTES / q->cluster_size));
+}
+
 void tables_shrink(struct qcow2 *q)
 {
+	q->tables_max = q->tables_usual;
 	for (struct table *t; q->ntables > q->tables_max && (t = oldest_clean(q)); )
 		table_forget(q, t->offset);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Other media, limits and snapshots of a running machine's disks.  What can be flushed
- * for a snapshot is flushed while the guest runs; then its vCPUs stand still for as long
- * as the snapshots of all its disks take.
+ * Other media, limits and snapshots of a running machine's disks.  A snapshot is prepared, and
+ * comes to the disk, while the guest runs; its vCPUs stand still only for the moment that
+ * all disks have in common.
  */
 #include "machine/control_disks.h"
 
@@ -24,30 +24,51 @@ static const char *name_of(json_t *args, struct error *err)
 	return name ? name : error_null(err, 0, "the argument 'name' is missing");
 }
 
-static bool all_disks(struct machine *m, unsigned n, enum disk_snapshot what, const char *name, unsigned *done,
-		      struct error *err)
+/* *done: how many have done it, others before it included. */
+static bool all_disks(struct machine *m, enum disk_snapshot what, const char *name, unsigned *done, struct error *err)
 {
-	for (*done = 0; *done < n; ++*done)
+	for (*done = 0; *done < m->config->ndisks; ++*done)
 		if (is_written(m, *done) && !disk_snapshot(m->disks[*done], what, name, err))
 			return false;
 	return true;
 }
 
+static void some_disks(struct machine *m, unsigned from, unsigned to, enum disk_snapshot what, const char *name)
+{
+	for (; from < to; from++)
+		if (is_written(m, from))
+			disk_snapshot(m->disks[from], what, name, NULL);
+}
+
+/* On no disk, if it fails on one. */
+static bool create(struct machine *m, const char *name, uint64_t *stopped_ns, struct error *err)
+{
+	unsigned n = m->config->ndisks, done;
+	if (!all_disks(m, DISK_SNAPSHOT_PREPARE, name, &done, err)) {
+		some_disks(m, 0, done, DISK_SNAPSHOT_CANCEL, name);
+		return false;
+	}
+	uint64_t from = monotonic_ns();
+	vcpus_quiesce(m);
+	bool ok = all_disks(m, DISK_SNAPSHOT_TAKE, name, &done, err);
+	vcpus_release(m);
+	*stopped_ns = monotonic_ns() - from;
+	if (!ok) {
+		some_disks(m, 0, done, DISK_SNAPSHOT_CANCEL, name);
+	} else if (!(ok = all_disks(m, DISK_SNAPSHOT_KEEP, name, &done, err))) {
+		some_disks(m, 0, done, DISK_SNAPSHOT_DELETE, name);
+	} else {
+		return true;
+	}
+	some_disks(m, done + 1, n, DISK_SNAPSHOT_CANCEL, name);
+	return false;
+}
+
 json_t *control_snapshot_create(struct machine *m, json_t *args, struct error *err)
 {
 	const char *name = name_of(args, err);
-	unsigned done;
-	if (!name || !all_disks(m, m->config->ndisks, DISK_SNAPSHOT_FLUSH, name, &done, err))
-		return NULL;
-	uint64_t from = monotonic_ns();
-	vcpus_quiesce(m);
-	bool ok = all_disks(m, m->config->ndisks, DISK_SNAPSHOT_CREATE, name, &done, err);
-	vcpus_release(m);
-	uint64_t stopped = monotonic_ns() - from;
-	unsigned undone;
-	if (!ok && !all_disks(m, done, DISK_SNAPSHOT_DELETE, name, &undone, NULL))
-		return NULL;
-	return ok ? json_pack("{s:I}", "stopped_ns", (json_int_t)stopped) : NULL;
+	uint64_t stopped;
+	return name && create(m, name, &stopped, err) ? json_pack("{s:I}", "stopped_ns", (json_int_t)stopped) : NULL;
 }
 
 json_t *control_snapshot_delete(struct machine *m, json_t *args, struct error *err)

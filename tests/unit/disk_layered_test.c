@@ -2,7 +2,7 @@
 /*
  * qcow2 disks as machines use them: many requests in flight, several in one
  * cluster, flushes among them, over io_uring and over threads, against a copy in
- * memory.
+ * memory; and snapshots made beside them.
  */
 #include <stdarg.h>
 #include <setjmp.h>
@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 
 #include "disk/disk.h"
@@ -120,6 +121,104 @@ static void in_flight(void **state)
 			scribble(bits[k], way & 1, way & 2, 10 * k + way);
 }
 
+/* --- snapshots beside requests ------------------------------------------------- */
+
+struct step { struct disk *disk; enum disk_snapshot what; bool ended, ok; struct error err; };
+
+static void *step_run(void *opaque)
+{
+	struct step *s = opaque;
+	s->ok = disk_snapshot(s->disk, s->what, "s", &s->err);
+	__atomic_store_n(&s->ended, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* A step on a thread of its own, as the control socket's, and requests for as long as it takes. */
+static void beside(struct disk *d, struct batch *b, uint8_t *model, unsigned *seed, enum disk_snapshot what)
+{
+	struct step s = { .disk = d, .what = what };
+	pthread_t thread;
+	assert_int_equal(pthread_create(&thread, NULL, step_run, &s), 0);
+	do
+		one_batch(d, b, model, seed);
+	while (!__atomic_load_n(&s.ended, __ATOMIC_ACQUIRE));
+	pthread_join(thread, NULL);
+	if (!s.ok)
+		fail_msg("%s", s.err.text);
+}
+
+static void verify_snapshot(const char *path, const uint8_t *then)
+{
+	struct image_open o = { .path = path, .fd = -1, .readonly = true };
+	struct image *i = image_open(&o, NULL);
+	auto_free uint8_t *got = xmalloc(SIZE);
+	assert_true(i && qcow2_snapshot_show(i, "s", NULL));
+	assert_int_equal(image_read(i, got, SIZE, 0), 0);
+	assert_memory_equal(got, then, SIZE);
+	image_close(i);
+}
+
+/* Every second one is taken while nothing is in flight, so that it is known what it must have. */
+static void snapshots_beside(unsigned bits, bool no_uring, unsigned seed)
+{
+	auto_free char *path = xasprintf("%s/snap", dir);
+	auto_free uint8_t *model = xcalloc(1, SIZE), *then = xmalloc(SIZE);
+	auto_free struct batch *b = xcalloc(1, sizeof(*b));
+	create(path, bits, NULL);
+	for (unsigned n = 0; n < 6; n++) {
+		struct disk *d = open_disk(path, no_uring);
+		bool quiet = n & 1;
+		one_batch(d, b, model, &seed);
+		beside(d, b, model, &seed, DISK_SNAPSHOT_PREPARE);
+		if (quiet)
+			assert_true(disk_snapshot(d, DISK_SNAPSHOT_TAKE, "s", NULL));
+		else
+			beside(d, b, model, &seed, DISK_SNAPSHOT_TAKE);
+		memcpy(then, model, SIZE);
+		one_batch(d, b, model, &seed);
+		beside(d, b, model, &seed, DISK_SNAPSHOT_KEEP);
+		one_batch(d, b, model, &seed);
+		disk_close(d);
+		verify(path, model);
+		if (quiet)
+			verify_snapshot(path, then);
+		d = open_disk(path, no_uring);
+		beside(d, b, model, &seed, DISK_SNAPSHOT_DELETE);
+		one_batch(d, b, model, &seed);
+		disk_close(d);
+		verify(path, model);
+	}
+}
+
+static void snapshots(void **state)
+{
+	static const unsigned bits[] = { 9, 12, 16, 18 };
+	for (unsigned k = 0; k < ARRAY_SIZE(bits); k++)
+		for (unsigned way = 0; way < 2; way++)
+			snapshots_beside(bits[k], way, 10 * k + way);
+}
+
+/* Given up at any step, by closing too. */
+static void given_up(void **state)
+{
+	auto_free char *path = xasprintf("%s/given-up", dir);
+	auto_free uint8_t *model = xcalloc(1, SIZE);
+	auto_free struct batch *b = xcalloc(1, sizeof(*b));
+	unsigned seed = 7;
+	create(path, 12, NULL);
+	for (unsigned n = 0; n < 8; n++) {
+		struct disk *d = open_disk(path, false);
+		one_batch(d, b, model, &seed);
+		beside(d, b, model, &seed, DISK_SNAPSHOT_PREPARE);
+		if (n & 1)
+			beside(d, b, model, &seed, DISK_SNAPSHOT_TAKE);
+		if (n & 2)
+			beside(d, b, model, &seed, DISK_SNAPSHOT_CANCEL);
+		disk_close(d);
+		verify(path, model);
+	}
+}
+
 /* Overwriting in place must declare stale what is not kept up to date: the autoclear bits. */
 static void autoclear(void **state)
 {
@@ -160,6 +259,7 @@ static int teardown(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(in_flight), cmocka_unit_test(autoclear) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(in_flight), cmocka_unit_test(snapshots), cmocka_unit_test(given_up),
+		cmocka_unit_test(autoclear) };
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

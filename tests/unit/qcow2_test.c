@@ -339,6 +339,30 @@ static void verify_kept(const char *path, uint8_t *const kept[KEPT])
 	}
 }
 
+/* Made in steps, with requests in between; given up on some of the ways. */
+static bool snapshot_in_steps(struct image *i, const char *name, uint8_t *model, uint8_t **kept, unsigned *seed,
+			      struct error *err)
+{
+	auto_free uint8_t *buf = xcalloc(1, 600 * 512);
+	unsigned until = (unsigned)rand_r(seed) % 4;
+	if (!qcow2_snapshot_prepare(i, name, err))
+		return false;
+	for (unsigned n = 0; n < 30; n++)
+		scribble_once(i, model, KEPT_SIZE, seed, buf);
+	if (until > 0 && !qcow2_snapshot_take(i, name, err))
+		return false;
+	auto_free uint8_t *then = memcpy(xmalloc(KEPT_SIZE), model, KEPT_SIZE);
+	for (unsigned n = 0; n < 30; n++)
+		scribble_once(i, model, KEPT_SIZE, seed, buf);
+	if (until > 1 && !qcow2_snapshot_keep(i, name, err))
+		return false;
+	if (until > 1)
+		*kept = move_ptr(then);
+	else
+		qcow2_snapshot_cancel(i);
+	return true;
+}
+
 static void snapshot_once(struct image *i, uint8_t *model, uint8_t **kept, unsigned *seed)
 {
 	unsigned k = (unsigned)rand_r(seed) % KEPT;
@@ -346,7 +370,9 @@ static void snapshot_once(struct image *i, uint8_t *model, uint8_t **kept, unsig
 	struct error err;
 	bool ok;
 	snprintf(name, sizeof(name), "s%u", k);
-	if (!kept[k]) {
+	if (!kept[k] && rand_r(seed) & 1) {
+		ok = snapshot_in_steps(i, name, model, &kept[k], seed, &err);
+	} else if (!kept[k]) {
 		ok = qcow2_snapshot_create(i, name, &err);
 		assert_false(qcow2_snapshot_create(i, name, NULL));
 		kept[k] = memcpy(xmalloc(KEPT_SIZE), model, KEPT_SIZE);
