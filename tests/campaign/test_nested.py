@@ -81,17 +81,22 @@ FIRMWARE = """
 abyme run --detach --name grub --engine kvm --cpu abyme-v2.1 --memory 64M --disk /guest/grub.img,bus=ahci
 wait_log grub "GNU GRUB" 900 && echo GRUB-THERE
 abyme kill grub
+abyme run --detach --name shell --engine kvm --cpu abyme-v2.1 --memory 128M --firmware uefi
+wait_log shell "Shell>" 1800 && echo SHELL-THERE
+abyme kill shell
 """
 
 
 def test_firmware(nested):
-    """SeaBIOS to GRUB."""
-    bios = "/usr/share/seabios/bios-256k.bin"
-    if not os.path.exists(bios):
-        pytest.skip(f"there is no {bios}: install the package seabios")
+    """SeaBIOS to GRUB, OVMF to its shell."""
     grub = f"{debian_package('grub-rescue-pc')}/usr/lib/grub-rescue/grub-rescue-usb.img"
-    text = nested.run("firmware", FIRMWARE, files={"guest/grub.img": grub, bios.lstrip("/"): bios}, seconds=LONG)
-    assert re.search("^GRUB-THERE", text, re.M), text[-6000:]
+    files = {"guest/grub.img": grub}
+    for path in ("/usr/share/seabios/bios-256k.bin", "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"):
+        if not os.path.exists(path):
+            pytest.skip(f"there is no {path}: install the packages seabios and ovmf")
+        files[path.lstrip("/")] = path
+    text = nested.run("firmware", FIRMWARE, files=files, seconds=LONG)
+    assert re.search("^GRUB-THERE", text, re.M) and re.search("^SHELL-THERE", text, re.M), text[-6000:]
 
 
 def test_boots_in_a_row(nested):
