@@ -37,6 +37,8 @@ static const struct cli_option install_options[] = {
 static const struct system { const char *name, *suite, *package, *installer; } systems[] = {
 	{ "debian", "bookworm", "debian-installer-12-netboot-amd64",
 	  "/usr/lib/debian-installer/images/12/amd64/text/debian-installer/amd64" },
+	{ "debian-13", "trixie", "debian-installer-13-netboot-amd64",
+	  "/usr/lib/debian-installer/images/13/amd64/text/debian-installer/amd64" },
 };
 
 struct install {
@@ -321,7 +323,7 @@ int machine_install(int argc, char **argv)
 		if (!strcmp(systems[i].name, words[0]))
 			in.system = &systems[i];
 	if (!in.system) {
-		error_set(&err, 0, "'%s' cannot be installed: use debian", words[0]);
+		error_set(&err, 0, "'%s' cannot be installed: use debian or debian-13", words[0]);
 		return cli_usage(&err);
 	}
 	in.name = o.name ? o.name : in.system->name;
