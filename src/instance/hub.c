@@ -218,17 +218,17 @@ static void end_ready(void *opaque, int events)
 	settle(h);
 }
 
-static void accept_client(void *opaque, int events)
+static bool accept_one(struct hub *h)
 {
-	struct hub *h = opaque;
 	int fd = accept4(h->listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0)
-		return;
-	if (h->nclients < MAX_CLIENTS)
+	if (fd >= 0 && h->nclients < MAX_CLIENTS)
 		hub_attach(h, fd, false);
-	else
+	else if (fd >= 0)
 		close(fd);
+	return fd >= 0;
 }
+
+static void accept_client(void *opaque, int events) { accept_one(opaque); }
 
 /* ---- life ---- */
 
@@ -264,8 +264,17 @@ void hub_attach(struct hub *h, int fd, bool primary)
 	h->nclients++;
 }
 
+/* Who came just before the end hears of it, too. */
+static void last_clients(struct hub *h)
+{
+	struct pollfd p = { h->listening, POLLIN, 0 };
+	while (h->listening >= 0 && poll(&p, 1, 0) > 0 && accept_one(h))
+		;
+}
+
 void hub_finish(struct hub *h, int status)
 {
+	last_clients(h);
 	for (struct end *c = h->clients; c; c = c->next) {
 		queue_u32(c, FRAME_EXIT, (uint32_t)status);
 		while (c->primary && c->out_used && !c->gone) {
