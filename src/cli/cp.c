@@ -7,6 +7,7 @@
 #include "cli/session.h"
 #include "container/copy.h"
 #include "container/json.h"
+#include "instance/container_rest.h"
 #include "instance/store.h"
 #include "session/frame.h"
 #include "session/shim.h"
@@ -181,6 +182,22 @@ static int run_both(int fd, pid_t pid, bool out)
 	return failed || here ? STATUS_FAILED : 0;
 }
 
+/* Its shim; of a container that does not run one that comes for this alone: its process. */
+static int reach(struct instance *i, pid_t *resting, struct error *err)
+{
+	struct definition *d = instance_keeper(i) ? NULL : instance_definition(i, err);
+	enum isolation wall = d ? definition_isolation(d) : ISOLATION_VM;
+	int fd;
+	if (wall == ISOLATION_CONTAINER)
+		fd = container_rest(i, d, resting, err);
+	else if (wall == ISOLATION_MICROVM)
+		fd = error_minus(err, 0, "instance '%s' does not run, and the files of a micro-VM are on a disk of its own: start it first", i->name);
+	else
+		fd = instance_connect(i, "exec.sock", err);
+	definition_free(d);
+	return fd;
+}
+
 static int copy(const struct place *from, const struct place *to, const struct cp_options *o, struct error *err)
 {
 	const bool out = from->instance;
@@ -188,12 +205,17 @@ static int copy(const struct place *from, const struct place *to, const struct c
 	auto_free char *name = base_name(from->path);
 	const char *asked = here->stream ? (out ? name : NULL) : out ? ROOT_NAME : name;
 	struct instance *i = instance_open(there->instance, err);
-	auto_close int fd = i ? instance_connect(i, "exec.sock", err) : -1;
+	pid_t resting = 0;
+	int fd = i ? reach(i, &resting, err) : -1;
 	auto_free char *path = absolute(there->path);
 	bool ok = fd >= 0 && send_request(fd, o, out, path, asked, err);
 	pid_t pid = ok && !here->stream ? start_here(here, o, !out, name, err) : 0;
+	int status = ok && pid >= 0 ? run_both(fd, pid, out) : cli_fail(err);
+	close_fd(&fd);
+	if (resting > 0)              /* until it has let go of the instance */
+		wait_child(resting);
 	instance_close(i);
-	return ok && pid >= 0 ? run_both(fd, pid, out) : cli_fail(err);
+	return status;
 }
 
 static bool check(const struct place *from, const struct place *to, struct error *err)

@@ -396,26 +396,28 @@ static bool has_record(const struct shim *s)
 	return !access(path, F_OK);
 }
 
+static void remove_container(const struct shim *s)
+{
+	const char *const words[] = { "delete", "--force", s->id, NULL };
+	char *said = NULL;
+	shim_oci(s, words, &said);
+	free(said);
+}
+
 int shim_main(int sock, const struct shim *s)
 {
 	struct error err = { 0 };
 	struct program *p = program_new(sock, s);
 	const char *const create[] = { "create", "--bundle", s->bundle, s->held ? "--held" : s->id, s->id };
-	const char *const delete[] = { "delete", "--force", s->id, NULL };
-	char *said = NULL;
 	int status;
 	p->terminal = s->terminal;
-	if (has_record(s)) {             /* what a sudden death may have left */
-		shim_oci(s, delete, &said);
-		free(said);
-	}
+	if (has_record(s))               /* what a sudden death may have left */
+		remove_container(s);
 	bool ok = launch(p, create, ARRAY_SIZE(create) - !s->held, &err) && (!s->created || s->created(p->pid, s->opaque, &err)) &&
 		(s->start ? s->start(s->opaque, &err) : start(s, &err));
 	status = ok ? serve(p) : tell_failure(p, &err);
-	if (!s->leave) {
-		shim_oci(s, delete, &said);
-		free(said);
-	}
+	if (!s->leave)
+		remove_container(s);
 	if (s->ended)
 		s->ended(s->opaque);
 	if (ok)
@@ -552,5 +554,18 @@ int shim_exec(int sock, const struct shim *s)
 		frame_send_u32(sock, FRAME_EXIT, (uint32_t)status);
 	}
 	arena_free(&a);
+	return status;
+}
+
+int shim_rest(int sock, const struct shim *s)
+{
+	struct error err = { 0 };
+	struct program *p = program_new(sock, s);
+	const char *const create[] = { "create", "--bundle", s->bundle, "--held", s->id };
+	p->terminal = s->terminal;
+	if (has_record(s))
+		remove_container(s);
+	int status = launch(p, create, ARRAY_SIZE(create), &err) ? shim_exec(sock, s) : tell_failure(p, &err);
+	remove_container(s);
 	return status;
 }

@@ -37,6 +37,9 @@ int shim_main(int sock, const struct shim *s);
  * of which only args must be there; or, a tar stream of files (container/copy.h),
  *     {"copy": "out" or "in", "path": "...", "name": "...", "follow": false, "owners": false} */
 int shim_exec(int sock, const struct shim *s);
+/* The same in a container that does not run: it is made for it and goes again, and its own
+ * program, which need not even be there, is not started. */
+int shim_rest(int sock, const struct shim *s);
 
 /* abyme-oci VERB ...: its status, and what it wrote (to be freed). words end with NULL. */
 int shim_oci(const struct shim *s, const char *const *words, char **output);

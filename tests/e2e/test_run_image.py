@@ -177,6 +177,35 @@ def test_copy(box, tmp_path):
     ok(box, "rm", "--force", name)
 
 
+@container_only
+def test_copy_at_rest(box, tmp_path):
+    """Of a container that has ended, that was never started, or whose program is not even there."""
+    name, volume = named("rest"), tmp_path / "volume"
+    volume.mkdir()
+    (tmp_path / "new").write_text("new\n")
+    ok(box, "run", "-t", "--name", name, "-v", f"{volume}:/data", "box", "sh", "-c", "echo said; cat /new 2>/dev/null; echo one >/one")
+    ok(box, "cp", f"{name}:/one", str(tmp_path / "out"))
+    assert (tmp_path / "out").read_text() == "one\n"
+    ok(box, "cp", str(tmp_path / "new"), f"{name}:/")
+    ok(box, "cp", str(tmp_path / "new"), f"{name}:/data/there")
+    assert (volume / "there").read_text() == "new\n", "the volume, not what lies below it"
+    p = subprocess.run([ABYME, "cp", f"{name}:/data", "-"], env=box.env, stdout=subprocess.PIPE, check=True, timeout=patience(LIMIT))
+    assert listing(p.stdout)["data/there"][2] == b"new\n"
+    assert "said" in ok(box, "logs", name), "what it printed stays"
+    status, _, err = box("cp", f"{name}:/nothing", str(tmp_path), seconds=LIMIT)
+    assert status and "cannot find '/nothing'" in err and err.count("\n") == 1, err
+    ok(box, "start", name)
+    wait_for(lambda: "new" in box("logs", name)[1])
+    absent = named("absent")
+    ok(box, "create", "--name", absent, "box", "/no/such/program")
+    ok(box, "cp", str(tmp_path / "new"), f"{absent}:/etc/new")
+    ok(box, "cp", f"{absent}:/etc/new", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_text() == "new\n"
+    assert "config.json" not in os.listdir(f"{box.state}/instances/{absent}")
+    for each in (name, absent):
+        ok(box, "rm", "--force", each)
+
+
 @both
 def test_life(box, tmp_path):
     name = named("life")
