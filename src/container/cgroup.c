@@ -109,17 +109,19 @@ static const char *below(const char *own, const char *shown)
 	return n > 1 ? "" : own;
 }
 
+/* Ours has a process, us: below it version 2 gives no controller to anybody. So beside it. */
 static void add(struct cgroups *c, const char *controllers, const char *mount, const char *own, const char *path,
 	const char *id)
 {
 	bool absolute = path && *path == '/', v2 = !*controllers;
-	const char *base = absolute || !strcmp(own, "/") ? "" : own;
+	const char *slash = strrchr(own, '/');
+	int base = absolute || !slash || !strcmp(own, "/") ? 0 : c->v2 ? (int)(slash - own) : (int)strlen(own);
 	struct cgroup_dir *d = &c->dir[c->n++];
 	*d = (struct cgroup_dir){ .controllers = xstrdup(controllers), .mount = xstrdup(mount), .v2 = v2 };
 	if (path && *path)
-		d->path = xasprintf("%s%s%s%s", mount, base, absolute ? "" : "/", path);
+		d->path = xasprintf("%s%.*s%s%s", mount, base, own, absolute ? "" : "/", path);
 	else
-		d->path = xasprintf("%s%s/abyme/%s", mount, base, id);
+		d->path = xasprintf("%s%.*s/abyme/%s", mount, base, own, id);
 	for (size_t n = strlen(d->path); n > 1 && d->path[n - 1] == '/'; )
 		d->path[--n] = 0;
 }
@@ -225,16 +227,19 @@ static bool fill_cpuset(const char *parent, const char *path, struct error *err)
 	return true;
 }
 
-/* Version 2: what the parent may give to its children, it gives. */
+/* Version 2: what the parent may give to its children, it gives. Not where processes are: some
+ * controllers could be given, and then no process may enter the children (EOPNOTSUPP). */
 static void enable_controllers(const char *path)
 {
 	char have[1024], word[64];
 	struct cgroup_dir d = { .path = (char *)path };
-	if (!cgroup_read(&d, "cgroup.controllers", have, sizeof(have)))
+	bool root = !cgroup_read(&d, "cgroup.type", have, sizeof(have));
+	if ((!root && cgroup_read(&d, "cgroup.procs", have, sizeof(have)) && *have) ||
+	    !cgroup_read(&d, "cgroup.controllers", have, sizeof(have)))
 		return;
 	for (char *p = strtok(have, " "); p; p = strtok(NULL, " ")) {
 		snprintf(word, sizeof(word), "+%s", p);
-		cgroup_write(&d, "cgroup.subtree_control", word, NULL);   /* refused where processes are */
+		cgroup_write(&d, "cgroup.subtree_control", word, NULL);
 	}
 }
 

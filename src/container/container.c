@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "container/kernel.h"
+#include "container/subids.h"
 
 const char *const container_status_words[] = { "creating", "created", "running", "paused", "stopped" };
 
@@ -34,10 +35,10 @@ const char *container_root(const char *given, char path[4096], struct error *err
 	const char *run = getenv("XDG_RUNTIME_DIR");
 	if (given)
 		snprintf(path, 4096, "%s%s", *given == '/' ? "" : "./", given);
+	else if (run && *run == '/' && !subids_real_root())    /* root of a user namespace has no /run */
+		snprintf(path, 4096, "%s/abyme-oci", run);
 	else if (!geteuid())
 		snprintf(path, 4096, "/run/abyme-oci");
-	else if (run && *run == '/')
-		snprintf(path, 4096, "%s/abyme-oci", run);
 	else
 		snprintf(path, 4096, "/tmp/abyme-oci-%u", geteuid());
 	struct stat st;
