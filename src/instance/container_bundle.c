@@ -4,6 +4,7 @@
 #include "instance/container_config.h"
 #include "instance/container_network.h"
 #include "base/place.h"
+#include "container/cgroup.h"
 #include "container/subids.h"
 #include "image/mount.h"
 #include "jail/spawn.h"
@@ -90,6 +91,14 @@ static bool find_paths(struct container_keeper *k, struct error *err)
 	return true;
 }
 
+/* An ordinary user may limit only where the systemd of his own makes the groups. */
+static bool own_systemd(void)
+{
+	const char *run = getenv("XDG_RUNTIME_DIR");
+	auto_free char *socket = run ? xasprintf("%s/systemd/private", run) : NULL;
+	return socket && cgroups_unified() && !access(socket, F_OK);
+}
+
 /* Root of a user namespace looks for its state where root's is, if nobody says otherwise. */
 static bool enter_namespaces(struct container_keeper *k, struct error *err)
 {
@@ -97,6 +106,7 @@ static bool enter_namespaces(struct container_keeper *k, struct error *err)
 	if (!state || setenv("ABYME_STATE", state, 1))
 		return false;
 	k->rootless = geteuid() != 0;
+	k->shim.systemd = k->rootless && definition_isolation(k->definition) == ISOLATION_CONTAINER && own_systemd();
 	return subids_enter(err) && private_mounts(err) && reopen(k, err);
 }
 

@@ -50,6 +50,8 @@ static NORETURN void exec_oci(const struct shim *s, const char *const *words, co
 	unsigned n = 3;
 	int kept[3];
 	sigset_t none;
+	if (s->systemd)
+		argv[n++] = "--systemd-cgroup";
 	for (unsigned i = 0; words[i] && n < MAX_WORDS + 6; i++)
 		argv[n++] = words[i];
 	for (int i = 0; i < 3; i++)      /* first out of the way of 0, 1, 2 */

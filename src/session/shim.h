@@ -17,6 +17,7 @@ struct shim {
 	const char *bundle;           /* with config.json and rootfs/ */
 	const char *id;
 	bool terminal;                /* config.json asks for one */
+	bool systemd;                 /* which makes the control groups */
 	/* The container is made, its program not yet started; may be NULL. */
 	bool (*created)(pid_t pid, void *opaque, struct error *err);
 	/* Instead of `abyme-oci start`; may be NULL. With `held`, its create gets --held. */

@@ -5,11 +5,13 @@ import copy
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
-from conftest import TOP  # noqa: E402  pylint: disable=wrong-import-position
+from conftest import ABYME, TOP  # noqa: E402  pylint: disable=wrong-import-position
+from images import Image, busybox_layer  # noqa: E402  pylint: disable=wrong-import-position
 from oci import APPLETS, CONFIG, OCI  # noqa: E402  pylint: disable=wrong-import-position
 
 PACKAGES = "libpam-systemd dbus-user-session uidmap busybox-static podman runc".split()
@@ -24,13 +26,27 @@ def folder():
     return None if p.returncode else p.stdout.strip()
 
 
+def copy_programs(share):
+    """All of Abyme's, and the libraries that they link."""
+    build, libraries = os.path.dirname(ABYME), set()
+    programs = [f for f in os.listdir(build) if f.split("-")[0] == "abyme" and os.access(f"{build}/{f}", os.X_OK)]
+    for name in programs:
+        shutil.copy(f"{build}/{name}", share / "bin")
+        out = subprocess.run(["ldd", f"{build}/{name}"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout
+        libraries |= {line.split()[2] for line in out.splitlines() if "=> /" in line}
+    for path in libraries:
+        shutil.copy(path, share / "lib")
+
+
 class Guest:
     def __init__(self, start, path, where):
         self.share = path / "share"
         self.count = 0
-        for d in ("bin", "out", "bundles"):
+        for d in ("bin", "lib", "out", "bundles"):
             os.makedirs(self.share / d)
-        subprocess.run(["cp", OCI, str(self.share / "bin" / "abyme-oci")], check=True)
+        copy_programs(self.share)
+        shutil.copy(OCI, self.share / "bin" / "abyme-oci")
+        Image(busybox_layer(), tag="box").tar(self.share / "box.tar")
         subprocess.run(["cp", "--sparse=always", f"{where}/disk.img", str(path / "disk.img")], check=True)
         with open(path / "data.img", "wb") as f:
             f.truncate(64 << 20)
@@ -48,7 +64,8 @@ class Guest:
 
     def prepare(self):
         links = "".join(f"ln -s busybox bin/{a}; " for a in APPLETS)
-        self.ok("install -m 755 /t/bin/abyme-oci /usr/local/bin/; mkdir -p /srv/rootfs; cd /srv/rootfs; "
+        self.ok("install -m 755 /t/bin/* /usr/local/bin/; cd /t/lib; for f in *; do [ -e /lib/x86_64-linux-gnu/$f ] || "
+                "cp $f /usr/local/lib/; done; ldconfig; mkdir -p /srv/rootfs; cd /srv/rootfs; "
                 f"mkdir bin proc dev sys tmp etc work; cp /bin/busybox bin; {links} echo root:x:0:0::/:/bin/sh >etc/passwd")
         self.ok(f"useradd -m -u {USER} someone && mkdir -p /srv/own && cp -a /srv/rootfs /srv/own/ && chown -R someone: /srv/own")
         self.data = self.ok("lsblk -ndo NAME,SIZE,MAJ:MIN | awk '$2 == \"64M\" {print $3}'").strip()

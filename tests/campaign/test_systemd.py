@@ -280,6 +280,49 @@ def test_user_with_all_delegated(lingering):
     assert (status, out.split()) == (0, ["1", "1", "40000", "100000"]), out
 
 
+# ---- images ----
+
+def test_images(guest):
+    """The limits of abyme run, by their words."""
+    guest.ok("abyme load /t/box.tar", 120)
+    show = "cd /sys/fs/cgroup; cat memory.max memory.swap.max pids.max cpu.max cpuset.cpus"
+    out = guest.ok(f"abyme run --rm --isolation container --memory 32M --pids 21 --cpus 0.5 --cpuset 1 box sh -c '{show}'")
+    assert out.split() == [str(32 * MiB), "0", "21", "50000", "100000", "1"]
+    status, out = guest("abyme run --rm --isolation container --memory 32M box tail /dev/zero")
+    assert status == 137, out
+    guest.ok("abyme run -d --isolation container --name web --memory 64M box sh -c 'while :; do echo x >/x; sleep 1; done'")
+    assert json.loads(guest.ok("abyme stats --format json web"))["memory"]["usage"]["limit"] == 64 * MiB
+    guest.ok("abyme update web --memory 48M --pids 30 --cpus 0.2")
+    assert guest.ok("abyme exec web sh -c 'cd /sys/fs/cgroup; cat memory.max pids.max cpu.max'").split() == [str(48 * MiB), "30", "20000", "100000"]
+    guest.ok("abyme pause web && abyme unpause web && abyme top web && abyme cp web:/x /tmp/x && abyme kill web")
+    guest.wait("! abyme exec web true 2>/dev/null")
+    guest.ok("abyme rm --force web")
+
+
+def test_images_of_a_user(lingering):
+    """His systemd makes the groups; without it a limit is refused."""
+    guest = lingering
+    run = "abyme load /t/box.tar >/dev/null && abyme run --rm --isolation container"
+    out = guest.ok(guest.user(f"{run} --memory 32M --pids 21 box sh -c 'cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max'"), 120)
+    assert out.split() == [str(32 * MiB), "21"]
+    status, out = guest(guest.user(f"{run} --memory 32M box tail /dev/zero"), 120)
+    assert status == 137, out
+    guest.ok(guest.user("abyme run -d --isolation container --name own --memory 64M box sh -c 'echo x >/x; sleep 1000'"), 120)
+    shown = guest.show("abyme-own.scope", "MemoryMax", "Slice", user=True)
+    assert shown == {"MemoryMax": str(64 * MiB), "Slice": "user.slice"}
+    assert guest.ok(guest.user("abyme exec own cat /sys/fs/cgroup/memory.max /proc/self/cgroup")).split() == [str(64 * MiB), "0::/"]
+    guest.ok(guest.user("abyme update own --memory 48M --pids 30"))
+    assert guest.show("abyme-own.scope", "MemoryMax", "TasksMax", user=True) == {"MemoryMax": str(48 * MiB), "TasksMax": "30"}
+    assert json.loads(guest.ok(guest.user("abyme stats --format json own")))["memory"]["usage"]["limit"] == 48 * MiB
+    guest.ok(guest.user("abyme pause own && abyme unpause own && abyme kill own"))
+    guest.wait(guest.user("! abyme exec own true 2>/dev/null"))
+    guest.ok(guest.user("abyme cp own:/x /tmp/own-x && grep -q x /tmp/own-x && abyme rm --force own"))
+    assert guest.show("abyme-own.scope", "LoadState", user=True) == {"LoadState": "not-found"}
+    assert guest.ok(guest.user(f"{run} box id -u", False), 120).strip() == "0"
+    status, out = guest(guest.user(f"{run} --memory 32M box true", False), 120)
+    assert status != 0 and "memory" in out and "this user may write" in out and len(out.splitlines()) == 1, out
+
+
 # ---- an engine ----
 
 @pytest.mark.parametrize("who", ["root", "someone"])
