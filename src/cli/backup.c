@@ -14,18 +14,13 @@ struct backup_options { bool incremental, resume, boot; unsigned number, seconds
 static void copying(uint64_t done, uint64_t total) { disk_tool_progress("copying", done, total); }
 static void reading(uint64_t done, uint64_t total) { disk_tool_progress("reading", done, total); }
 
-static volatile sig_atomic_t stopped;
-static void on_signal(int signal) { stopped = 1; }
-static bool stop(void) { return stopped; }
-
 static bool make(const char *name, const char *dir, const struct backup_options *o, struct backup_make *m, struct error *err)
 {
-	struct backup_progress p = { .fn = copying, .stop = stop };
-	if (o->rate && (!parse_size(o->rate, &p.rate) || !p.rate))
-		return error_set(err, 0, "'%s' is not a size: write 10M", o->rate);
+	struct backup_progress p = { .fn = copying, .stop = disk_tool_stopped };
+	if (!disk_tool_rate(o->rate, &p.rate, err))
+		return false;
 	struct instance *i = instance_open(name, err);
-	signal(SIGINT, on_signal);
-	signal(SIGTERM, on_signal);
+	disk_tool_stop_by_signal();
 	bool ok = i && backup_create(i, dir, m, &p, err);
 	instance_close(i);
 	return ok;

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* abyme clone: another instance like this one, with an identity of its own. */
+#include "cli/disk.h"
 #include "cli/run.h"
 #include "instance/clone.h"
 
 #include <fcntl.h>
 
-struct clone_options { bool full; };
+struct clone_options { bool full; char *rate; };
 static const struct cli_option clone_options[] = {
 	{ "--full", NULL, "copy the disks instead of sharing what they have now", OPTION_FLAG,
 	  offsetof(struct clone_options, full), NULL },
+	{ "--rate", "SIZE", "with --full: how much to copy a second (default: as fast as it goes)", OPTION_STRING,
+	  offsetof(struct clone_options, rate), NULL },
 	{ NULL }
 };
 
@@ -37,7 +40,9 @@ static bool copy_variables(const struct instance *from, const struct instance *t
 	return error_set(err, 0, "cannot copy the firmware's variables of '%s'", from->name);
 }
 
-static bool clone(const struct instance *from, const char *name, bool full, struct error *err)
+static void progress(uint64_t done, uint64_t total) { disk_tool_progress("copying", done, total); }
+
+static bool clone(const struct instance *from, const char *name, const struct clone_how *how, struct error *err)
 {
 	if (!instance_name_ok(name, err))
 		return false;
@@ -46,7 +51,7 @@ static bool clone(const struct instance *from, const char *name, bool full, stru
 	if (there)
 		return error_set(err, 0, "instance '%s' exists already: choose another name, or abyme rm %s", name, name);
 	struct definition *d = instance_definition(from, err);
-	if (!d || !clone_disks(from, d, name, full, err)) {
+	if (!d || !clone_disks(from, d, name, how, err)) {
 		definition_free(d);
 		return false;
 	}
@@ -56,7 +61,9 @@ static bool clone(const struct instance *from, const char *name, bool full, stru
 	bool ok = new && copy_variables(from, new, err);
 	if (new && !ok)
 		instance_remove(new, NULL);
-	if (!ok)
+	if (ok)
+		clone_done(d, name);
+	else
 		clone_undo(d, name);
 	instance_close(new);
 	definition_free(stored);
@@ -72,8 +79,13 @@ int verb_clone(int argc, char **argv)
 	int status = cli_parse((struct cli_group[]){ { clone_options, &o }, { NULL } }, argc, argv, words, 2, 2);
 	if (status >= 0)
 		return status;
+	struct clone_how how = { .full = o.full, .stop = disk_tool_stopped, .going_on = disk_tool_going_on, .progress = progress };
+	if (!disk_tool_rate(o.rate, &how.rate, &err))
+		return cli_fail(&err);
+	if (o.full)
+		disk_tool_stop_by_signal();
 	struct instance *from = instance_open(words[0], &err);
-	bool ok = from && clone(from, words[1], o.full, &err);
+	bool ok = from && clone(from, words[1], &how, &err);
 	instance_close(from);
 	return ok ? 0 : cli_fail(&err);
 }

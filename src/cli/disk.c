@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -39,6 +40,28 @@ void disk_tool_progress(const char *what, uint64_t done, uint64_t total)
 		return;
 	last = percent;
 	fprintf(stderr, "\r%s: %u %%%s", what, percent, percent == 100 ? "\n" : "");
+}
+
+static volatile sig_atomic_t stopped;
+static void on_signal(int signal) { stopped = 1; }
+bool disk_tool_stopped(void) { return stopped; }
+
+void disk_tool_stop_by_signal(void)
+{
+	struct sigaction a = { .sa_handler = on_signal };
+	sigaction(SIGINT, &a, NULL);
+	sigaction(SIGTERM, &a, NULL);
+}
+
+void disk_tool_going_on(uint64_t at, uint64_t size)
+{
+	fprintf(stderr, "abyme: going on at %llu of %llu MiB\n", at / MiB, size / MiB);
+}
+
+bool disk_tool_rate(const char *text, uint64_t *rate, struct error *err)
+{
+	*rate = 0;
+	return !text || (parse_size(text, rate) && *rate) || error_set(err, 0, "'%s' is not a size: write 10M", text);
 }
 
 static void put_size(const char *label, uint64_t bytes)

@@ -12,6 +12,13 @@ bool disk_tool_format(const char **format, const char *path, struct error *err);
 /* A line on stderr that counts up, if that is a terminal. */
 void disk_tool_progress(const char *what, uint64_t done, uint64_t total);
 
+/* Signals that end the program stop the long job that asks; "going on at" for those that were. */
+void disk_tool_stop_by_signal(void);
+bool disk_tool_stopped(void);
+void disk_tool_going_on(uint64_t at, uint64_t size);
+/* NULL: no limit. */
+bool disk_tool_rate(const char *text, uint64_t *rate, struct error *err);
+
 /* FILE [--format json]: -1 to go on with the image open, else the status to end with. */
 int disk_tool_listing(int argc, char **argv, struct image **i, bool *json);
 

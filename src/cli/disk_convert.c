@@ -3,7 +3,6 @@
 #include "cli/foreign.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -31,29 +30,23 @@ static void progress(uint64_t done, uint64_t total)
 	disk_tool_progress("converting", done, total);
 }
 
-static volatile sig_atomic_t stopped;
-static void on_signal(int signal) { stopped = 1; }
-static bool stop(void) { return stopped; }
-
 /* A copy that was interrupted goes on, if it was of the same disk as it is now. */
 static bool copy(struct image *from, const char *path, const char *format, const struct convert_options *o, bool zstd,
 		 struct error *err)
 {
 	bool compress = o->compress || o->compression;
 	struct qcow2_create new = { .size = ALIGN_UP(from->size, 512), .cluster_bits = 16, .version = 3, .zstd = zstd };
-	struct image_copy c = { .from = from, .compress = compress, .resumable = true, .stop = stop, .progress = progress };
+	struct image_copy c = { .from = from, .compress = compress, .resumable = true, .stop = disk_tool_stopped, .progress = progress };
 	auto_free char *disks = resume_identity(from);
 	auto_free char *job = xasprintf("convert to %s%s%s", format, compress ? zstd ? " zstd" : " zlib" : "", disks);
-	if (o->rate && (!parse_size(o->rate, &c.rate) || !c.rate))
-		return error_set(err, 0, "'%s' is not a size: write 10M", o->rate);
+	if (!disk_tool_rate(o->rate, &c.rate, err))
+		return false;
 	c.to = resume_image(path, format, &new, job, &c.at, err);
 	if (!c.to)
 		return false;
 	if (c.at)
-		fprintf(stderr, "abyme: going on at %llu of %llu MiB\n", (unsigned long long)(c.at / MiB),
-			(unsigned long long)(from->size / MiB));
-	signal(SIGINT, on_signal);
-	signal(SIGTERM, on_signal);
+		disk_tool_going_on(c.at, from->size);
+	disk_tool_stop_by_signal();
 	int r = image_copy(&c);
 	image_close(c.to);
 	if (r == -EINTR)

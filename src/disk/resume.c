@@ -52,6 +52,12 @@ static bool log_load(const char *path, const char *job, uint64_t *at)
 	return ours;
 }
 
+bool resume_is_whole(const char *path, const char *job, uint64_t size)
+{
+	uint64_t at;
+	return log_load(path, job, &at) && at == size;
+}
+
 static bool append(const char *path, const char *text)
 {
 	auto_free char *name = log_of(path);

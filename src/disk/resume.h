@@ -16,6 +16,8 @@ char *resume_identity(const struct image *i);
  * image in place of whatever is there. Refused while another copy is at it. */
 struct image *resume_image(const char *path, const char *format, const struct qcow2_create *c, const char *job,
 			   uint64_t *at, struct error *err);
+/* Has a copy of the same job come to its end there, and not been forgotten? */
+bool resume_is_whole(const char *path, const char *job, uint64_t size);
 /* All before `at` is on the disk. */
 bool resume_note(const char *path, uint64_t at);
 /* The image has its name, or is given up. */

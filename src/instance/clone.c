@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "disk/copy.h"
+#include "disk/resume.h"
 #include "machine/config.h"
 
 static const char *base_name(const char *path)
@@ -126,34 +127,90 @@ static bool link_disk(struct def_disk *d, const char *to, struct error *err)
 	return ok;
 }
 
-static bool copy_disk(const struct def_disk *d, const char *to, struct error *err)
+/* The copy has its last name only when those of all disks are complete. */
+static char *part_of(const char *path) { return xasprintf("%s.part", path); }
+
+static bool copy_from(struct image *from, const char *format, const char *to, const struct clone_how *how, bool *keep,
+		      struct error *err)
+{
+	struct qcow2_create new = { .size = from->size, .cluster_bits = 16, .version = 3 };
+	struct image_copy c = { .from = from, .resumable = true, .rate = how->rate, .stop = how->stop, .progress = how->progress };
+	auto_free char *part = part_of(to), *disks = resume_identity(from);
+	auto_free char *job = xasprintf("clone to %s%s", format, disks);
+	if (!access(to, F_OK))
+		return resume_is_whole(part, job, from->size) ||
+		       error_set(err, 0, "'%s' is there already: it is not overwritten", to);
+	c.to = resume_image(part, format, &new, job, &c.at, err);
+	if (!c.to)
+		return false;
+	if (c.at)
+		how->going_on(c.at, from->size);
+	int r = image_copy(&c);
+	image_close(c.to);
+	if (r == -EINTR)
+		return error_set(err, 0, "stopped: the same command goes on where it was");
+	if (!r)
+		return true;
+	*keep = false;
+	resume_forget(part);
+	unlink(part);
+	return error_set(err, -r, "cannot copy disk '%s'", from->path);
+}
+
+static bool copy_disk(const struct def_disk *d, const char *to, const struct clone_how *how, bool *keep,
+		      struct error *err)
 {
 	struct image_open o = { .path = d->file, .fd = -1, .format = d->format, .readonly = true };
 	struct image *from = image_open(&o, err);
-	struct qcow2_create c = { .size = from ? from->size : 0, .cluster_bits = 16, .version = 3 };
-	struct image *copy = from ? image_make(to, d->format, &c, err) : NULL;
-	int r = copy ? image_copy(&(struct image_copy){ .from = from, .to = copy }) : 0;
-	image_close(copy);
+	bool ok = from && copy_from(from, d->format, to, how, keep, err);
 	image_close(from);
-	if (r)
-		unlink(to);
-	return copy && (!r || error_set(err, -r, "cannot copy disk '%s'", d->file));
+	return ok;
 }
 
 static bool is_shared(const struct def_disk *d) { return d->readonly || d->cdrom; }
 
-void clone_undo(const struct definition *d, const char *name)
+/* Is it one of the clone's own? */
+static bool is_made(const struct def_disk *d, const char *name)
 {
 	auto_free char *begin = xasprintf("%s-", name);
-	for (unsigned n = 0; n < d->ndisks; n++)
-		if (!is_shared(&d->disks[n]) && !strncmp(base_name(d->disks[n].file), begin, strlen(begin)))
-			unlink(d->disks[n].file);
+	return !is_shared(d) && !strncmp(base_name(d->file), begin, strlen(begin));
 }
 
-bool clone_disks(const struct instance *i, struct definition *d, const char *name, bool full, struct error *err)
+void clone_undo(const struct definition *d, const char *name)
 {
-	if (instance_keeper(i))
-		return error_set(err, 0, "'%s' is running: stop it, then it can be cloned", i->name);
+	for (unsigned n = 0; n < d->ndisks; n++) {
+		if (!is_made(&d->disks[n], name))
+			continue;
+		auto_free char *part = part_of(d->disks[n].file);
+		unlink(d->disks[n].file);
+		unlink(part);
+		resume_forget(part);
+	}
+}
+
+void clone_done(const struct definition *d, const char *name)
+{
+	for (unsigned n = 0; n < d->ndisks; n++) {
+		auto_free char *part = part_of(d->disks[n].file);
+		if (is_made(&d->disks[n], name))
+			resume_forget(part);
+	}
+}
+
+static bool name_copies(const struct definition *d, const char *name, struct error *err)
+{
+	for (unsigned n = 0; n < d->ndisks; n++) {
+		const char *to = d->disks[n].file;
+		auto_free char *part = part_of(to);
+		if (is_made(&d->disks[n], name) && rename(part, to) && (errno != ENOENT || access(to, F_OK)))
+			return error_set(err, errno, "cannot give disk '%s' its name", to);
+	}
+	return true;
+}
+
+static bool all_disks(struct definition *d, const char *name, const struct clone_how *how, bool *keep,
+		      struct error *err)
+{
 	for (unsigned n = 0; n < d->ndisks; n++) {
 		struct def_disk *disk = &d->disks[n];
 		if (is_shared(disk))
@@ -161,15 +218,27 @@ bool clone_disks(const struct instance *i, struct definition *d, const char *nam
 		if (!disk->format)
 			disk->format = xstrdup("raw");
 		char *to = clone_path(disk->file, name, n, disk->format);
-		if (!(full ? copy_disk(disk, to, err) : link_disk(disk, to, err))) {
+		if (!(how->full ? copy_disk(disk, to, how, keep, err) : link_disk(disk, to, err))) {
 			free(to);
 			d->ndisks = n;                /* those before it were made */
-			clone_undo(d, name);
 			return false;
 		}
 		free(disk->file);
 		free(move_ptr(disk->data_file));      /* a copy has all in one */
 		disk->file = to;
 	}
-	return true;
+	return !how->full || name_copies(d, name, err);
+}
+
+bool clone_disks(const struct instance *i, struct definition *d, const char *name, const struct clone_how *how,
+		 struct error *err)
+{
+	bool keep = how->full;                /* what another clone may be at, or this one goes on with */
+	if (instance_keeper(i))
+		return error_set(err, 0, "'%s' is running: stop it, then it can be cloned", i->name);
+	if (all_disks(d, name, how, &keep, err))
+		return true;
+	if (!keep)
+		clone_undo(d, name);
+	return false;
 }

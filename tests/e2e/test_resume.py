@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Long jobs on disks are killed, and go on: convert, backup, the deletion of a snapshot.
+"""Long jobs on disks are killed, and go on: convert, full clones, backup, the deletion of a snapshot.
 
 ABYME_SEED says when (the campaign: many). A rate far below what this takes keeps the jobs alive
 until they are killed, however slow the machine.
@@ -96,6 +96,67 @@ def test_convert_of_another_state_begins_anew(abyme, tmp_path):
     status, _, err = abyme("disk", "convert", str(source), str(target))
     assert status == 0 and "going on" not in err
     assert "equal" in ok(abyme, "disk", "compare", str(source), str(target))
+
+
+def test_full_clone(abyme, tmp_path):
+    """Of two disks, killed in each; the clone is there when both are."""
+    disks = [tmp_path / "one.qcow2", tmp_path / "two.img"]
+    plain = tmp_path / "plain.img"
+    fill(plain, 6)
+    ok(abyme, "disk", "convert", str(plain), str(disks[0]))
+    fill(disks[1], 7)
+    ok(abyme, "create", "--name", "origin", "--firmware", "bios", "--net", "none", "--disk", f"{disks[0]},format=qcow2",
+       "--disk", str(disks[1]))
+    job = ["clone", "--full", "origin", "copy"]
+    slowly = ["clone", "--full", "--rate", "1M", "origin", "copy"]
+    first, second = tmp_path / "copy-0.qcow2.part.copied", tmp_path / "copy-1.img.part.copied"
+    for k in range(KILLS):
+        err = kill_after_progress(abyme, first, *slowly)
+        assert ("going on at" in err) == (k > 0), err
+    err = kill_after_progress(abyme, first, *slowly, how=signal.SIGTERM)
+    assert "goes on where it was" in err, err
+    p = start(abyme, *slowly)                     # two at once: the second is refused, and removes nothing
+    before, limit = noted(first), deadline(60)
+    while noted(first) <= before and p.poll() is None and time.monotonic() < limit:
+        time.sleep(0.01)
+    status, _, err = abyme(*job)
+    assert status == 1 and "in use" in err, err
+    p.kill()
+    p.communicate()
+    p = start(abyme, *job[:2], "--rate", "24M", *job[2:])   # through the first, into the second
+    limit = deadline(120)
+    while not noted(second) and p.poll() is None and time.monotonic() < limit:
+        time.sleep(0.01)
+    assert noted(second), p.communicate()[1]
+    p.kill()
+    p.communicate()
+    assert noted(first) == 64 * MIB and not (tmp_path / "copy-0.qcow2").exists()
+    assert "no instance" in abyme("inspect", "copy")[2]
+    status, _, err = abyme(*job)
+    assert status == 0 and err.count("going on at") == 2, err
+    assert "equal" in ok(abyme, "disk", "compare", str(disks[0]), str(tmp_path / "copy-0.qcow2"))
+    assert "equal" in ok(abyme, "disk", "compare", str(disks[1]), str(tmp_path / "copy-1.img"))
+    qemu_img("check", tmp_path / "copy-0.qcow2")
+    assert sorted(f.name for f in tmp_path.iterdir() if f.is_file()) == ["copy-0.qcow2", "copy-1.img", "one.qcow2", "plain.img", "two.img"]
+    for name in ("origin", "copy"):
+        abyme("rm", name)
+
+
+def test_full_clone_named_but_not_stored(abyme, tmp_path):
+    """Killed between its disks' names and the instance: they are recognized, if they are still the same."""
+    disk, copied = tmp_path / "disk.img", tmp_path / "copy-0.img"
+    fill(disk, 8)
+    ok(abyme, "create", "--name", "origin", "--firmware", "bios", "--net", "none", "--disk", str(disk))
+    kill_after_progress(abyme, tmp_path / "copy-0.img.part.copied", "clone", "--full", "--rate", "2M", "origin", "copy")
+    log = (tmp_path / "copy-0.img.part.copied").read_text()
+    (tmp_path / "copy-0.img.part").unlink()
+    copied.write_bytes(disk.read_bytes())
+    assert "there already" in abyme("clone", "--full", "origin", "copy")[2]
+    (tmp_path / "copy-0.img.part.copied").write_text(log + f"{64 * MIB}\n")
+    ok(abyme, "clone", "--full", "origin", "copy")
+    assert sorted(f.name for f in tmp_path.iterdir() if f.is_file()) == ["copy-0.img", "disk.img"]
+    for name in ("origin", "copy"):
+        abyme("rm", name)
 
 
 def test_backup(abyme, tmp_path):
