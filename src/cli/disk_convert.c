@@ -58,16 +58,31 @@ static bool copy(struct image *from, const char *path, const char *format, const
 	return error_set(err, -r, "cannot copy disk '%s' to '%s'", from->path, path);
 }
 
+static bool in_one_go(const struct foreign_job *j, struct error *err)
+{
+	disk_tool_stop_by_signal();
+	if (foreign_convert(j->from, j->from_format, j->to, j->format, err))
+		return true;
+	unlink(j->to);
+	return disk_tool_stopped() ? error_set(err, 0, "stopped: %s is written in one go, so the next attempt begins anew", j->format) :
+				     false;
+}
+
 /* By qemu-img; what the source is, we say. */
 static bool convert_foreign(const char *from, const char *part, const struct convert_options *o, const char *format,
 			    struct error *err)
 {
-	if (foreign_source(from))
-		return foreign_convert(from, "vhdx", part, format, err);
-	struct image *i = disk_tool_open(from, o->from_format, true, err);
-	const char *theirs = i ? i->ops->format : NULL;
-	image_close(i);
-	return i && foreign_convert(from, theirs, part, format, err);
+	struct foreign_job j = { .from = from, .from_format = "vhdx", .to = part, .format = format };
+	if (!disk_tool_rate(o->rate, &j.rate, err))
+		return false;
+	if (!foreign_source(from)) {
+		if (!(j.i = disk_tool_open(from, o->from_format, true, err)))
+			return false;
+		j.from_format = j.i->ops->format;
+	}
+	bool ok = foreign_in_one_go(format) ? in_one_go(&j, err) : foreign_go_on(&j, err);
+	image_close(j.i);
+	return ok;
 }
 
 /* "disk.vmdk": vmdk; else raw or qcow2. */
@@ -110,8 +125,6 @@ static bool convert(const char *from_path, const char *to_path, const struct con
 	bool ok = foreign ? convert_foreign(from_path, part, o, format, err) :
 		  copy(from, part, format, o, compress && !strcmp(how, "zstd"), err);
 	image_close(from);
-	if (foreign && !ok)
-		unlink(part);
 	if (ok && rename(part, to_path)) {
 		ok = error_set(err, errno, "cannot give disk '%s' its name", to_path);
 		unlink(part);

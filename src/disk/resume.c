@@ -13,17 +13,22 @@
 
 static char *log_of(const char *path) { return xasprintf("%s.copied", path); }
 
+char *resume_identity_of(int fd, const char *format)
+{
+	struct stat st = { 0 };
+	fstat(fd, &st);
+	return xasprintf(" %s:%" PRIx64 ":%" PRIx64 ":%" PRIu64 ":%" PRId64 ".%09ld", format, (uint64_t)st.st_dev,
+			 (uint64_t)st.st_ino, (uint64_t)st.st_size, (int64_t)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+}
+
 char *resume_identity(const struct image *i)
 {
 	char *all = xstrdup("");
 	for (; i; i = i->backing) {
 		struct image_file *files[2] = { i->file, i->data };
 		for (unsigned k = 0; k < 2 && files[k]; k++) {
-			struct stat st = { 0 };
-			fstat(image_file_descriptor(files[k]), &st);
-			char *longer = xasprintf("%s %s:%" PRIx64 ":%" PRIx64 ":%" PRIu64 ":%" PRId64 ".%09ld", all, i->ops->format,
-						 (uint64_t)st.st_dev, (uint64_t)st.st_ino, (uint64_t)st.st_size,
-						 (int64_t)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+			auto_free char *one = resume_identity_of(image_file_descriptor(files[k]), i->ops->format);
+			char *longer = xasprintf("%s%s", all, one);
 			free(all);
 			all = longer;
 		}
@@ -89,6 +94,22 @@ static bool remove_old(const char *path, struct error *err)
 	unlink(path);
 	disk_unlock(fd);
 	return true;
+}
+
+int resume_log(const char *path, const char *job, uint64_t *at, struct error *err)
+{
+	auto_free char *name = log_of(path), *line = xasprintf("%s\n", job);
+	auto_close int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return error_minus(err, errno, "cannot write beside '%s'", path);
+	if (!disk_lock(fd, path, false, err))
+		return -1;
+	if (log_load(path, job, at) && *at && !access(path, F_OK))
+		return move_fd(&fd);
+	*at = 0;
+	if (ftruncate(fd, 0) || !append(path, line))
+		return error_minus(err, errno, "cannot write '%s'", name);
+	return move_fd(&fd);
 }
 
 struct image *resume_image(const char *path, const char *format, const struct qcow2_create *c, const char *job,

@@ -12,6 +12,10 @@
 
 /* One word a layer, which changes when somebody writes to its file. */
 char *resume_identity(const struct image *i);
+char *resume_identity_of(int fd, const char *format);
+/* The log alone, for a file that another program writes: how far that is whole, 0 for a new one. A descriptor, which
+ * keeps others from it until it is closed, in children too; -1: it is in use. */
+int resume_log(const char *path, const char *job, uint64_t *at, struct error *err);
 /* What an interrupted copy of the same job has left, and how far that is whole; else a new
  * image in place of whatever is there. Refused while another copy is at it. */
 struct image *resume_image(const char *path, const char *format, const struct qcow2_create *c, const char *job,

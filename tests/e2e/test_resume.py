@@ -98,6 +98,58 @@ def test_convert_of_another_state_begins_anew(abyme, tmp_path):
     assert "equal" in ok(abyme, "disk", "compare", str(source), str(target))
 
 
+@pytest.mark.parametrize("kind", ["vmdk", "vdi", "vhd", "vhdx"])
+def test_convert_to_others_formats(abyme, tmp_path, kind):
+    """Which qemu-img writes, in pieces of 128 MiB; it ends with the one that started it."""
+    source, target = tmp_path / "a, source.img", tmp_path / f"a, target.{kind}"
+    log = tmp_path / f"a, target.{kind}.part.copied"
+    rng = random.Random(9)
+    with open(source, "wb") as f:
+        f.truncate(600 * MIB)
+        for k in range(1, 5):                     # the first piece is noted at once, the others take half a minute each
+            f.seek((k * 128 + 77) * MIB + 4096)
+            f.write(rng.randbytes(6 * MIB))
+    job = ["disk", "convert", str(source), str(target)]
+    slowly = [*job[:2], "--rate", "256k", *job[2:]]
+    kill_after_progress(abyme, log, *slowly)
+    assert not target.exists()
+    if kind == "vhdx":
+        p = start(abyme, *slowly)
+        assert b"going on at" in p.stderr.readline()
+        p.send_signal(signal.SIGTERM)
+        assert b"goes on where it was" in p.communicate()[1]
+    done = noted(log)
+    assert 128 * MIB <= done < 600 * MIB
+    status, _, err = abyme(*job)
+    assert status == 0 and f"going on at {done >> 20} of 600 MiB" in err, err
+    qemu_img("compare", "-f", "raw", "-F", {"vhd": "vpc"}.get(kind, kind), source, target)
+    assert sorted(os.listdir(tmp_path)) == [source.name, target.name]
+    if kind == "vhdx":                            # and from what only qemu-img reads
+        back, log = tmp_path / "back.qcow2", tmp_path / "back.qcow2.part.copied"
+        job = ["disk", "convert", str(target), str(back)]
+        kill_after_progress(abyme, log, *job[:2], "--rate", "256k", *job[2:])
+        status, _, err = abyme(*job)
+        assert status == 0 and "going on at" in err, err
+        qemu_img("compare", "-f", "raw", "-F", "qcow2", source, back)
+
+
+def test_one_go_begins_anew(abyme, tmp_path):
+    """A stream-optimized VMDK; a qemu-img that never ends is sure to be stopped."""
+    source, work = tmp_path / "source.img", tmp_path / "work"
+    fill(source, 5)
+    work.mkdir()
+    fake, began = tmp_path / "qemu-img", tmp_path / "began"
+    os.mkfifo(began)
+    fake.write_text(f"#!/bin/sh\necho began >{began}\nexec sleep 600\n")
+    fake.chmod(0o755)
+    p = subprocess.Popen([ABYME, "disk", "convert", "--format", "vmdk-stream", str(source), str(work / "target.vmdk")],
+                         env={**abyme.env, "PATH": f"{tmp_path}:{os.environ['PATH']}"}, stderr=subprocess.PIPE)
+    assert began.read_text() == "began\n"
+    p.send_signal(signal.SIGTERM)
+    assert b"begins anew" in p.communicate(timeout=deadline(60) - time.monotonic())[1]
+    assert not os.listdir(work)
+
+
 def test_full_clone(abyme, tmp_path):
     """Of two disks, killed in each; the clone is there when both are."""
     disks = [tmp_path / "one.qcow2", tmp_path / "two.img"]
