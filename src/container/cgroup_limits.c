@@ -193,8 +193,20 @@ static void cpu_v2(struct limiter *l, const struct spec_resources *r)
 		put(l, "cpu", "cpu.max", text);
 	}
 	put_u64(l, "cpu", "cpu.max.burst", r->cpu.burst);
-	if (r->cpu.rt_runtime.v || r->cpu.rt_period.v)
-		l->ok = l->ok && error_set(l->err, 0, "cpu.realtimeRuntime does not exist with control groups of version 2");
+}
+
+/* What version 2 has no file for. */
+static void missing_v2(struct limiter *l, const struct spec_resources *r)
+{
+	const struct { bool asked; const char *what; } limits[] = {
+		{ r->cpu.rt_runtime.v || r->cpu.rt_period.v, "cpu.realtimeRuntime" }, { r->memory.swappiness.set, "memory.swappiness" },
+		{ r->memory.disable_oom_killer.v, "memory.disableOOMKiller" },
+		{ r->network.class_id.v || r->network.priorities.n, "network" }, { r->block.leaf_weight.v, "blockIO.leafWeight" },
+	};
+	for (unsigned i = 0; i < ARRAY_SIZE(limits); i++)
+		if (limits[i].asked)
+			l->ok = l->ok && error_set(l->err, 0, "linux.resources: %s does not exist with control groups of version 2",
+				limits[i].what);
 }
 
 static void throttle_v1(struct limiter *l, const char *file, const spec_throttles *t)
@@ -361,8 +373,7 @@ bool cgroups_limit(const struct cgroups *c, const struct spec_resources *r, bool
 	if (r->pids.limit.v)
 		put_max(&l, "pids", "pids.max", r->pids.limit);
 	hugepages(&l, r);
-	if (!c->v2)
-		network_v1(&l, r);
+	(c->v2 ? missing_v2 : network_v1)(&l, r);
 	unified(&l, r);
 	return l.ok;
 }

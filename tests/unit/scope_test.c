@@ -167,6 +167,24 @@ static void bad_limits(void **state)
 	}
 }
 
+/* Version 1 had it, version 2 has not: said, not left out. */
+static void what_version_2_lacks(void **state)
+{
+	static const char *const gone[] = { "{\"memory\":{\"swappiness\":0}}", "{\"memory\":{\"disableOOMKiller\":true}}",
+		"{\"cpu\":{\"realtimeRuntime\":5}}", "{\"network\":{\"classID\":5}}", "{\"blockIO\":{\"leafWeight\":50}}" };
+	const struct cgroups c = { .v2 = true };
+	for (unsigned i = 0; i < ARRAY_SIZE(gone); i++) {
+		struct error err = { 0 };
+		struct arena a = { 0 };
+		const struct json *v = json_parse(&a, gone[i], strlen(gone[i]), "test", &err);
+		const struct spec_resources *r = v ? spec_resources_parse(&a, v, &err) : NULL;
+		assert_non_null(r);
+		if (cgroups_limit(&c, r, true, &err) || !strstr(err.text, "version 2"))
+			fail_msg("%s: %s", gone[i], err.text);
+		arena_free(&a);
+	}
+}
+
 static const char *annotate(const char *key, const char *value, struct error *err)
 {
 	static char text[512];
@@ -408,7 +426,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good_names), cmocka_unit_test(bad_names), cmocka_unit_test(longest_name),
-		cmocka_unit_test(limits_are_properties), cmocka_unit_test(bad_limits), cmocka_unit_test(annotations),
+		cmocka_unit_test(limits_are_properties), cmocka_unit_test(bad_limits), cmocka_unit_test(what_version_2_lacks), cmocka_unit_test(annotations),
 		cmocka_unit_test(starts_a_scope), cmocka_unit_test(changes_attaches_and_stops), cmocka_unit_test(failed_unit_is_reset),
 		cmocka_unit_test(what_goes_wrong_is_said), cmocka_unit_test(stops_what_is_not_there), cmocka_unit_test(no_bus_is_said),
 		cmocka_unit_test(life_of_a_group),
