@@ -253,12 +253,13 @@ static void unlink_outgoing(struct jit_vm *vm, struct jit_block *b)
 static uint32_t *list_next(const struct jit_page *p, struct jit_block *b) { return &b->page_next[is_second(b, p)]; }
 
 /* Jump caches may still lead here: the entry becomes a jump to STUB_DEAD, by one
- * store of 8 bytes (it is aligned). */
+ * store of 8 bytes (it is aligned), which leaves those behind the jump. */
 static void retire_entry(struct jit_vm *vm, struct jit_block *b)
 {
-	int64_t code = 0xe9 | (int64_t)(uint32_t)(vm->stub[STUB_DEAD] - (block_jump(vm, b) + 5)) << 8;
+	uint64_t *entry = (uint64_t *)(vm->rw + b->jump);
+	uint64_t jump = 0xe9 | (uint64_t)(uint32_t)(vm->stub[STUB_DEAD] - (block_jump(vm, b) + RETIRED)) << 8;
 
-	__atomic_store_n((int64_t *)(vm->rw + b->jump), code | (int64_t)(0xccccccull << 40), __ATOMIC_RELEASE);
+	__atomic_store_n(entry, jump | *entry >> 8 * RETIRED << 8 * RETIRED, __ATOMIC_RELEASE);
 }
 
 void block_drop(struct jit_vm *vm, struct jit_block *b)

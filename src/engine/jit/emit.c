@@ -217,6 +217,8 @@ void emit_alu_mem_imm(struct emit *e, unsigned size, unsigned op, struct emem m,
 	emit_rm(e, size, 0, size == 1 ? 0x80 : small ? 0x83 : 0x81, op, m);
 	if (size == 1 || small)
 		emit8(e, (uint8_t)imm);
+	else if (size == 2)
+		emit_word(e, (uint16_t)imm, 2);
 	else
 		emit32(e, (uint32_t)imm);
 }

@@ -116,6 +116,7 @@ struct __attribute__((aligned(64))) jit_block {   /* a line of the cache: findin
 	bool dead : 1, needs_flags : 1;
 };
 _Static_assert(sizeof(struct jit_block) == 64, "packed");
+enum { RETIRED = 5 };            /* bytes of its code that change when it is dropped */
 
 /* A direct jump that may be linked to its target: inside a page for good, out of
  * the page (far: between blocks made for their address) while mappings stand. */
@@ -192,7 +193,8 @@ struct jit_vcpu {
 
 enum jit_stub { STUB_ENTER, STUB_LEAVE, STUB_SLOW, STUB_END, STUB_EXIT, STUB_POLL, STUB_LOOKUP, STUB_LEAF, STUB_DEAD, STUB_JUMP, STUB_LINKED, STUB_SLOT,
 		STUB_FAR, STUB_FAR_POLL, STUB_FAR_LOOKUP, STUB_LOAD_VEC, STUB_TIER, STUB_REVIEW, STUB_MEMO_READ,
-		STUB_MEMO_WRITE, STUB_LOOKUP_OTHER, STUB_LOOKUP_OTHER_KERNEL, STUB_COUNT };
+		STUB_MEMO_WRITE, STUB_LOOKUP_OTHER, STUB_LOOKUP_OTHER_KERNEL, STUB_SEARCH, STUB_SEARCH_KERNEL,
+		STUB_SEARCH_NATIVE, STUB_SEARCH_NATIVE_KERNEL, STUB_COUNT };
 
 enum { BLOCK_MAX = 64, EXIT_MAX = 1 << 20, BLOCKS_MAX = 1 << 19, HASH_BITS = 17, PAGE_HASH_BITS = 13,
        REC_WORDS = 1 << 22, REC_WORDS_MOST = 6 };
@@ -205,6 +207,16 @@ struct jit_page {
 	unsigned missed;              /* stores beside the blocks since the page was cleared */
 	unsigned cleared;             /* times that its blocks were dropped for that */
 };
+
+/* An instruction that was met while looking ahead (live.c). */
+enum seen_flow { SEEN_ON, SEEN_JMP, SEEN_JCC, SEEN_END };
+struct seen {
+	uint64_t bytes[2];
+	uint16_t reads, writes;       /* flags */
+	uint8_t len, size, flow;      /* size: of the code; 0: none */
+	int32_t by;                   /* a branch: from its end */
+};
+enum { SEEN = 8192 };
 
 /* A piece of the code cache that is being filled: from `at` to `end`. */
 struct code_part { size_t at, end; };
@@ -227,6 +239,7 @@ struct jit_vm {
 	uint32_t nblocks, nexits, rec_words, nfar, nmemos, nprofiles;
 	uint64_t far_filter[FAR_FILTER / 64];  /* regions that far links go to */
 	struct memo_site *sites;      /* MEMOS */
+	struct seen seen[SEEN];
 	uint64_t generation;          /* counts flushes of the whole cache */
 	_Atomic uint64_t drops;       /* counts dropped blocks */
 	bool avx;                     /* AVX state is kept in the host's registers too */

@@ -29,12 +29,12 @@ struct jit_near {
 	struct profile profile[PROFILES];
 	/* Runs of blocks that are not watched, by index. Packed: a large program has
 	 * more blocks than the cache has lines, and neighbours run together. */
-	int32_t runs[BLOCKS_MAX];
+	int16_t runs[BLOCKS_MAX];
 };
 #define OFF_NEAR(field) ((int32_t)(VCPU_ROOM + offsetof(struct jit_near, field)))
 #define OFF_PROFILE(n, field) ((int32_t)(OFF_NEAR(profile) + (n) * sizeof(struct profile) + offsetof(struct profile, field)))
 #define OFF_MEMO(n, field) ((int32_t)(OFF_NEAR(memo) + (n) * sizeof(struct page_memo) + offsetof(struct page_memo, field)))
-#define OFF_RUNS(n) ((int32_t)(OFF_NEAR(runs) + (n) * sizeof(int32_t)))
+#define OFF_RUNS(n) ((int32_t)(OFF_NEAR(runs) + (n) * sizeof(int16_t)))
 static inline struct jit_near *near_of(struct vcpu *v) { return (struct jit_near *)((uint8_t *)v + VCPU_ROOM); }
 
 /* How a memo is renewed: the same for all vCPUs. */

@@ -195,6 +195,19 @@ static void stub_lookup_other(struct emit *e, const struct jit_vm *vm, enum hot_
 	emit_jmp_to(e, vm->stub[STUB_LOOKUP]);
 }
 
+/* All of a lookup. S0: RIP, S1: record. */
+static void stub_search(struct emit *e, const struct jit_vm *vm, enum hot_word jc, bool native)
+{
+	emit_store(e, 8, GS_HOT(HOT_TMP), S1);
+	if (native)
+		emit_save_flags(e);
+	uint8_t *other = emit_lookup(e, jc);
+
+	emit_bind(e, other);
+	emit_load(e, 8, S1, GS_HOT(HOT_TMP));
+	emit_jmp_to(e, vm->stub[jc == HOT_JC ? STUB_LOOKUP_OTHER : STUB_LOOKUP_OTHER_KERNEL]);
+}
+
 static void stub_far_lookup(struct emit *e, const struct jit_vm *vm)
 {
 	uint8_t *other = emit_lookup(e, HOT_JC_KERNEL);
@@ -229,6 +242,10 @@ bool stubs_emit(struct jit_vm *vm, struct error *err)
 	begin(vm, &e, STUB_LOOKUP_OTHER), stub_lookup_other(&e, vm, HOT_JC);
 	begin(vm, &e, STUB_LOOKUP_OTHER_KERNEL), stub_lookup_other(&e, vm, HOT_JC_KERNEL);
 	begin(vm, &e, STUB_FAR_LOOKUP), stub_far_lookup(&e, vm);
+	begin(vm, &e, STUB_SEARCH), stub_search(&e, vm, HOT_JC, false);
+	begin(vm, &e, STUB_SEARCH_KERNEL), stub_search(&e, vm, HOT_JC_KERNEL, false);
+	begin(vm, &e, STUB_SEARCH_NATIVE), stub_search(&e, vm, HOT_JC, true);
+	begin(vm, &e, STUB_SEARCH_NATIVE_KERNEL), stub_search(&e, vm, HOT_JC_KERNEL, true);
 	begin(vm, &e, STUB_JUMP);
 	emit_load(&e, 8, S0, EGS(OFF_CPU(rip)));
 	emit_jmp_mem(&e, GS_HOT(HOT_TMP));

@@ -54,12 +54,27 @@ static struct slow_path *push_return(struct trans *t, const struct x86_insn *i)
 	return slow;
 }
 
+/* The address it goes to is as far from the one it returns to as always. */
+static void call_by_lookup(struct trans *t, const struct x86_insn *i, int64_t target)
+{
+	trans_before_lookup(t);
+	push_return(t, i);
+	emit_lea(&t->e, t->size == 8 ? 8 : 4, S0, EMEM(S1, target - (t->off[t->cur] + i->len)));
+	trans_lookup(t, trans_rec(t));
+}
+
 bool t_call(struct trans *t, const struct x86_insn *i)
 {
+	int64_t target = jump_target(t, t->cur);
+
 	if (!stack_ok(t) || !(t->size == 8 || full_size(t, i)))
 		return false;
-	push_return(t, i);
-	trans_goto(t, jump_target(t, t->cur));
+	if (trans_leaves_page(t, target)) {
+		call_by_lookup(t, i, target);
+	} else {
+		push_return(t, i);
+		trans_goto(t, target);
+	}
 	t->ended = true;
 	return true;
 }

@@ -14,8 +14,8 @@
 #include "engine/jit/slow.h"
 #include "engine/jit/trans.h"
 
-enum { RUNS = 1024, RUN = (1u << 31) / RUNS, PROFILE_RUNS = 128, CHANGES_MOST = PROFILE_RUNS / 20 };
-enum { VERIFY_RUNS = 16, VERIFY_RUN = (1u << 31) / VERIFY_RUNS };     /* it runs less, and wants to see all */
+enum { RUNS = 1024, RUN = (1u << 15) / RUNS, PROFILE_RUNS = 128, CHANGES_MOST = PROFILE_RUNS / 20 };
+enum { VERIFY_RUNS = 16, VERIFY_RUN = (1u << 15) / VERIFY_RUNS };     /* it runs less, and wants to see all */
 
 static bool is_wanted(const struct trans *t)
 {
@@ -75,7 +75,7 @@ void tier_count(struct trans *t)
 	if (t->profile)
 		emit_alu_mem_imm(&t->e, 4, ALU_SUB, EGS(OFF_PROFILE(t->profile - 1, count)), 1);
 	else
-		emit_alu_mem_imm(&t->e, 4, ALU_ADD, EGS(OFF_RUNS(block_index(t->vm, t->b))),
+		emit_alu_mem_imm(&t->e, 2, ALU_ADD, EGS(OFF_RUNS(block_index(t->vm, t->b))),
 				 t->vm->verify ? VERIFY_RUN : RUN);
 	t->count = emit_jcc(&t->e, CC_S);
 }

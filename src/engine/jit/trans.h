@@ -258,6 +258,10 @@ bool t_rdtsc(struct trans *t, const struct x86_insn *i);
 /* Leave the block for the instruction at a page offset (may be outside the page). */
 void trans_goto(struct trans *t, int64_t target);
 void trans_goto_if(struct trans *t, unsigned cc, int64_t target);
+/* Would that look for code at an address that is not known yet? */
+bool trans_leaves_page(const struct trans *t, int64_t target);
+/* From here on S1 is as it was when trans_lookup() begins. */
+void trans_before_lookup(struct trans *t);
 /* S0 is the RIP to go to. `rec`: the branch. */
 void trans_lookup(struct trans *t, uint32_t rec);
 /* RIP of a page offset into a register. */

@@ -243,9 +243,29 @@ uint8_t *emit_lookup(struct emit *e, enum hot_word jc)
 	return other;
 }
 
+/* Code that is not known to run often jumps to the one in the stubs: 11 bytes for 64. */
+static void lookup_elsewhere(struct trans *t, uint32_t rec)
+{
+	bool kernel = t->key & KEY_KERNEL, native = t->flags == FLAGS_NATIVE;
+
+	emit_mov_imm(&t->e, S1, rec);
+	emit_jmp_to(&t->e, t->vm->stub[native ? kernel ? STUB_SEARCH_NATIVE_KERNEL : STUB_SEARCH_NATIVE
+					      : kernel ? STUB_SEARCH_KERNEL : STUB_SEARCH]);
+}
+
+void trans_before_lookup(struct trans *t)
+{
+	if (!t->counted)
+		flags_to_slot(t);
+}
+
 /* Uses S1. */
 void trans_lookup(struct trans *t, uint32_t rec)
 {
+	if (t->counted) {
+		lookup_elsewhere(t, rec);
+		return;
+	}
 	struct lookup_tail *l = &t->lookups[t->nlookups++];
 
 	flags_to_slot(t);
@@ -289,6 +309,8 @@ static bool is_far(const struct trans *t, int64_t target)
 
 	return is_fixed(t) && rip == (int32_t)rip;
 }
+
+bool trans_leaves_page(const struct trans *t, int64_t target) { return !is_fixed(t) && !in_reach(t, target); }
 
 static struct exit_path *far_exit(struct trans *t, int64_t target)
 {
@@ -462,9 +484,11 @@ static void emit_head(struct trans *t)
 		emit8(e, 0xcc);
 	t->b->jump = (uint32_t)(e->p - t->vm->rw);
 	/* what retire_entry() overwrites is one instruction: nobody is inside */
-	emit_bytes(e, "\x0f\x1f\x84\0\0\0\0\0", 8);
-	if (!is_fixed(t)) {
-		emit_lea(e, t->size == 8 ? 8 : 4, S0, EMEM(S0, -(int)t->off[0]));
+	if (is_fixed(t)) {
+		emit_bytes(e, "\x0f\x1f\x44\x20\0", RETIRED);       /* nop */
+	} else {
+		emit_bytes(e, t->size == 8 ? "\x4d\x8d\x92" : "\x45\x8d\x92", 3);   /* lea S0, [S0 + d] */
+		emit32(e, -(uint32_t)t->off[0]);
 		emit_store(e, 8, EGS(OFF_HOT(HOT_RIPBASE)), S0);
 	}
 	t->b->needs_flags = t->live[0];
@@ -721,7 +745,7 @@ static bool emit_parts(struct trans *t)
 
 	t->b->cold = (uint32_t)cold.at;
 	emit_into(t, &hot);
-	t->e.lines = true;
+	t->e.lines = !t->counted;            /* if it turns out to run often it is made again */
 	emit_block(t);
 	t->e.lines = false;
 	nhot = emitted(t, &hot);
