@@ -211,12 +211,11 @@ struct jit_page {
 /* An instruction that was met while looking ahead (live.c). */
 enum seen_flow { SEEN_ON, SEEN_JMP, SEEN_JCC, SEEN_END };
 struct seen {
-	uint64_t bytes[2];
+	struct x86_insn insn;
 	uint16_t reads, writes;       /* flags */
-	uint8_t len, size, flow;      /* size: of the code; 0: none */
-	int32_t by;                   /* a branch: from its end */
+	uint8_t mode, flow;           /* mode: of the code, by its key; 0: none */
 };
-enum { SEEN = 8192 };
+enum { SEEN = 4096 };
 
 /* A piece of the code cache that is being filled: from `at` to `end`. */
 struct code_part { size_t at, end; };

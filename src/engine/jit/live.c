@@ -76,22 +76,48 @@ static unsigned before(const struct x86_insn *i, unsigned after)
 
 enum { LOOK_AHEAD = 10, LOOK_DEEP = 2 };
 
-/* What looking ahead wants to know of an instruction is remembered by its place, and
- * holds if the same bytes are still there: a quarter of the decoding is spared. */
-static struct seen *seen_at(struct trans *t, int64_t off)
+/* What has been decoded to look ahead is remembered by its place, and holds if the
+ * same bytes are still there: most of it is translated soon. */
+static struct seen *seen_at(const struct trans *t, int64_t off)
 {
 	uint64_t at = t->code->page + (uint64_t)off;
 
 	return &t->vm->seen[(at ^ at >> 12) % ARRAY_SIZE(t->vm->seen)];
 }
 
+/* Never 0. */
+static uint8_t seen_mode(const struct trans *t) { return t->key & (KEY_SIZE | KEY_REAL); }
+
 static bool is_seen(const struct seen *s, const struct trans *t, const uint8_t *bytes)
 {
-	uint64_t now[2];
+	unsigned len = s->insn.len;
+	uint64_t was[2], now[2];
 
+	memcpy(was, s->insn.bytes, sizeof(was));
 	memcpy(now, bytes, sizeof(now));
-	return s->size == t->size && !((now[0] ^ s->bytes[0]) & ~0ull >> (64 - 8 * MIN(s->len, 8u))) &&
-	       (s->len <= 8 || !((now[1] ^ s->bytes[1]) & ~0ull >> (64 - 8 * (s->len - 8u))));
+	return s->mode == seen_mode(t) && !((now[0] ^ was[0]) & ~0ull >> (64 - 8 * MIN(len, 8u))) &&
+	       (len <= 8 || !((now[1] ^ was[1]) & ~0ull >> (64 - 8 * (len - 8))));
+}
+
+/* NULL: it is not known. */
+static struct seen *seen_before(const struct trans *t, int64_t off)
+{
+	const struct code *c = t->code;
+	struct seen *s = seen_at(t, off);
+
+	return c->end - off >= 16 && is_seen(s, t, c->bytes + (off - c->lo)) ? s : NULL;
+}
+
+enum x86_decode_status trans_decode(const struct trans *t, int64_t off, struct x86_insn *i)
+{
+	const struct code *c = t->code;
+	const struct seen *s = seen_before(t, off);
+
+	if (!s)
+		return x86_decode(t->v->model, t->size, t->key & KEY_REAL, c->bytes + (off - c->lo),
+				  (unsigned)(c->end - off), i);
+	*i = s->insn;
+	return X86_OK;
 }
 
 /* A branch whose target is cut to 16 bits: it goes elsewhere. */
@@ -109,35 +135,27 @@ static enum seen_flow flow_of(const struct trans *t, const struct x86_insn *i)
 	return i->op == OP_JMP ? SEEN_JMP : i->op == OP_JCC ? SEEN_JCC : SEEN_END;
 }
 
-static void see(struct seen *s, const struct trans *t, const struct x86_insn *i)
-{
-	memcpy(s->bytes, i->bytes, sizeof(s->bytes));
-	s->reads = (uint16_t)insn_reads(i);
-	s->writes = (uint16_t)insn_writes(i);
-	s->len = i->len;
-	s->size = (uint8_t)t->size;
-	s->flow = (uint8_t)flow_of(t, i);
-	s->by = (int32_t)i->imm;
-}
-
 /* NULL: there is none, or not all of it. */
 static const struct seen *look_at(struct trans *t, int64_t off)
 {
 	const struct code *c = t->code;
-	struct seen *s = seen_at(t, off);
-	struct x86_insn i;
 
 	if (off < c->lo || off >= c->hi)
 		return NULL;
-	const uint8_t *bytes = c->bytes + (off - c->lo);
-	unsigned have = (unsigned)(c->end - off);
-	if (t->key & KEY_REAL || have < 16 || !is_seen(s, t, bytes)) {
-		if (x86_decode(t->v->model, t->size, t->key & KEY_REAL, bytes, have, &i) != X86_OK)
+	struct seen *s = seen_before(t, off);
+	if (!s) {
+		s = seen_at(t, off);
+		s->mode = 0;
+		if (x86_decode(t->v->model, t->size, t->key & KEY_REAL, c->bytes + (off - c->lo),
+			       (unsigned)(c->end - off), &s->insn) != X86_OK)
 			return NULL;
-		see(s, t, &i);
+		s->mode = seen_mode(t);
+		s->reads = (uint16_t)insn_reads(&s->insn);
+		s->writes = (uint16_t)insn_writes(&s->insn);
+		s->flow = (uint8_t)flow_of(t, &s->insn);
 	}
 	t->b->lo = MIN(t->b->lo, (uint16_t)off);
-	t->b->hi = MAX(t->b->hi, (uint16_t)(off + s->len));
+	t->b->hi = MAX(t->b->hi, (uint16_t)(off + s->insn.len));
 	return s;
 }
 
@@ -150,13 +168,13 @@ static unsigned look(struct trans *t, int64_t off, unsigned depth)
 	for (unsigned k = 0; k < LOOK_AHEAD && unknown && (s = look_at(t, off)); k++) {
 		needed |= unknown & s->reads;
 		unknown &= ~s->writes;
-		off += s->len;
+		off += s->insn.len;
 		if (s->flow == SEEN_END)
 			break;
 		if (s->flow == SEEN_JMP)
-			off += s->by;
+			off += (int64_t)s->insn.imm;
 		else if (s->flow == SEEN_JCC && depth < LOOK_DEEP)
-			needed |= unknown & look(t, off + s->by, depth + 1);
+			needed |= unknown & look(t, off + (int64_t)s->insn.imm, depth + 1);
 		else if (s->flow == SEEN_JCC)
 			break;
 	}

@@ -144,6 +144,8 @@ unsigned insn_reads(const struct x86_insn *i);
 unsigned insn_writes(const struct x86_insn *i);     /* surely overwritten */
 unsigned insn_changes(const struct x86_insn *i);    /* perhaps */
 void trans_liveness(struct trans *t);
+/* As x86_decode(), of what is there. */
+enum x86_decode_status trans_decode(const struct trans *t, int64_t off, struct x86_insn *i);
 /* Flags needed at a page offset; looks ahead, and extends the block's range. */
 unsigned live_at(struct trans *t, int64_t target);
 /* Page offset (perhaps outside the page) that instruction k jumps to. */

@@ -657,8 +657,7 @@ static void decode_block(struct trans *t)
 
 	while (t->n < BLOCK_MAX && off < c->hi) {
 		struct x86_insn *i = &t->insns[t->n];
-		enum x86_decode_status st = x86_decode(t->v->model, t->size, t->key & KEY_REAL,
-						       c->bytes + (off - c->lo), c->end - off, i);
+		enum x86_decode_status st = trans_decode(t, off, i);
 		if (st == X86_MORE || (st != X86_OK && t->n))
 			break;
 		t->off[t->n++] = (uint16_t)off;
