@@ -160,6 +160,16 @@ static void test_self_modifying(void **unused)
 	directed("\xc6\x05\x01\0\0\0\x41\xb0\0\x0f\xb6\xc0\xf4", 13, 0x41);
 }
 
+/* Other code at the same place: what it needs of the flags is found out anew. */
+static void test_seen(void **unused)
+{
+	/* mov $-1,%eax; add $1,%eax; mov (%rdi),%rcx; jmp 1f; 1: xor %eax,%eax (or adc %eax,%eax); hlt */
+	for (unsigned k = 0; k < 2; k++) {
+		directed("\xb8\xff\xff\xff\xff\x83\xc0\x01\x48\x8b\x0f\xeb\0\x31\xc0\xf4", 16, 0);
+		directed("\xb8\xff\xff\xff\xff\x83\xc0\x01\x48\x8b\x0f\xeb\0\x11\xc0\xf4", 16, 1);
+	}
+}
+
 /* A page that was code and now takes stores beside it goes back to fast stores,
  * and what is left of the code still runs. */
 static void test_code_becomes_data(void **unused)
@@ -292,7 +302,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_loop), cmocka_unit_test(test_calls),
-		cmocka_unit_test(test_self_modifying), cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_self_modifying), cmocka_unit_test(test_seen), cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_code_becomes_data), cmocka_unit_test(test_high_halves), cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_random), cmocka_unit_test(test_small_cache), cmocka_unit_test(test_options),
 	};
