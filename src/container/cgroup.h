@@ -63,6 +63,8 @@ bool cgroups_frozen(const struct cgroups *c);
 /* SIGKILL to all that is in it, also to what is being forked. */
 bool cgroups_kill(const struct cgroups *c, int sig, struct error *err);
 
+/* A comma-separated list of controllers holds the word. */
+bool cgroup_lists(const char *list, const char *word);
 /* The directory with this controller, or NULL. */
 const struct cgroup_dir *cgroups_with(const struct cgroups *c, const char *controller);
 /* One file of a directory. Reading: false if it is not there. */
