@@ -86,15 +86,28 @@ static void transfer_done(struct aio_op *op, int64_t result)
 	finish(q, result < 0 ? (int)result : 0);
 }
 
+/* A thread of io_uring's may be interrupted in anything; nothing has failed then. */
+static bool again(struct raw_request *q, int64_t result)
+{
+	if (result != -EINTR && result != -EAGAIN)
+		return false;
+	start(q);
+	return true;
+}
+
 static void sync_done(struct aio_op *op, int64_t result)
 {
-	finish(container_of(op, struct raw_request, op), (int)result);
+	struct raw_request *q = container_of(op, struct raw_request, op);
+	if (!again(q, result))
+		finish(q, (int)result);
 }
 
 /* Zeros by plain writes, a megabyte at a time. */
 static void write_zeros(struct aio_op *op, int64_t result)
 {
 	struct raw_request *q = container_of(op, struct raw_request, op);
+	if (again(q, result))
+		return;
 	if (result < 0) {
 		finish(q, (int)result);
 		return;
@@ -123,6 +136,8 @@ static void fallocate_done(struct aio_op *op, int64_t result)
 {
 	struct raw_request *q = container_of(op, struct raw_request, op);
 	struct raw *raw = q->disk->format;
+	if (again(q, result))
+		return;
 	if (result != -EOPNOTSUPP && result != -ENOTTY && result != -EINVAL) {
 		finish(q, (int)result);
 		return;
