@@ -220,6 +220,7 @@ static void release(struct qcow2 *q)
 	free(q->reftable);
 	free(q->freed.at);
 	free(q->gone.at);
+	free(q->holes.at);
 	pthread_mutex_destroy(&q->lock);
 	pthread_cond_destroy(&q->changed);
 	free(q);

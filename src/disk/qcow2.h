@@ -82,6 +82,7 @@ struct qcow2 {
 
 	/* invariant 4: freed in memory -> gone from the disk -> no transfer left that knew them */
 	struct cluster_list freed, gone;
+	struct cluster_list holes;        /* without reference, but counted until they are punched */
 	unsigned generation, active[2];   /* transfers in progress, by the generation they began in */
 };
 
@@ -132,7 +133,7 @@ int refcount_set(struct qcow2 *q, uint64_t cluster, uint64_t count);
 int clusters_alloc(struct qcow2 *q, uint64_t want, uint64_t *offset, uint64_t *got);
 /* As many neighbours as hold so many bytes. */
 int clusters_alloc_run(struct qcow2 *q, uint64_t bytes, uint64_t *offset);
-/* The counts of `n` clusters by one: all, or none goes up; those that come to 0 are free (and punched). */
+/* The counts of `n` clusters by one: all, or none goes up; those that would come to 0 become holes. */
 int refcount_run(struct qcow2 *q, uint64_t first, uint64_t n, int delta);
 uint64_t refcount_max(const struct qcow2 *q);
 /* Once the reference has gone from the disk too. */
@@ -140,6 +141,8 @@ void cluster_free_later(struct qcow2 *q, uint64_t offset);
 void clusters_put(struct cluster_list *l, uint64_t cluster);
 /* Give back what has gone from the disk and is known to no transfer. */
 int apply_gone(struct qcow2 *q);
+/* Punch holes, letting go of the lock, as the file system may take its time; then they are free. */
+int punch_holes(struct qcow2 *q);
 uint64_t ref_load(const struct qcow2 *q, const uint8_t *block, uint64_t i);
 void ref_store(const struct qcow2 *q, uint8_t *block, uint64_t i, uint64_t v);
 

@@ -294,30 +294,45 @@ void cluster_free_later(struct qcow2 *q, uint64_t offset)
 	clusters_put(&q->freed, offset >> q->cluster_bits);
 }
 
-/* Neighbours are punched as one hole. */
-struct hole { uint64_t first, n; };
-
-static void hole_add(struct qcow2 *q, struct hole *h, uint64_t cluster)
+/* The last reference has gone: nothing may be put beside what is in it, either. */
+static void becomes_hole(struct qcow2 *q, uint64_t cluster)
 {
-	if (h->n && cluster != h->first + h->n) {
-		q->file->ops->punch(q->file, h->first << q->cluster_bits, h->n << q->cluster_bits);
-		h->n = 0;
-	}
-	if (!h->n++)
-		h->first = cluster;
+	clusters_put(&q->holes, cluster);
+	if (q->packed_to && (q->packed_to - 1) >> q->cluster_bits == cluster)
+		q->packed_to = 0;
 }
 
-static void hole_end(struct qcow2 *q, struct hole *h)
+/* Of a list, from the i-th on: how many are neighbours. */
+static size_t neighbours(const struct cluster_list *l, size_t i)
 {
-	if (h->n)
-		q->file->ops->punch(q->file, h->first << q->cluster_bits, h->n << q->cluster_bits);
-	h->n = 0;
+	size_t n = 1;
+	while (i + n < l->n && l->at[i + n] == l->at[i] + n)
+		n++;
+	return n;
+}
+
+int punch_holes(struct qcow2 *q)
+{
+	struct cluster_list l = q->holes;
+	int r = 0;
+	if (!l.n)
+		return 0;
+	q->holes = (struct cluster_list){ 0 };
+	pthread_mutex_unlock(&q->lock);
+	for (size_t i = 0, n; i < l.n; i += n) {
+		n = neighbours(&l, i);
+		q->file->ops->punch(q->file, l.at[i] << q->cluster_bits, n << q->cluster_bits);
+	}
+	pthread_mutex_lock(&q->lock);
+	for (size_t i = 0; i < l.n && !r; i++)
+		r = refcount_add(q, l.at[i], -1);
+	free(l.at);
+	return r;
 }
 
 /* Those of one block at a time. */
 int refcount_run(struct qcow2 *q, uint64_t first, uint64_t n, int delta)
 {
-	struct hole hole = { 0 };
 	uint64_t end = first + n, c = first;
 	int r = 0;
 	while (c < end && !r) {
@@ -331,17 +346,16 @@ int refcount_run(struct qcow2 *q, uint64_t first, uint64_t n, int delta)
 				r = -EIO;             /* a damaged image */
 				break;
 			}
-			ref_store(q, t->data, c % q->refs_per_block, count + (uint64_t)(int64_t)delta);
-			t->dirty = true;
 			if (delta < 0 && count == 1) {
-				q->next_free = MIN(q->next_free, c);
 				if (c << q->cluster_bits != t->offset)
 					table_forget(q, c << q->cluster_bits);
-				hole_add(q, &hole, c);
+				becomes_hole(q, c);
+				continue;
 			}
+			ref_store(q, t->data, c % q->refs_per_block, count + (uint64_t)(int64_t)delta);
+			t->dirty = true;
 		}
 	}
-	hole_end(q, &hole);
 	if (r && delta > 0 && c > first)
 		refcount_run(q, first, c - first, -delta);
 	return r;
@@ -353,8 +367,7 @@ int apply_gone(struct qcow2 *q)
 	if (!q->gone.n || q->active[(q->generation + 1) & 1])
 		return 0;
 	for (size_t i = 0, n; i < q->gone.n && !r; i += n) {
-		for (n = 1; i + n < q->gone.n && q->gone.at[i + n] == q->gone.at[i] + n; )
-			n++;
+		n = neighbours(&q->gone, i);
 		r = refcount_run(q, q->gone.at[i], n, -1);
 	}
 	q->gone.n = 0;

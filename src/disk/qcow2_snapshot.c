@@ -317,6 +317,7 @@ bool qcow2_snapshot_delete(struct image *i, const char *name, struct error *err)
 			since = monotonic_ns();
 		}
 		r = r ? r : l2_drop(q, k, l1[k]);
+		r = r ? r : punch_holes(q);
 		qcow2_give_way(q, &since);
 	}
 	if (!r)

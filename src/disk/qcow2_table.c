@@ -182,7 +182,7 @@ int metadata_flush(struct qcow2 *q)
 	struct cluster_list taken = q->freed;     /* what no table on disk refers to afterwards */
 	q->freed = (struct cluster_list){ 0 };
 	if (!(r = metadata_down(q, true)))
-		return settle(q, &taken);
+		return (r = settle(q, &taken)) ? r : punch_holes(q);
 	for (size_t i = 0; no_space(r) && i < taken.n; i++)
 		clusters_put(&q->freed, taken.at[i]);
 	free(taken.at);                           /* lost for good: they stay counted, leaks */

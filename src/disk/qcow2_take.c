@@ -83,7 +83,7 @@ static void give_up(struct qcow2 *q)
 		while (q->syncing)            /* it may be writing a table that goes now */
 			pthread_cond_wait(&q->changed, &q->lock);
 		int r = t ? l2_drop(q, k - 1, t->l1[k - 1]) : take_one_back(q);
-		q->leaks |= r != 0;
+		q->leaks |= r || punch_holes(q);
 		qcow2_give_way(q, &since);
 	}
 }
