@@ -88,12 +88,21 @@ static void give_up(struct qcow2 *q)
 	}
 }
 
+/* Tables, too, that have been copied meanwhile: they may become active again. */
+static void none_is_lent(struct qcow2 *q)
+{
+	q->lent = 0;
+	for (unsigned b = 0; b < TABLE_BUCKETS; b++)
+		for (struct table *t = q->bucket[b]; t; t = t->next)
+			t->lent = false;
+}
+
 static void end(struct qcow2 *q)
 {
+	none_is_lent(q);
 	if (q->taken)
 		free(q->taken->l1);
 	free(move_ptr(q->taken));
-	q->lent = 0;
 	q->making = false;
 	tables_shrink(q);
 	alter_end(q);
@@ -140,11 +149,10 @@ void qcow2_snapshot_cancel(struct image *i)
 static void unmark_lent(struct qcow2 *q)
 {
 	for (unsigned b = 0; b < TABLE_BUCKETS; b++)
-		for (struct table *t = q->bucket[b]; t; t = t->next) {
+		for (struct table *t = q->bucket[b]; t; t = t->next)
 			if (t->lent)
 				l2_unmark(q, t->data);
-			t->lent = false;
-		}
+	none_is_lent(q);
 }
 
 static void take(struct qcow2 *q)
@@ -155,7 +163,6 @@ static void take(struct qcow2 *q)
 	for (uint32_t k = 0; k < q->l1_size; k++)
 		n->l1[k] = q->l1[k] &= ~L2_COPIED;
 	unmark_lent(q);
-	q->lent = 0;
 	q->drains = q->in_place != 0;
 }
 

@@ -265,6 +265,24 @@ static void grown_between(void **state)
 	check_clean();
 }
 
+/* A table that was copied while its entry was lent belongs to an older snapshot. That one is restored and deleted:
+ * the table is the active one's alone, and its marks go to the disk. */
+static void given_up_and_back(void **state)
+{
+	struct gate *g;
+	uint8_t two[512] = { 2 };
+	struct image *i = open_full(&g);
+	assert_true(qcow2_snapshot_create(i, "old", NULL));
+	assert_true(qcow2_snapshot_prepare(i, "s", NULL));
+	assert_int_equal(image_write(i, two, 512, 0), 0);
+	qcow2_snapshot_cancel(i);
+	assert_true(qcow2_snapshot_apply(i, "old", NULL));
+	assert_true(qcow2_snapshot_delete(i, "old", NULL));
+	all_is(i, 0, SIZE, 1);
+	image_close(i);
+	check_clean();
+}
+
 static int setup(void **state)
 {
 	strcpy(path, access("/dev/shm", W_OK) ? "/tmp/abyme-take-XXXXXX" : "/dev/shm/abyme-take-XXXXXX");
@@ -280,6 +298,7 @@ static int teardown(void **state) { return unlink(path); }
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(moment_without_disk), cmocka_unit_test(on_its_way),
-		cmocka_unit_test(killed_between), cmocka_unit_test(grown_between) };
+		cmocka_unit_test(killed_between), cmocka_unit_test(grown_between),
+		cmocka_unit_test(given_up_and_back) };
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

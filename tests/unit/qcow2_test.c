@@ -63,9 +63,9 @@ static void check_clean(const char *path)
 	struct image *i = open_image(path, true);
 	struct image_check found;
 	assert_true(qcow2_check(i, false, &found, NULL));
-	if (found.corruptions || found.leaks)
-		fail_msg("%llu corruptions, %llu leaks", (unsigned long long)found.corruptions,
-			 (unsigned long long)found.leaks);
+	if (found.corruptions || found.leaks || found.unmarked)
+		fail_msg("%llu corruptions, %llu leaks, %llu sole owners without a mark", (unsigned long long)found.corruptions,
+			 (unsigned long long)found.leaks, (unsigned long long)found.unmarked);
 	image_close(i);
 	if (have_qemu && !run("qemu-img check %s", path))
 		fail_msg("qemu-img check finds faults");
