@@ -36,26 +36,15 @@ static bool copy(struct image *from, const char *path, const char *format, const
 {
 	bool compress = o->compress || o->compression;
 	struct qcow2_create new = { .size = ALIGN_UP(from->size, 512), .cluster_bits = 16, .version = 3, .zstd = zstd };
-	struct image_copy c = { .from = from, .compress = compress, .resumable = true, .stop = disk_tool_stopped, .progress = progress };
+	struct image_copy c = { .from = from, .compress = compress, .stop = disk_tool_stopped, .progress = progress };
 	auto_free char *disks = resume_identity(from);
 	auto_free char *job = xasprintf("convert to %s%s%s", format, compress ? zstd ? " zstd" : " zlib" : "", disks);
+	int failed;
 	if (!disk_tool_rate(o->rate, &c.rate, err))
 		return false;
-	c.to = resume_image(path, format, &new, job, &c.at, err);
-	if (!c.to)
-		return false;
-	if (c.at)
-		disk_tool_going_on(c.at, from->size);
 	disk_tool_stop_by_signal();
-	int r = image_copy(&c);
-	image_close(c.to);
-	if (r == -EINTR)
-		return error_set(err, 0, "stopped: the same command goes on where it was");
-	if (!r)
-		return true;
-	resume_forget(path);
-	unlink(path);
-	return error_set(err, -r, "cannot copy disk '%s' to '%s'", from->path, path);
+	return resume_copy(&c, path, format, &new, job, disk_tool_going_on, &failed, err) ||
+	       (failed && error_set(err, -failed, "cannot copy disk '%s' to '%s'", from->path, path));
 }
 
 static bool in_one_go(const struct foreign_job *j, struct error *err)

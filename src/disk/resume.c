@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "disk/copy.h"
 #include "disk/format.h"
 
 static char *log_of(const char *path) { return xasprintf("%s.copied", path); }
@@ -135,4 +134,26 @@ struct image *resume_image(const char *path, const char *format, const struct qc
 		return NULL;
 	}
 	return i;
+}
+
+bool resume_copy(struct image_copy *c, const char *path, const char *format, const struct qcow2_create *create, const char *job,
+		 void (*going_on)(uint64_t at, uint64_t size), int *failed, struct error *err)
+{
+	*failed = 0;
+	c->resumable = true;
+	c->to = resume_image(path, format, create, job, &c->at, err);
+	if (!c->to)
+		return false;
+	if (c->at)
+		going_on(c->at, c->from->size);
+	int r = image_copy(c);
+	image_close(c->to);
+	if (r == -EINTR)
+		return error_set(err, 0, "stopped: the same command goes on where it was");
+	if (!r)
+		return true;
+	resume_forget(path);
+	unlink(path);
+	*failed = r;
+	return false;
 }

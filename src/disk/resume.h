@@ -8,7 +8,7 @@
 #ifndef DISK_RESUME_H
 #define DISK_RESUME_H
 
-#include "disk/image.h"
+#include "disk/copy.h"
 
 /* One word a layer, which changes when somebody writes to its file. */
 char *resume_identity(const struct image *i);
@@ -20,6 +20,10 @@ int resume_log(const char *path, const char *job, uint64_t *at, struct error *er
  * image in place of whatever is there. Refused while another copy is at it. */
 struct image *resume_image(const char *path, const char *format, const struct qcow2_create *c, const char *job,
 			   uint64_t *at, struct error *err);
+/* All of c->from to such an image: `to`, `at` and `resumable` are set here; going_on hears of what is there already. False
+ * with an error if it has not begun or was stopped, and goes on then; or with *failed, -errno and no error: nothing stays. */
+bool resume_copy(struct image_copy *c, const char *path, const char *format, const struct qcow2_create *create, const char *job,
+		 void (*going_on)(uint64_t at, uint64_t size), int *failed, struct error *err);
 /* Has a copy of the same job come to its end there, and not been forgotten? */
 bool resume_is_whole(const char *path, const char *job, uint64_t size);
 /* All before `at` is on the disk. */

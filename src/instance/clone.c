@@ -134,27 +134,17 @@ static bool copy_from(struct image *from, const char *format, const char *to, co
 		      struct error *err)
 {
 	struct qcow2_create new = { .size = from->size, .cluster_bits = 16, .version = 3 };
-	struct image_copy c = { .from = from, .resumable = true, .rate = how->rate, .stop = how->stop, .progress = how->progress };
+	struct image_copy c = { .from = from, .rate = how->rate, .stop = how->stop, .progress = how->progress };
+	int failed;
 	auto_free char *part = part_of(to), *disks = resume_identity(from);
 	auto_free char *job = xasprintf("clone to %s%s", format, disks);
 	if (!access(to, F_OK))
 		return resume_is_whole(part, job, from->size) ||
 		       error_set(err, 0, "'%s' is there already: it is not overwritten", to);
-	c.to = resume_image(part, format, &new, job, &c.at, err);
-	if (!c.to)
-		return false;
-	if (c.at)
-		how->going_on(c.at, from->size);
-	int r = image_copy(&c);
-	image_close(c.to);
-	if (r == -EINTR)
-		return error_set(err, 0, "stopped: the same command goes on where it was");
-	if (!r)
+	if (resume_copy(&c, part, format, &new, job, how->going_on, &failed, err))
 		return true;
-	*keep = false;
-	resume_forget(part);
-	unlink(part);
-	return error_set(err, -r, "cannot copy disk '%s'", from->path);
+	*keep &= !failed;
+	return failed && error_set(err, -failed, "cannot copy disk '%s'", from->path);
 }
 
 static bool copy_disk(const struct def_disk *d, const char *to, const struct clone_how *how, bool *keep,
