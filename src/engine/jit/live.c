@@ -108,14 +108,19 @@ static struct seen *seen_before(const struct trans *t, int64_t off)
 	return c->end - off >= 16 && is_seen(s, t, c->bytes + (off - c->lo)) ? s : NULL;
 }
 
-enum x86_decode_status trans_decode(const struct trans *t, int64_t off, struct x86_insn *i)
+static enum x86_decode_status decode_at(const struct trans *t, int64_t off, struct x86_insn *i)
 {
 	const struct code *c = t->code;
+
+	return x86_decode(t->v->model, t->size, t->key & KEY_REAL, c->bytes + (off - c->lo), (unsigned)(c->end - off), i);
+}
+
+enum x86_decode_status trans_decode(const struct trans *t, int64_t off, struct x86_insn *i)
+{
 	const struct seen *s = seen_before(t, off);
 
 	if (!s)
-		return x86_decode(t->v->model, t->size, t->key & KEY_REAL, c->bytes + (off - c->lo),
-				  (unsigned)(c->end - off), i);
+		return decode_at(t, off, i);
 	*i = s->insn;
 	return X86_OK;
 }
@@ -146,8 +151,7 @@ static const struct seen *look_at(struct trans *t, int64_t off)
 	if (!s) {
 		s = seen_at(t, off);
 		s->mode = 0;
-		if (x86_decode(t->v->model, t->size, t->key & KEY_REAL, c->bytes + (off - c->lo),
-			       (unsigned)(c->end - off), &s->insn) != X86_OK)
+		if (decode_at(t, off, &s->insn) != X86_OK)
 			return NULL;
 		s->mode = seen_mode(t);
 		s->reads = (uint16_t)insn_reads(&s->insn);
