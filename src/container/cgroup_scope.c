@@ -55,10 +55,10 @@ bool cgroups_limit_scope(const struct cgroups *c, const struct spec_resources *r
 	struct arena arena = { 0 };
 	struct scope_properties p = { .arena = &arena };
 	char now[64];
-	const struct cgroup_dir *d = cgroups_with(c, "cpu");
-	bool known = d && cgroup_read(d, "cpu.max", now, sizeof(now));
 	if (!c->scope.unit)
 		return true;
+	const struct cgroup_dir *d = cgroups_with(c, "cpu");
+	bool known = d && cgroup_read(d, "cpu.max", now, sizeof(now));
 	bool ok = scope_resources(&p, r, known ? now : NULL, err) &&
 		(!p.n || !manager || manager->set(&c->scope, &p, err));
 	arena_free(&arena);
