@@ -24,14 +24,14 @@ def test_container_and_machine(lab, box, kernel_tree, tmp_path):
     m = lab.abyme.start("run", "--rm", "--name", "vm", "--net", "lan",
                         *guest_args(kernel_tree("cloud-amd64"), tmp_path, ["virtio_pci", "virtio_net"]))
     # an nc whose input has ended says so, and the other one leaves: so it gets one that never does
-    script = ("b=/bin/busybox; $b nslookup vm.abyme $(cat /work/dns); $b mkfifo /tmp/p; exec 3<>/tmp/p; "
+    script = ("b=/bin/busybox; $b nslookup vm.abyme $(cat /tmp/dns); $b mkfifo /tmp/p; exec 3<>/tmp/p; "
               "$b nc -l -p 7777 <&3 | wc -c; "
-              "until head -c 300000 /dev/zero | $b nc $(cat /work/vm) 7778; do sleep 0.2; done; echo sent; sleep 1000")
+              "until head -c 300000 /dev/zero | $b nc $(cat /tmp/vm) 7778; do sleep 0.2; done; echo sent; sleep 1000")
     assert box.create(script) == (0, "")
     (address, _), program = lab.joined("lan", "box", f"/proc/{box.state()['pid']}/ns/net", "--address")
     vm = until(lambda: next((p["ip"] for p in lab.inspect("lan")["run"]["ports"] if p["name"] == "vm"), None))
     for name, text in (("vm", vm), ("dns", vm.rsplit(".", 1)[0] + ".2")):
-        with open(f"{box.rootfs}/work/{name}", "w", encoding="ascii") as f:
+        with open(f"{box.rootfs}/tmp/{name}", "w", encoding="ascii") as f:
             f.write(text)
     shell(m)
     run(m, f"ip link set eth0 up; ip addr add {vm}/24 dev eth0; echo set-$?", "set-0")
