@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 import uuid
+from pathlib import Path
 
 from conftest import ABYME
 from patience import deadline, patience
@@ -203,14 +204,16 @@ def sunk(process, seconds=60):
     return int(process.communicate(timeout=patience(seconds))[0])
 
 
-def iperf(client, server, address, *options, size=20 << 20):
-    """Bulk goes through; how fast is no matter of a test. What iperf3 itself leaves in
-    flight at the end is a few buffers."""
+def iperf(client, server, address, *options):
+    """Bulk goes through; how fast is no matter of a test. What is still in flight when the
+    sender ends does not count as received. The peers' own buffers are bounded (-w), so that
+    it is what a socket of a NAT's may hold, and little more: at most half of the whole."""
+    size = 2 * (int(Path("/proc/sys/net/ipv4/tcp_wmem").read_text().split()[2]) + (8 << 20))
     s, said = server.spawn("iperf3", "-s"), []
 
     def attempt():
-        p = subprocess.run(["ip", "netns", "exec", client.ns, "iperf3", "-c", address, "-n", str(size), "-J",
-                            *options], capture_output=True, text=True, timeout=patience(60), check=False)
+        p = subprocess.run(["ip", "netns", "exec", client.ns, "iperf3", "-c", address, "-n", str(size), "-w", "128K",
+                            "-J", *options], capture_output=True, text=True, timeout=patience(60), check=False)
         said.append(p.stdout[-400:])
         return json.loads(p.stdout)["end"].get("sum_received")      # an error has status 0, too
     got = until(attempt, why=said)
