@@ -95,7 +95,7 @@ void memory_set_lock(struct memory *m, void (*lock)(void *), void (*unlock)(void
 /* RAM added from now on is in huge pages, where the host has any. pagemap_fd (not owned):
  * this process's /proc/self/pagemap, or -1. */
 void memory_use_huge_pages(struct memory *m, int pagemap_fd);
-/* RAM of its own, or (fd >= 0) a private mapping of an
+/* RAM of its own (`offset` says nothing), or (fd >= 0) a private mapping of an
  * existing file from `offset` on: how a state file's RAM section is resumed. */
 struct ram_slot *memory_add_ram(struct memory *m, const char *name, uint64_t gpa,
 				uint64_t size, int priority, bool readonly,

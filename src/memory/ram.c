@@ -82,7 +82,7 @@ struct ram_slot *ram_slot_new(const struct memory *m, const char *name, uint64_t
 		free(s);
 		return NULL;
 	}
-	if (!map(s, offset, err)) {
+	if (!map(s, s->private_map ? offset : 0, err)) {
 		close_fd(&s->fd);
 		free(s);
 		return NULL;

@@ -58,6 +58,16 @@ static struct ram_slot *add_ram(unsigned pages)
 	return r;
 }
 
+/* An offset counts only where there is a file. */
+static void no_file(void **unused)
+{
+	struct error err;
+	struct ram_slot *r = memory_add_ram(mem, "ram", 0, PAGE_SIZE, 0, false, -1, 2 * GiB, &err);
+	assert_non_null(r);
+	r->host[PAGE_SIZE - 1] = 1;
+	assert_int_equal(memory_load(mem, PAGE_SIZE - 1, 1), 1);
+}
+
 /* Anonymous RAM: aligned for huge pages, holes known, pages given back. */
 static void huge_ram(void **unused)
 {
@@ -183,7 +193,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(ram_and_holes), T(huge_ram), T(sizes_are_declared), T(priority_and_move),
+		T(ram_and_holes), T(no_file), T(huge_ram), T(sizes_are_declared), T(priority_and_move),
 		T(dirty_log_has_several_readers), T(devices_are_not_reentered),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
