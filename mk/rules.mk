@@ -11,7 +11,7 @@ FUZZ := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/*.c))
 TESTLIB := $(B)/libtest.a
 TESTLIB_OBJS := $(patsubst tests/lib/%.c,$(B)/testlib/%.o,$(wildcard tests/lib/*.c))
 # what each program links beyond libc
-LIBS_abyme := -luv -ljansson -lcyaml -luring -lz -lzstd -lseccomp -lcap-ng
+LIBS_abyme := -luv -ljansson -lcyaml -luring -lz -lzstd -llzma -lseccomp -lcap-ng
 LIBS_abyme-net-user := -lslirp -lseccomp -lcap-ng -luv
 LIBS_abyme-nat := -lslirp -ljansson -lseccomp -lcap-ng
 LIBS_abyme-switch := -ljansson -lseccomp -lcap-ng

@@ -8,7 +8,7 @@
 set -eu
 
 build="gcc make pkg-config libc6-dev libuv1-dev libjansson-dev libcyaml-dev liburing-dev
-	libseccomp-dev libcap-ng-dev libslirp-dev libvncserver-dev libgnutls28-dev zlib1g-dev libzstd-dev
+	libseccomp-dev libcap-ng-dev libslirp-dev libvncserver-dev libgnutls28-dev zlib1g-dev libzstd-dev liblzma-dev
 	libarchive-dev libxml2-dev libcurl4-openssl-dev libssl-dev scdoc"
 guest="mmdebstrap uidmap e2fsprogs cpio busybox-static xz-utils zstd"
 tests="libcmocka-dev libzydis-dev python3 python3-pytest python3-pytest-xdist qemu-system-x86 qemu-utils libnbd-bin seabios ovmf ipxe-qemu swtpm mtools xorriso acpica-tools shellcheck

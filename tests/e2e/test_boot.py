@@ -51,3 +51,20 @@ def test_boot_i386(abyme, kernel_tree, tmp_path, engine):
     m.send("poweroff -f\n")
     assert m.wait(60) == 0, m.text[-2000:]
     assert not TROUBLE.search(m.text), TROUBLE.search(m.text).group(0)
+
+
+@pytest.mark.parametrize("memory, append, address", [
+    ("3G", "nokaslr", "^ffffffff81000000 "),     # unpacked by the monitor, as by default; RAM above 4 GiB
+    ("512M", "hugepages=0", "^ffffffff[0-9a-f]+ "),     # the kernel's own unpacker looks for this
+])
+def test_unpacking(abyme, kernel_tree, initrd, memory, append, address):
+    """A kernel runs where it says, whoever has unpacked it."""
+    m = abyme.start("run", "--rm", "--engine", "jit", "--memory", memory, "--kernel", vmlinuz(kernel_tree("amd64")),
+                    "--initrd", initrd, "--append", f"console=ttyS0 panic=-1 {append}", "--on-reboot", "exit")
+    m.expect("USERSPACE-REACHED", LIMIT["jit"])
+    m.expect("# ", 30)
+    m.send("grep ' _text$' /proc/kallsyms\n")
+    m.expect(address, 30)
+    m.send("poweroff -f\n")
+    assert m.wait(60) == 0, m.text[-2000:]
+    assert not TROUBLE.search(m.text), TROUBLE.search(m.text).group(0)

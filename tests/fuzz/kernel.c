@@ -46,6 +46,29 @@ static size_t sample_elf(uint8_t *k)
 	return 0x400;
 }
 
+/* Packed by zstd, in a block as it is and without a checksum (RFC 8878, 3.1.1): damage
+ * reaches what is unpacked. */
+static size_t sample_packed(uint8_t *k)
+{
+	enum { AT = 0x600, HEAD = 10, ELF = 0x400, LISTS = 6 * 4, KERNEL = ELF + LISTS };
+	uint8_t *elf = k + AT + HEAD;
+	sample_bzimage(k);
+	sample_elf(elf);
+	memset(elf + ELF, 0, LISTS);
+	le64_put(elf + 24, 0x200000);
+	le64_put(elf + 40, ELF);             /* an empty table of sections ends it */
+	for (unsigned i = 0; i < 3; i++)
+		le32_put(elf + ELF + 4 + 8 * i, 0x80200010 + 16 * i);
+	memcpy(k + AT, "\x28\xb5\x2f\xfd\x60", 5);
+	le16_put(k + AT + 5, KERNEL - 256);
+	k[AT + 7] = (KERNEL << 3 | 1) & 0xff;
+	le16_put(k + AT + 8, KERNEL >> 5);
+	le32_put(elf + KERNEL, KERNEL);
+	le32_put(k + 0x248, AT - 0x400);
+	le32_put(k + 0x24c, HEAD + KERNEL + 4);
+	return AT + HEAD + KERNEL + 4;
+}
+
 static size_t sample_multiboot(uint8_t *k, uint32_t flags)
 {
 	size_t n = sample_elf(k);
@@ -63,7 +86,8 @@ static size_t sample_multiboot(uint8_t *k, uint32_t flags)
 size_t fuzz_sample(unsigned n, uint8_t *buf)
 {
 	return n == 0 ? sample_bzimage(buf) : n == 1 ? sample_elf(buf) :
-	       n == 2 ? sample_multiboot(buf, 0x10000) : n == 3 ? sample_multiboot(buf, 0) : 0;
+	       n == 2 ? sample_multiboot(buf, 0x10000) : n == 3 ? sample_multiboot(buf, 0) :
+	       n == 4 ? sample_packed(buf) : 0;
 }
 
 void fuzz_one(const uint8_t *data, size_t size)

@@ -21,6 +21,7 @@ struct boot {
 	uint64_t kernel_end;      /* first free byte above what was loaded */
 	uint64_t initrd, initrd_size;
 	const char *cmdline;
+	uint64_t displaced;       /* ELF segments go so much above the addresses they name */
 };
 
 /* Where loaders put what they hand over (all below 640 KiB). */
@@ -53,8 +54,13 @@ bool boot_write_cmdline(struct boot *b, uint64_t max, struct error *err);
 struct elf_info { bool is64; uint16_t machine; uint64_t entry; };
 bool elf_parse(const struct boot *b, struct elf_info *e, struct error *err);
 bool elf_load(struct boot *b, struct error *err);
+/* Are there segments, and all of them in [base, base + room)? */
+bool elf_fits(const struct boot *b, uint64_t base, uint64_t room);
 /* The note `type` of owner `name`: its payload's offset and length, or false. */
 bool elf_note(const struct boot *b, const char *name, uint32_t type, uint64_t *off, uint64_t *len);
+
+/* What a bzImage holds, at most `most` bytes; NULL: damaged, or packed in an unknown way (unpack.c). */
+uint8_t *boot_unpack(const uint8_t *in, size_t n, size_t most, size_t *size);
 
 /* The memory map as guests are told: type 1 RAM, 2 reserved. */
 struct boot_range { uint64_t base, size; uint32_t type; };

@@ -2,12 +2,13 @@
 /*
  * Linux's x86 boot protocol, version 2.06 or later (Linux,
  * Documentation/arch/x86/boot.rst): the protected-mode part of a bzImage is
- * entered at its 64-bit entry point where it has one, else at the 32-bit one.
+ * entered at its 64-bit entry point where it has one, else at the 32-bit one;
+ * better still, the 64-bit kernel in it is (vmlinux.c).
  */
 #include <sys/random.h>
 
 #include "device/acpi/acpi.h"
-#include "device/boot/boot.h"
+#include "device/boot/vmlinux.h"
 #include "device/board.h"
 #include "machine/machine.h"
 
@@ -15,11 +16,11 @@
 enum { SETUP_SECTS = 0x1f1, BOOT_FLAG = 0x1fe, JUMP = 0x200, MAGIC = 0x202, VERSION = 0x206,
        TYPE_OF_LOADER = 0x210, LOADFLAGS = 0x211, RAMDISK_IMAGE = 0x218, RAMDISK_SIZE = 0x21c,
        CMD_LINE_PTR = 0x228, INITRD_MAX = 0x22c, ALIGNMENT = 0x230, RELOCATABLE = 0x234,
-       XLOADFLAGS = 0x236, CMDLINE_SIZE = 0x238, SETUP_DATA = 0x250, PREF_ADDRESS = 0x258,
+       XLOADFLAGS = 0x236, CMDLINE_SIZE = 0x238, PAYLOAD = 0x248, PAYLOAD_SIZE = 0x24c, SETUP_DATA = 0x250, PREF_ADDRESS = 0x258,
        INIT_SIZE = 0x260, HEADER_MAX = 0x290 };
 /* Offsets in boot_params only. */
 enum { BP_RSDP = 0x70, BP_E820_COUNT = 0x1e8, BP_E820 = 0x2d0, BP_SIZE = 0x1000 };
-enum { LOADED_HIGH = 1, KEEP_SEGMENTS = 0x40, XLF_64 = 1, SETUP_RNG_SEED = 9 };
+enum { LOADED_HIGH = 1, KASLR = 2, KEEP_SEGMENTS = 0x40, XLF_64 = 1, SETUP_RNG_SEED = 9 };
 
 bool bzimage_detect(const struct boot *b)
 {
@@ -88,14 +89,15 @@ static void put_memory_map(struct boot *b, uint8_t *params)
 	}
 }
 
-static bool write_params(struct boot *b, uint64_t at, struct error *err)
+static bool write_params(struct boot *b, uint64_t at, bool kaslr, struct error *err)
 {
 	uint8_t p[BP_SIZE] = { 0 };
 	unsigned end = MIN((unsigned)MAGIC + b->image[JUMP + 1], (unsigned)HEADER_MAX);
 	if (end > SETUP_SECTS)
 		memcpy(p + SETUP_SECTS, b->image + SETUP_SECTS, end - SETUP_SECTS);
 	p[TYPE_OF_LOADER] = 0xff;
-	p[LOADFLAGS] &= (uint8_t)~KEEP_SEGMENTS;
+	p[LOADFLAGS] &= (uint8_t)~(KEEP_SEGMENTS | KASLR);
+	p[LOADFLAGS] |= kaslr ? KASLR : 0;
 	le32_put(p + 0x214, (uint32_t)at);
 	le32_put(p + RAMDISK_IMAGE, (uint32_t)b->initrd);
 	le32_put(p + RAMDISK_SIZE, (uint32_t)b->initrd_size);
@@ -106,22 +108,56 @@ static bool write_params(struct boot *b, uint64_t at, struct error *err)
 	return write_rng_seed(b, err) && boot_write(b, BOOT_PARAMS, p, sizeof(p), err);
 }
 
+/* At its own 64-bit entry: the kernel is unpacked already. */
+static bool start_unpacked(struct boot *b, struct vmlinux *k, struct error *err)
+{
+	uint64_t top = b->initrd_size ? b->initrd : b->machine->ram_low->size;
+
+	return vmlinux_place(k, top, err) && write_params(b, k->at, k->random, err) &&
+	       boot_enter_64(b, k->at + k->entry, BOOT_PARAMS, err);
+}
+
+static bool start(struct boot *b, uint64_t at, bool long_mode, struct error *err)
+{
+	uint64_t setup = setup_size(b);
+
+	if (!boot_write(b, at, b->image + setup, b->size - setup, err) || !write_params(b, at, false, err))
+		return false;
+	return long_mode ? boot_enter_64(b, at + 0x200, BOOT_PARAMS, err)
+			 : boot_enter_32(b, at, 0, 0, BOOT_PARAMS, err);
+}
+
+static bool load_others(struct boot *b, struct error *err)
+{
+	uint32_t initrd_max = le32_get(b->image + INITRD_MAX), cmdline_max = le32_get(b->image + CMDLINE_SIZE);
+
+	return boot_load_initrd(b, initrd_max ? initrd_max : 0x37ffffff, err) &&
+	       boot_write_cmdline(b, cmdline_max ? cmdline_max : 255, err);
+}
+
+/* Only where it need not be moved down. */
+static bool open_payload(const struct boot *b, struct vmlinux *k, uint64_t at)
+{
+	uint64_t from = setup_size(b) + le32_get(b->image + PAYLOAD), n = le32_get(b->image + PAYLOAD_SIZE);
+
+	k->preferred = le64_get(b->image + PREF_ADDRESS);
+	k->align = le32_get(b->image + ALIGNMENT);
+	k->room = le32_get(b->image + INIT_SIZE);
+	return k->preferred == at && boot_has(b, from, n) && vmlinux_open(k, b, b->image + from, n);
+}
+
 bool bzimage_load(struct boot *b, struct error *err)
 {
 	uint64_t at, room;
+	struct vmlinux k = { 0 };
+
 	if (!check(b, err) || !choose_address(b, &at, &room, err))
 		return false;
-	uint64_t setup = setup_size(b);
-	uint32_t initrd_max = le32_get(b->image + INITRD_MAX);
-	uint32_t cmdline_max = le32_get(b->image + CMDLINE_SIZE);
 	b->kernel_end = at + room;
-	if (!boot_write(b, at, b->image + setup, b->size - setup, err) ||
-	    !boot_load_initrd(b, initrd_max ? initrd_max : 0x37ffffff, err) ||
-	    !boot_write_cmdline(b, cmdline_max ? cmdline_max : 255, err) ||
-	    !write_params(b, at, err))
+	if (!load_others(b, err))
 		return false;
-	bool long_mode = le16_get(b->image + VERSION) >= 0x20c &&
-			 le16_get(b->image + XLOADFLAGS) & XLF_64;
-	return long_mode ? boot_enter_64(b, at + 0x200, BOOT_PARAMS, err)
-			 : boot_enter_32(b, at, 0, 0, BOOT_PARAMS, err);
+	bool long_mode = le16_get(b->image + VERSION) >= 0x20c && le16_get(b->image + XLOADFLAGS) & XLF_64;
+	bool ok = long_mode && open_payload(b, &k, at) ? start_unpacked(b, &k, err) : start(b, at, long_mode, err);
+	vmlinux_close(&k);
+	return ok;
 }

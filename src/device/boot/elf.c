@@ -57,11 +57,27 @@ static bool load_segment(struct boot *b, const struct segment *s, struct error *
 	    s->paddr + s->memsz < s->paddr)
 		return boot_truncated(b, err);
 	/* The end first: a wild size must fail before it is filled with zeroes. */
-	if (s->memsz && !boot_zero(b, s->paddr + s->memsz - 1, 1, err))
+	uint64_t at = s->paddr + b->displaced;
+	if (s->memsz && !boot_zero(b, at + s->memsz - 1, 1, err))
 		return false;
-	b->kernel_end = MAX(b->kernel_end, s->paddr + s->memsz);
-	return boot_write(b, s->paddr, b->image + s->offset, s->filesz, err) &&
-	       boot_zero(b, s->paddr + s->filesz, s->memsz - s->filesz, err);
+	b->kernel_end = MAX(b->kernel_end, at + s->memsz);
+	return boot_write(b, at, b->image + s->offset, s->filesz, err) &&
+	       boot_zero(b, at + s->filesz, s->memsz - s->filesz, err);
+}
+
+bool elf_fits(const struct boot *b, uint64_t base, uint64_t room)
+{
+	struct segment s;
+	bool any = false;
+	for (unsigned i = 0; get_segment(b, i, &s); i++) {
+		if (s.type != PT_LOAD || !s.memsz)
+			continue;
+		any = true;
+		if (!boot_has(b, s.offset, s.filesz) || s.filesz > s.memsz || s.paddr < base || s.memsz > room ||
+		    s.paddr - base > room - s.memsz)
+			return false;
+	}
+	return any;
 }
 
 bool elf_load(struct boot *b, struct error *err)
