@@ -182,18 +182,12 @@ static int run_both(int fd, pid_t pid, bool out)
 	return failed || here ? STATUS_FAILED : 0;
 }
 
-/* Its shim; of a container that does not run one that comes for this alone: its process. */
+/* Its shim; of an image's instance that does not run one that comes for this alone: its process. */
 static int reach(struct instance *i, pid_t *resting, struct error *err)
 {
 	struct definition *d = instance_keeper(i) ? NULL : instance_definition(i, err);
-	enum isolation wall = d ? definition_isolation(d) : ISOLATION_VM;
-	int fd;
-	if (wall == ISOLATION_CONTAINER)
-		fd = container_rest(i, d, resting, err);
-	else if (wall == ISOLATION_MICROVM)
-		fd = error_minus(err, 0, "instance '%s' does not run, and the files of a micro-VM are on a disk of its own: start it first", i->name);
-	else
-		fd = instance_connect(i, "exec.sock", err);
+	bool rests = d && definition_isolation(d) != ISOLATION_VM;
+	int fd = rests ? container_rest(i, d, resting, err) : instance_connect(i, "exec.sock", err);
 	definition_free(d);
 	return fd;
 }

@@ -106,7 +106,7 @@ static int serve_program(int sock)
 	shim.held = s.held;
 	shim.start = s.held ? begin : NULL;
 	shim.opaque = &sock;
-	return shim_main(sock, &shim);
+	return s.rest ? shim_rest(sock, &shim) : shim_main(sock, &shim);
 }
 
 static int serve_exec(int sock) { return shim_exec(sock, &shim); }

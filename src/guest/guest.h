@@ -20,7 +20,7 @@ void guest_boot(void);
 void guest_say(const char *what, int error);
 
 /* setup.c: what the host said in FRAME_START, done: clock, root, volumes, network. */
-struct guest_setup { bool terminal, keep, held; };
+struct guest_setup { bool terminal, keep, held, rest; };
 bool guest_set_up(const char *text, size_t n, struct guest_setup *out, struct error *err);
 /* The rest for one that was held, and its start. */
 bool guest_begin(const char *text, size_t n, struct guest_setup *out, struct error *err);

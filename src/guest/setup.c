@@ -22,7 +22,7 @@
 
 struct share { const char *tag; bool readonly; };
 struct setup {
-	bool terminal, keep, held, disk;
+	bool terminal, keep, held, rest, disk;
 	int64_t clock;
 	const char *seed;
 	const char *hostname;
@@ -47,6 +47,7 @@ static const struct field setup_fields[] = {
 	FIELD(BOOL, struct setup, "terminal", terminal),
 	FIELD(BOOL, struct setup, "keep", keep),
 	FIELD(BOOL, struct setup, "held", held),
+	FIELD(BOOL, struct setup, "rest", rest),
 	FIELD(BOOL, struct setup, "disk", disk),
 	FIELD(STRINGS, struct setup, "args", args),
 	FIELD(STRINGS, struct setup, "env", env),
@@ -149,7 +150,7 @@ bool guest_set_up(const char *text, size_t n, struct guest_setup *out, struct er
 	struct setup s = { 0 };
 	struct json *v = json_parse(&a, text, n, "the request", err);
 	bool ok = v && schema_read(&a, v, "", setup_fields, &s, err) && set_up(&s, err);
-	*out = (struct guest_setup){ s.terminal, s.keep, s.held };
+	*out = (struct guest_setup){ s.terminal, s.keep, s.held, s.rest };
 	arena_free(&a);
 	return ok;
 }

@@ -26,9 +26,10 @@ enum { FIRST_DELAY_MS = 100, MOST_DELAY_MS = 60000 };
 
 static bool prepare(struct container_keeper *k, struct error *err)
 {
+	const int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (k->rest ? 0 : O_TRUNC);     /* what a run said stays */
 	umask(022);
-	k->log = openat(k->instance->dir, "log", O_WRONLY | O_CREAT | O_APPEND | O_TRUNC | O_CLOEXEC, 0600);
-	k->console_log = openat(k->instance->dir, "console.log", O_WRONLY | O_CREAT | O_APPEND | O_TRUNC | O_CLOEXEC, 0600);
+	k->log = openat(k->instance->dir, "log", flags, 0600);
+	k->console_log = openat(k->instance->dir, "console.log", flags, 0600);
 	if (k->console_log < 0)
 		return error_set(err, errno, "cannot write the log of instance '%s'", k->instance->name);
 	return container_bundle(k, err) && k->wall->prepare(k, err);
@@ -46,8 +47,8 @@ void container_child(const struct container_keeper *k, const char *name, int soc
 
 bool container_shim(struct container_keeper *k, void (*child)(struct container_keeper *k, int sock), struct error *err)
 {
-	int pair[2];
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+	int pair[2] = { -1, k->primary };
+	if (!k->rest && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		return error_set(err, errno, "cannot create the program's channel");
 	k->shim_pid = fork();
 	if (!k->shim_pid) {
@@ -56,12 +57,15 @@ bool container_shim(struct container_keeper *k, void (*child)(struct container_k
 		child(k, pair[1]);
 		_exit(125);
 	}
-	close(pair[1]);
 	if (k->shim_pid < 0) {
-		close(pair[0]);
+		close_fd(&pair[0]);
 		return error_set(err, errno, "cannot start the program's shim");
 	}
-	hub_source(k->hub, pair[0]);
+	close(pair[1]);
+	if (k->rest)
+		k->primary = -1;      /* the shim's from here on */
+	else
+		hub_source(k->hub, pair[0]);
 	return true;
 }
 
@@ -108,7 +112,8 @@ void container_finish(struct container_keeper *k, int status, const char *text)
 {
 	k->status = status;
 	snprintf(k->text, sizeof(k->text), "%s", text);
-	hub_source(k->hub, -1);       /* what comes after the end is not news */
+	if (k->hub)
+		hub_source(k->hub, -1);       /* what comes after the end is not news */
 	loop_stop(k->loop);
 }
 
@@ -170,8 +175,11 @@ static void reap(struct container_keeper *k)
 {
 	int status;
 	for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0; ) {
-		if (pid == k->shim_pid)
+		if (pid == k->shim_pid) {
 			k->shim_pid = 0;
+			if (k->rest)
+				container_finish(k, 0, "");
+		}
 		if (k->wall->reaped)
 			k->wall->reaped(k, pid, status);
 	}
@@ -198,25 +206,30 @@ static void leash_ready(void *opaque, int events)
 
 /* ---- life ---- */
 
-static bool start_loop(struct container_keeper *k, struct error *err)
+/* What serves any other than the one for whom the keeper was started. */
+static bool serve_others(struct container_keeper *k, struct error *err)
 {
 	const struct hub_events events = { running, container_failed, ended, lost, k };
-	int attach;
-	k->loop = loop_new(err);
-	if (!k->loop)
-		return false;
 	k->hub = hub_new(k->loop, k->console_log, &events);
-	k->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	attach = instance_listen(k->instance, "attach.sock", err);
+	int attach = instance_listen(k->instance, "attach.sock", err);
 	k->exec_listen = attach < 0 ? -1 : instance_listen(k->instance, "exec.sock", err);
 	if (k->exec_listen < 0 || !container_control_start(k, err))
 		return false;
 	hub_listen(k->hub, attach);
 	if (k->primary >= 0)
 		hub_attach(k->hub, k->primary, true);
+	loop_fd_add(k->loop, k->exec_listen, LOOP_READ, exec_ready, k);
+	return true;
+}
+
+static bool start_loop(struct container_keeper *k, struct error *err)
+{
+	k->loop = loop_new(err);
+	if (!k->loop || (!k->rest && !serve_others(k, err)))
+		return false;
+	k->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	loop_fd_add(k->loop, k->signals, LOOP_READ, signal_ready, k);
 	loop_fd_add(k->loop, k->timer, LOOP_READ, timer_ready, k);
-	loop_fd_add(k->loop, k->exec_listen, LOOP_READ, exec_ready, k);
 	if (k->wall->watch)
 		k->wall->watch(k);
 	if (k->leash >= 0)
@@ -245,14 +258,35 @@ static NORETURN void fail(struct container_keeper *k, const struct error *err, b
 	_exit(1);
 }
 
+static struct container_keeper *keeper_new(const struct keeper_job *job, bool rest)
+{
+	struct container_keeper *k = xnew(struct container_keeper);
+	const bool microvm = definition_isolation(job->definition) == ISOLATION_MICROVM;
+	*k = (struct container_keeper){ .wall = microvm ? &wall_microvm : &wall_container, .instance = job->instance, .definition = job->definition,
+		.options = job->options, .report = job->report, .leash = job->leash, .primary = job->primary, .delay_ms = FIRST_DELAY_MS, .rest = rest };
+	k->signals = keeper_settle(job);
+	return k;
+}
+
+NORETURN void container_keeper_rest(const struct keeper_job *job)
+{
+	struct error err = { 0 };
+	struct container_keeper *k = keeper_new(job, true);
+	bool locked = instance_lock(k->instance, &err);
+	if (locked && prepare(k, &err) && start_loop(k, &err) && k->wall->start(k, &err))
+		loop_run(k->loop);
+	const char *why = err.text[0] ? err.text : k->text;
+	if (k->primary >= 0)          /* no shim that could say it */
+		frame_send(k->primary, FRAME_FAILED, why, strlen(why));
+	if (locked)
+		clean_up(k);
+	_exit(0);
+}
+
 NORETURN void container_keeper(const struct keeper_job *job)
 {
 	struct error err = { 0 };
-	struct container_keeper *k = xnew(struct container_keeper);
-	const bool microvm = definition_isolation(job->definition) == ISOLATION_MICROVM;
-	*k = (struct container_keeper){ .wall = microvm ? &wall_microvm : &wall_container, .instance = job->instance, .definition = job->definition, .options = job->options,
-		.report = job->report, .leash = job->leash, .primary = job->primary, .delay_ms = FIRST_DELAY_MS };
-	k->signals = keeper_settle(job);
+	struct container_keeper *k = keeper_new(job, false);
 	bool locked = instance_lock(k->instance, &err);
 	if (!locked || !prepare(k, &err) || !start_loop(k, &err) || !k->wall->start(k, &err))
 		fail(k, &err, locked);

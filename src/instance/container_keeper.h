@@ -48,6 +48,7 @@ struct container_keeper {
 	pid_t shim_pid, pid;          /* pid: of the program, 0 between two runs */
 	time_t started;
 	bool rootless, told, killed, stopped, paused;
+	bool rest;                    /* its files are wanted only, by `primary`: no hub, no program */
 	unsigned restarts, delay_ms;
 	int status;
 	char text[480];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A container that does not run, for as long as its files are wanted. */
+/* A container or micro-VM that does not run, for as long as its files are wanted. */
 #ifndef INSTANCE_CONTAINER_REST_H
 #define INSTANCE_CONTAINER_REST_H
 

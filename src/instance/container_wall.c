@@ -23,7 +23,7 @@ static void beside(struct container_keeper *k, int sock)
 	container_child(k, "abyme-shim", sock);
 	k->shim.created = network_up;
 	k->shim.opaque = k;
-	_exit(shim_main(sock, &k->shim));
+	_exit(k->rest ? shim_rest(sock, &k->shim) : shim_main(sock, &k->shim));
 }
 
 static bool start(struct container_keeper *k, struct error *err)

@@ -205,7 +205,8 @@ static bool start_loop(struct keeper *k, struct error *err)
 	k->loop = loop_new(err);
 	if (!k->loop)
 		return false;
-	k->console = console_new(k->loop, o->serial_host, o->console_log, o->serial_file);
+	int log = o->serial_host < 0 ? -1 : openat(k->instance->dir, "console.log", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	k->console = console_new(k->loop, o->serial_host, log, o->serial_file);
 	if (o->serial_listen >= 0)
 		console_listen(k->console, o->serial_listen);
 	int listen_fd = instance_listen(k->instance, "console.sock", err);

@@ -24,5 +24,7 @@ int keeper_signal(int signals);
 
 NORETURN void machine_keeper(const struct keeper_job *job);
 NORETURN void container_keeper(const struct keeper_job *job);
+/* Of one that does not run, for the client on `primary`: exec.sock's words (session/shim.h). */
+NORETURN void container_keeper_rest(const struct keeper_job *job);
 
 #endif

@@ -108,7 +108,7 @@ static bool name_kinds(struct microvm *m, struct error *err)
 {
 	const struct container_keeper *k = m->keeper;
 	m->kind = microvm_kind(m->definition);
-	if (!m->kind || k->definition->nvolumes || !faccessat(k->instance->dir, MICROVM_DISK, F_OK, 0))
+	if (!m->kind || k->rest || k->definition->nvolumes || !faccessat(k->instance->dir, MICROVM_DISK, F_OK, 0))
 		return true;
 	m->held_config = microvm_hold(m, err);
 	if (m->held_config)

@@ -169,7 +169,8 @@ struct definition *microvm_definition(struct container_keeper *k, const char *ke
 {
 	char why[160];
 	struct definition *m = words(k, kernel);
-	take_nets(m, k->definition);
+	if (!k->rest)
+		take_nets(m, k->definition);
 	add_share(m, xasprintf("%s/rootfs", k->bundle), xstrdup(GUEST_ROOT_TAG), true);
 	add_disk(m, k);
 	if (add_volumes(m, k, err) && definition_resolve(m, why, err))
@@ -192,7 +193,7 @@ static json_t *net_of(const struct def_net *n, const struct network_joined *join
 static bool add_nets(json_t *list, const struct microvm *m, struct error *err)
 {
 	static const struct network_joined nothing;
-	const struct definition *d = m->keeper->definition;
+	const struct definition *d = m->definition;
 	char resolver[64];
 	for (unsigned i = 0, tie = 0; i < d->nnets; i++) {
 		const struct def_net *n = &d->nets[i];
@@ -234,7 +235,7 @@ char *microvm_setup(const struct microvm *m, bool held, struct error *err)
 	bool ok = add_nets(nets, m, err);
 	clock_gettime(CLOCK_REALTIME, &now);
 	make_seed(seed);
-	json_t *o = json_pack("{s:b, s:b, s:b, s:b, s:I, s:s, s:o, s:o}", "held", held, "terminal", k->definition->tty, "keep", !k->options->remove,
+	json_t *o = json_pack("{s:b, s:b, s:b, s:b, s:b, s:I, s:s, s:o, s:o}", "held", held, "rest", k->rest, "terminal", k->definition->tty, "keep", !k->options->remove,
 			      "disk", m->definition->ndisks > 0, "clock", (json_int_t)now.tv_sec * 1000000000 + now.tv_nsec,
 			      "seed", seed, "shares", volumes_of(m->definition), "nets", nets);
 	if (m->program)               /* what a held one is started with */

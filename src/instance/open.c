@@ -219,8 +219,7 @@ static int listen_path(const char *path, struct error *err)
 	return fd >= 0 ? fd : error_minus(err, errno, "cannot listen on '%s'", path);
 }
 
-static bool open_serial(struct opened *o, const struct instance *i, const struct definition *d,
-			struct error *err)
+static bool open_serial(struct opened *o, const struct definition *d, struct error *err)
 {
 	int pair[2];
 	if (!strcmp(d->serial, "none"))
@@ -236,7 +235,6 @@ static bool open_serial(struct opened *o, const struct instance *i, const struct
 		return error_set(err, errno, "cannot create the serial line");
 	o->serial_host = pair[0];
 	o->config.serial_fd[0] = pair[1];
-	o->console_log = openat(i->dir, "console.log", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	return true;
 }
 
@@ -375,7 +373,7 @@ static void all_closed(struct opened *o, int state_fd)
 {
 	struct machine_config *c = &o->config;
 	memset(o, 0, sizeof(*o));
-	o->vsock_line = o->serial_host = o->serial_file = o->serial_listen = o->console_log = -1;
+	o->vsock_line = o->serial_host = o->serial_file = o->serial_listen = -1;
 	c->kernel_fd = c->initrd_fd = c->firmware_fd = c->nvram_fd = c->video_rom_fd = c->serial_fd[0] = c->serial_fd[1] = c->console_fd = -1;
 	c->control_fd = c->gdb_fd = c->vsock_fd = c->vsock_dial_fd = c->kvm_fd = c->pagemap_fd = -1;
 	c->state_fd = state_fd;
@@ -408,7 +406,7 @@ bool opened_make(struct opened *o, const struct instance *i, const struct defini
 	return c->definition && opened_kvm(c, err) && open_kernel(c, d, err) && open_firmware(c, i, d, err) && open_screen(o, d, err) &&
 		open_net_roms(c, err) && open_disks(o, i, d, err) &&
 		open_shares(o, d, err) && open_vsock(o, i, d, err) && open_tpm(o, i, d, err) && open_sound(c, d, err) && open_gdb(c, d, err) &&
-		open_serial(o, i, d, err) &&
+		open_serial(o, d, err) &&
 		(c->control_fd = instance_listen(i, "control.sock", err)) >= 0;
 }
 

@@ -15,7 +15,6 @@ struct opened {
 	int serial_host;                  /* the keeper's end of COM1, -1: none */
 	int serial_file;                  /* serial file:PATH */
 	int serial_listen;                /* serial unix:PATH */
-	int console_log;
 	int share_root[CONFIG_MAX_SHARES];
 	int vnc_listen;                   /* where VNC clients come in, -1: none */
 	char vnc_password[9];

@@ -9,11 +9,12 @@
  *               by FRAME_OUTPUT (its words) and FRAME_EXIT
  *
  * FRAME_START of PROGRAM:
- *     {"terminal": false, "keep": true, "clock": ns since 1970, "seed": "64 hexadecimal digits",
+ *     {"terminal": false, "keep": true, "rest": false, "clock": ns since 1970, "seed": "64 hexadecimal digits",
  *      "disk": true,
  *      "shares": [{"tag": "v0", "readonly": false}],   at /volumes/TAG
  *      "nets": [{"mac": "02:...", "ip": "10.0.2.15", "prefix": 24, "gateway": "10.0.2.2", "mtu": 1500}]}
- * "keep" means that the disk outlives the machine.
+ * "keep" means that the disk outlives the machine.  "rest": the program is not started; an
+ * exec client's words follow on the same connection (shim_rest()).
  *
  * With "held": true all is made but the program not started: the init says FRAME_HELD, and
  * waits on port HELD (a snapshot's place) for FRAME_FILE and

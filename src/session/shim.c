@@ -370,12 +370,16 @@ static int tell_failure(struct program *p, const struct error *err)
 	return STATUS_NOT_STARTED;
 }
 
+static void take_early(struct program *p)
+{
+	if (p->shim->early)
+		p->frames = *p->shim->early;
+}
+
 /* From here on the program runs. */
 static int serve(struct program *p)
 {
 	frame_send_u32(p->sock, FRAME_RUNNING, (uint32_t)p->pid);
-	if (p->shim->early)
-		p->frames = *p->shim->early;
 	read_frames(p);
 	pump(p);
 	return exit_code(p->status);
@@ -417,6 +421,7 @@ int shim_main(int sock, const struct shim *s)
 		remove_container(s);
 	bool ok = launch(p, create, ARRAY_SIZE(create) - !s->held, &err) && (!s->created || s->created(p->pid, s->opaque, &err)) &&
 		(s->start ? s->start(s->opaque, &err) : start(s, &err));
+	take_early(p);
 	status = ok ? serve(p) : tell_failure(p, &err);
 	if (!s->leave)
 		remove_container(s);
@@ -541,6 +546,7 @@ int shim_exec(int sock, const struct shim *s)
 	struct exec_request r = { 0 };
 	struct program *p = program_new(sock, s);
 	int status;
+	take_early(p);
 	if (!read_request(p, &a, &r, &err) || !(r.copy ? launch_copy(p, &r, &err) : launch_exec(p, &a, &r, &err))) {
 		status = tell_failure(p, &err);
 	} else {
@@ -553,6 +559,8 @@ int shim_exec(int sock, const struct shim *s)
 			shutdown(sock, SHUT_RDWR);
 		}
 		status = serve(p);
+		if (s->ended)
+			s->ended(s->opaque);
 		frame_send_u32(sock, FRAME_EXIT, (uint32_t)status);
 	}
 	arena_free(&a);

@@ -177,7 +177,7 @@ def test_copy(box, tmp_path):
     ok(box, "rm", "--force", name)
 
 
-@container_only
+@both
 def test_copy_at_rest(box, tmp_path):
     """Of a container that has ended, that was never started, or whose program is not even there."""
     name, volume = named("rest"), tmp_path / "volume"
