@@ -3,11 +3,11 @@
  * Blocks: found by the RAM address of their first byte and the mode they were
  * made for; listed by page, so that a store into a page drops just those whose
  * bytes it changes.  Dropping unlinks a block from everything that could jump
- * to it; its code stays until the whole cache is flushed, so a vCPU that is
+ * to it; its code stays until its segment of the cache is emptied, so a vCPU that is
  * inside runs on to its next exit.
  *
  * requires: vm->lock, but for block_find() and block_overruns(): blocks and their
- * place in a chain stay until the cache is flushed, when no other vCPU runs.
+ * place in a chain stay until they are evicted, when no other vCPU runs.
  */
 #include "engine/jit/jit.h"
 #include "engine/soft/mmu.h"
@@ -357,20 +357,80 @@ void blocks_free(struct jit_vm *vm)
 	}
 }
 
-/* The code cache is full: all other vCPUs stand still (jit_stop_others). */
-void blocks_flush(struct vcpu *v, struct jit_vm *vm)
-{
-	uint32_t nblocks = vm->nblocks;
+/* --- eviction */
 
-	stat_inc(v, flushes);
-	blocks_free(vm);
-	memset(vm->hash, 0, sizeof(vm->hash));
-	code_forget(vm);
-	vm->generation++;
-	for (unsigned i = 0; i < vm->machine->nvcpus; i++)
-		if (vm->machine->vcpus[i]->engine_data) {
-			jump_flush_all(vm->machine->vcpus[i]);
-			memos_drop(&vm->machine->vcpus[i]->mmu->memos);
-			tier_forget(vm->machine->vcpus[i], nblocks);
+/* Has a dead block left its list? */
+static bool page_prune(struct jit_vm *vm, struct jit_page *p)
+{
+	bool any = false;
+
+	for (uint32_t *q = &p->blocks; *q; ) {
+		struct jit_block *b = &vm->blocks[*q];
+		any |= b->dead;
+		if (b->dead)
+			*q = *list_next(p, b);
+		else
+			q = list_next(p, b);
+	}
+	return any;
+}
+
+/* No page's list holds dead blocks any more. */
+static void pages_prune(struct jit_vm *vm)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(vm->page_hash); i++) {
+		for (struct jit_page **q = &vm->page_hash[i], *p; (p = *q); ) {
+			if (page_prune(vm, p))
+				page_remark(vm, p);
+			if (p->blocks) {
+				q = &p->next;
+				continue;
+			}
+			*q = p->next;
+			free(p);
 		}
+	}
+}
+
+/* Exits [first, end) are gone. */
+static void far_prune(struct jit_vm *vm, uint32_t first, uint32_t end)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t n = 0; n < vm->nfar; n++)
+		if (vm->far[n] - first >= end - first)
+			vm->far[kept++] = vm->far[n];
+	vm->nfar = kept;
+}
+
+static void segment_drop(struct jit_vm *vm, unsigned segment)
+{
+	uint32_t first = segment_blocks(vm, segment), end = vm->segments[segment].blocks;
+
+	for (uint32_t n = first; n < end; n++)
+		if (!vm->blocks[n].dead)
+			block_drop(vm, &vm->blocks[n]);
+	far_prune(vm, segment_exits(vm, segment), segment_exits(vm, segment + 1));
+	pages_prune(vm);
+	for (unsigned i = 0; i < vm->machine->nvcpus; i++) {
+		struct vcpu *v = vm->machine->vcpus[i];
+		if (!v->engine_data)
+			continue;
+		jump_evict(v, vm->rx + segment_at(vm, segment), vm->rx + segment_at(vm, segment + 1));
+		memos_drop(&v->mmu->memos);
+		tier_forget(v, first, end);
+	}
+}
+
+void blocks_evict(struct vcpu *v, struct jit_vm *vm)
+{
+	unsigned next = (vm->segment + 1) % vm->nsegments;
+
+	vm->segments[vm->segment].blocks = vm->nblocks;
+	if (vm->segments[next].blocks) {
+		segment_drop(vm, next);
+		stat_inc(v, evictions);
+	}
+	vm->generation++;
+	code_next(vm);
 }

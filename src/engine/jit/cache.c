@@ -4,8 +4,9 @@
  * translator, readable and executable for the vCPUs; never both in one view.
  * What blocks run through and what they leave it for now and then (misses, exits
  * not linked yet) lie apart, in chunks of their own, so that the CPU's caches hold
- * the first alone.  Filled from the bottom; when full, everything is dropped at
- * once (block.c).
+ * the first alone.  Filled segment by segment; when the last is full, the first is
+ * emptied (block.c) and filled again, and so on: what has been translated lately
+ * stays.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -45,18 +46,24 @@ bool code_create(struct jit_vm *vm, size_t size, struct error *err)
 	vm->far = reserve(EXIT_MAX * sizeof(*vm->far));
 	if (!vm->blocks || !vm->exits || !vm->recs || !vm->far)
 		return error_set(err, errno, "cannot reserve the translator's tables");
-	code_forget(vm);
+	vm->nsegments = (unsigned)MIN(size / (2 * CHUNK), (size_t)SEGMENTS);
 	return true;
 }
 
-void code_forget(struct jit_vm *vm)
+size_t segment_at(const struct jit_vm *vm, unsigned segment)
 {
-	vm->nblocks = vm->nexits = 1;
-	vm->rec_words = vm->nfar = vm->nmemos = vm->nprofiles = 0;
-	vm->hot = (struct code_part) { .at = vm->start, .end = CHUNK };
-	vm->cold = (struct code_part) { 0 };
-	vm->used = CHUNK;
+	return vm->size / CHUNK / vm->nsegments * CHUNK * segment;
 }
+
+/* Numbers are handed out as the bytes are: each segment has a share of its own. Never 0. */
+static uint32_t share(const struct jit_vm *vm, unsigned segment, unsigned total)
+{
+	return MAX(total / vm->nsegments * segment, 1u);
+}
+
+uint32_t segment_blocks(const struct jit_vm *vm, unsigned segment) { return share(vm, segment, BLOCKS_MAX); }
+
+uint32_t segment_exits(const struct jit_vm *vm, unsigned segment) { return share(vm, segment, EXIT_MAX); }
 
 /* A fault for each page of both views costs several times as much; kernels before
  * 5.14 decline. */
@@ -71,7 +78,7 @@ static bool part_room(struct jit_vm *vm, struct code_part *p)
 {
 	if (p->at + PART_ROOM <= p->end)
 		return true;
-	if (vm->used + CHUNK > vm->size)
+	if (vm->used + CHUNK > vm->limit)
 		return false;
 	p->at = vm->used;
 	p->end = vm->used += CHUNK;
@@ -81,9 +88,47 @@ static bool part_room(struct jit_vm *vm, struct code_part *p)
 
 bool code_room(struct jit_vm *vm) { return part_room(vm, &vm->hot) && part_room(vm, &vm->cold); }
 
+void code_begin(struct jit_vm *vm, unsigned segment)
+{
+	vm->segment = segment;
+	vm->segments[segment].memos = vm->nmemos;
+	vm->nblocks = segment_blocks(vm, segment);
+	vm->blocks_end = segment_blocks(vm, segment + 1);
+	vm->nexits = segment_exits(vm, segment);
+	vm->exits_end = segment_exits(vm, segment + 1);
+	vm->rec_words = share(vm, segment, REC_WORDS);
+	vm->recs_end = share(vm, segment + 1, REC_WORDS);
+	vm->used = segment_at(vm, segment);
+	vm->limit = segment_at(vm, segment + 1);
+	vm->hot = vm->cold = (struct code_part) { 0 };
+	if (segment)
+		return;
+	vm->used += CHUNK;                   /* the first has begun with the stubs */
+	vm->hot = (struct code_part) { .at = vm->start, .end = vm->used };
+}
+
+static size_t bytes_now(const struct jit_vm *vm)
+{
+	return vm->used - segment_at(vm, vm->segment) - (vm->hot.end - vm->hot.at) - (vm->cold.end - vm->cold.at);
+}
+
+void code_next(struct jit_vm *vm)
+{
+	unsigned next = (vm->segment + 1) % vm->nsegments;
+
+	vm->segments[vm->segment].bytes = bytes_now(vm);
+	code_begin(vm, next);
+	vm->memos_freed = vm->segments[(next + 1) % vm->nsegments].memos;
+}
+
 size_t code_used(const struct jit_vm *vm)
 {
-	return vm->used - (vm->hot.end - vm->hot.at) - (vm->cold.end - vm->cold.at);
+	size_t used = bytes_now(vm);
+
+	for (unsigned n = 0; n < vm->nsegments; n++)
+		if (n != vm->segment)
+			used += vm->segments[n].bytes;
+	return used;
 }
 
 void code_destroy(struct jit_vm *vm)

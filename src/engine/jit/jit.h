@@ -220,12 +220,24 @@ enum { SEEN = 4096 };
 /* A piece of the code cache that is being filled: from `at` to `end`. */
 struct code_part { size_t at, end; };
 
+/* The cache and its tables are filled segment by segment, and when all are full, the
+ * one that was filled first is emptied and filled again: what is in it goes together. */
+enum { SEGMENTS = 8 };
+struct code_segment {
+	uint32_t blocks;              /* behind the last of its blocks */
+	uint32_t memos;               /* handed out before it was begun */
+	size_t bytes;                 /* of code, in one that is full */
+};
+
 struct jit_vm {
 	struct machine *machine;
 	pthread_mutex_t lock;
 	uint8_t *rw;
 	const uint8_t *rx;
-	size_t size, used, start;     /* bytes; used: handed out to the parts; start: after the stubs */
+	size_t size, start;           /* bytes; start: after the stubs */
+	struct code_segment segments[SEGMENTS];
+	unsigned nsegments, segment;  /* the one that is being filled, and in it: */
+	size_t used, limit;           /* handed out to the parts up to here; its end */
 	struct code_part hot, cold;   /* what blocks run through; what they leave it for */
 	const uint8_t *stub[STUB_COUNT];
 	const uint8_t *load_vec_retry, *load_vec_review;
@@ -235,11 +247,14 @@ struct jit_vm {
 	struct jit_exit *exits;       /* ... of these is never used: index 0 is none */
 	uint32_t *recs;
 	uint32_t *far;                /* exits that are linked out of their page, or gave up */
-	uint32_t nblocks, nexits, rec_words, nfar, nmemos, nprofiles;
+	uint32_t nblocks, nexits, rec_words;             /* the next of each */
+	uint32_t blocks_end, exits_end, recs_end;        /* the segment's last, + 1 */
+	uint32_t nmemos, memos_freed; /* handed out ever, of MEMOS sites in turn; given back */
+	uint32_t nfar, nprofiles;
 	uint64_t far_filter[FAR_FILTER / 64];  /* regions that far links go to */
 	struct memo_site *sites;      /* MEMOS */
 	struct seen seen[SEEN];
-	uint64_t generation;          /* counts flushes of the whole cache */
+	uint64_t generation;          /* counts evictions */
 	_Atomic uint64_t drops;       /* counts dropped blocks */
 	bool avx;                     /* AVX state is kept in the host's registers too */
 	bool eager;                   /* no counting: memos for all (tests) */
@@ -277,9 +292,15 @@ bool jit_options(struct jit_vm *vm, const char *text, struct error *err);
 /* cache.c */
 bool code_create(struct jit_vm *vm, size_t size, struct error *err);
 void code_destroy(struct jit_vm *vm);
-/* Nothing has been translated. */
-void code_forget(struct jit_vm *vm);
-/* Room for a block in both parts? False: the cache is full. */
+/* The parts of a segment, and where the next block, exit and record go. */
+void code_begin(struct jit_vm *vm, unsigned segment);
+/* Begins the next segment, which is empty. */
+void code_next(struct jit_vm *vm);
+/* The first of a segment's blocks, exits, and bytes. */
+uint32_t segment_blocks(const struct jit_vm *vm, unsigned segment);
+uint32_t segment_exits(const struct jit_vm *vm, unsigned segment);
+size_t segment_at(const struct jit_vm *vm, unsigned segment);
+/* Room for a block in both parts? False: the segment is full. */
 enum { PART_ROOM = 32 * 1024 };         /* more than any block takes in either */
 bool code_room(struct jit_vm *vm);
 /* Bytes that hold something. */
@@ -303,7 +324,8 @@ void block_link(struct jit_vm *vm, uint32_t exit, struct jit_block *to);
 void block_link_far(struct jit_vm *vm, uint32_t exit, struct jit_block *to);
 void blocks_unlink_far(struct jit_vm *vm);
 void blocks_drop(struct vcpu *v, struct jit_vm *vm, uint64_t gpa, size_t len);
-void blocks_flush(struct vcpu *v, struct jit_vm *vm);
+/* Makes room: drops the blocks of the oldest segment. All other vCPUs stand still. */
+void blocks_evict(struct vcpu *v, struct jit_vm *vm);
 void blocks_free(struct jit_vm *vm);
 
 /* jump.c */
@@ -311,12 +333,13 @@ uint32_t mode_key(struct vcpu *v);
 void jump_select(struct vcpu *v);                /* hot words for the current mode */
 const uint8_t *jump_get(struct vcpu *v, uint64_t rip);
 void jump_put(struct vcpu *v, uint64_t rip, uint64_t lin, const uint8_t *code);
-void jump_flush_all(struct vcpu *v);
+/* Forgets what leads to code in [low, end). */
+void jump_evict(struct vcpu *v, const uint8_t *low, const uint8_t *end);
 void jump_forget(struct vcpu *v, uint64_t rip);
 bool jump_create(struct vcpu *v, struct error *err);
 void jump_destroy(struct vcpu *v);
 
-/* translate.c: NULL if the cache is full. requires: vm->lock */
+/* translate.c: NULL if the segment is full. requires: vm->lock */
 struct jit_block *translate(struct vcpu *v, const struct code *code, unsigned off, uint32_t key);
 /* Does the block at `off` of a page run over the page's end? */
 bool code_overruns(const struct vcpu *v, const struct code *code, unsigned off, uint32_t key);
@@ -342,7 +365,7 @@ const uint8_t *slow_far(struct vcpu *v, uint64_t exit, const uint8_t *unused);
 const uint8_t *slow_dead(struct vcpu *v, uint64_t rip, const uint8_t *unused);
 const uint8_t *slow_load_vec(struct vcpu *v, uint64_t unused, const uint8_t *resume);
 /* tier.c */
-void tier_forget(struct vcpu *v, uint32_t nblocks);
+void tier_forget(struct vcpu *v, uint32_t first, uint32_t end);
 const uint8_t *slow_tier(struct vcpu *v, uint64_t index, const uint8_t *unused);
 const uint8_t *slow_review(struct vcpu *v, uint64_t index, const uint8_t *resume);
 const uint8_t *slow_next(struct vcpu *v);        /* code for cpu.rip, or STUB_LEAVE */

@@ -213,11 +213,14 @@ void jump_forget(struct vcpu *v, uint64_t rip)
 		e[slot ^ 1] = no_jump;
 }
 
-void jump_flush_all(struct vcpu *v)
+void jump_evict(struct vcpu *v, const uint8_t *low, const uint8_t *end)
 {
-	for (unsigned i = 0; i < JC_COUNT; i++)
-		if (jit_of(v)->jcs[i]->tag)
-			cache_clear(jit_of(v)->jcs[i]);
+	for (unsigned i = 0; i < JC_COUNT; i++) {
+		struct jump_cache *jc = jit_of(v)->jcs[i];
+		for (unsigned slot = 0; jc->tag && slot < JC_SIZE; slot++)
+			if (jc->e[slot].code >= low && jc->e[slot].code < end)
+				jc->e[slot] = no_jump;
+	}
 }
 
 static void *pages(size_t bytes)

@@ -23,7 +23,7 @@ static unsigned log2_of(unsigned n) { return (unsigned)__builtin_ctz(n); }
 struct memo_use *memo_check(struct trans *t, unsigned size, unsigned align, unsigned acc)
 {
 	struct memo_use *u = &t->memos[t->nmemos++];
-	uint32_t n = t->vm->nmemos++;
+	uint32_t n = t->vm->nmemos++ % MEMOS;
 	struct emit *e = &t->e;
 
 	*u = (struct memo_use) { .site = n, .write = acc & ACC_WRITE, .reload = s1_source(t) };
@@ -43,7 +43,7 @@ struct memo_use *memo_check(struct trans *t, unsigned size, unsigned align, unsi
 
 bool memo_left(const struct trans *t)
 {
-	return t->vm->nmemos < MEMOS && t->nmemos < ARRAY_SIZE(t->memos);
+	return t->vm->nmemos - t->vm->memos_freed < MEMOS && t->nmemos < ARRAY_SIZE(t->memos);
 }
 
 /* Out of line: S0 is the first byte again. */

@@ -146,14 +146,14 @@ static void flag_code(struct vcpu *v, const uint8_t *host)
 }
 
 /* requires: vm->lock */
-static struct jit_block *translate_or_flush(struct vcpu *v, const struct code *code, unsigned off,
+static struct jit_block *translate_with_room(struct vcpu *v, const struct code *code, unsigned off,
 					    uint32_t key)
 {
 	uint64_t start = monotonic_ns();
 	struct jit_block *b = translate(v, code, off, key);
 	if (!b) {
 		jit_stop_others(jit_vm(v), v);
-		blocks_flush(v, jit_vm(v));
+		blocks_evict(v, jit_vm(v));
 		b = translate(v, code, off, key);
 	}
 	jit_of(v)->stats[STAT_translate_ns] += monotonic_ns() - start;
@@ -177,7 +177,7 @@ static struct jit_block *find_or_make(struct vcpu *v, const struct code *c, cons
 			memcpy(window, host + WINDOW_LO, PAGE_SIZE - WINDOW_LO);
 			memcpy(window + PAGE_SIZE - WINDOW_LO, host2, WINDOW_HI - PAGE_SIZE + INSN_MAX);
 		}
-		b = translate_or_flush(v, c, off, key);
+		b = translate_with_room(v, c, off, key);
 	}
 	jit_unlock(v);
 	return b;

@@ -270,6 +270,6 @@ bool stubs_emit(struct jit_vm *vm, struct error *err)
 	if (e.full)
 		return error_set(err, 0, "the translator's stubs outgrew their room");
 	vm->start = ALIGN_UP((size_t)(e.p - vm->rw), 64);
-	code_forget(vm);
+	code_begin(vm, 0);
 	return true;
 }

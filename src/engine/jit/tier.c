@@ -155,10 +155,15 @@ static void look_again(struct vcpu *v, struct jit_block *b, uint32_t index)
 	}
 }
 
-/* All blocks are gone. */
-void tier_forget(struct vcpu *v, uint32_t nblocks)
+/* These blocks are gone. */
+void tier_forget(struct vcpu *v, uint32_t first, uint32_t end)
 {
-	memset(near_of(v)->runs, 0, nblocks * sizeof(near_of(v)->runs[0]));
+	struct jit_near *near = near_of(v);
+
+	memset(&near->runs[first], 0, (end - first) * sizeof(near->runs[0]));
+	for (unsigned n = 0; n < PROFILES; n++)
+		if (near->profile[n].owner - first < end - first)
+			near->profile[n].owner = UINT32_MAX;
 }
 
 /* A block's count has run out. */

@@ -56,7 +56,7 @@ uint32_t trans_rec(struct trans *t)
 	uint32_t rec = vm->rec_words;
 	struct jit_rec *r = rec_at(vm, rec);
 
-	if (rec + REC_WORDS_MOST > REC_WORDS) {
+	if (rec + REC_WORDS_MOST > vm->recs_end) {
 		t->e.full = true;
 		return 0;
 	}
@@ -158,7 +158,7 @@ static struct exit_path *new_exit(struct trans *t, int64_t target)
 	struct jit_vm *vm = t->vm;
 	struct exit_path *p = &t->exits[t->nexits];
 
-	if (vm->nexits + 1 >= EXIT_MAX || t->nexits + 2 >= ARRAY_SIZE(t->exits)) {
+	if (vm->nexits + 1 >= vm->exits_end || t->nexits + 2 >= ARRAY_SIZE(t->exits)) {
 		t->e.full = true;
 		return p;
 	}
@@ -765,7 +765,7 @@ struct jit_block *translate(struct vcpu *v, const struct code *code, unsigned of
 	struct jit_vm *vm = jit_vm(v);
 	struct trans t;
 
-	if (vm->nblocks >= BLOCKS_MAX || !code_room(vm))
+	if (vm->nblocks >= vm->blocks_end || !code_room(vm))
 		return NULL;
 	memset(&t, 0, offsetof(struct trans, slow));
 	struct jit_block *b = &vm->blocks[vm->nblocks];
