@@ -18,7 +18,6 @@
 
 #include "base/epoch.h"
 #include "base/log.h"
-#include "engine/lapic.h"
 
 void vcpu_request(struct vcpu *v, uint32_t bits)
 {
@@ -29,21 +28,6 @@ void vcpu_request(struct vcpu *v, uint32_t bits)
 		v->engine->kick(v);
 	else if (state == VCPU_IDLE)
 		syscall(SYS_futex, &v->wake, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-}
-
-bool vcpu_has_work(struct vcpu *v)
-{
-	const struct x86_cpu *c = &v->cpu;
-	if (c->lapic.pending_init)
-		return true;
-	if (c->activity == CPU_WAIT_SIPI)
-		return c->lapic.pending_sipi;
-	if (c->lapic.pending_nmi && !c->nmi_blocked)
-		return true;
-	if (!(c->rflags & FL_IF))
-		return false;
-	return lapic_pending(v) >= 0 ||
-	       (lapic_accepts_extint(v) && extint_pending(v->machine));
 }
 
 /* False: the machine has ended. */

@@ -11,30 +11,6 @@
 #include "machine/machine.h"
 #include "engine/lapic.h"
 
-static void take_init(struct vcpu *v)
-{
-	x86_cpu_reset(&v->cpu, v->model, true);
-	lapic_reset(v, true);
-	if (v->index != 0)
-		v->cpu.activity = CPU_WAIT_SIPI;
-	v->irq_waiting = false;
-	mmu_flush_all(v);
-	mmu_update_mode(v);
-}
-
-/* SDM 3A 8.4.4: CS:IP = vector << 12; only a waiting processor takes it. */
-static void take_sipi(struct vcpu *v, uint8_t vector)
-{
-	struct x86_cpu *c = &v->cpu;
-
-	if (c->activity != CPU_WAIT_SIPI)
-		return;
-	c->seg[CS].sel = vector << 8;
-	c->seg[CS].base = (uint64_t)vector << 12;
-	c->rip = 0;
-	c->activity = CPU_RUNNING;
-}
-
 static bool deliver(struct vcpu *v, uint8_t type, uint8_t vector)
 {
 	v->cpu.activity = CPU_RUNNING;
@@ -54,14 +30,6 @@ static bool poll_nmi(struct vcpu *v)
 	return deliver(v, 2, EXC_NMI);
 }
 
-/* The 8259 pair through LINT0 first, as a virtual wire has no priority. */
-static int take_vector(struct vcpu *v)
-{
-	if (lapic_accepts_extint(v) && extint_pending(v->machine))
-		return extint_ack(v->machine);
-	return lapic_ack(v);
-}
-
 static bool poll_interrupt(struct vcpu *v)
 {
 	int vector;
@@ -70,7 +38,7 @@ static bool poll_interrupt(struct vcpu *v)
 		v->irq_waiting = true;
 		return true;
 	}
-	vector = take_vector(v);
+	vector = lapic_take_vector(v);
 	if (vector < 0)
 		return true;
 	trace2(interrupt, vector, v->cpu.rip);
@@ -96,17 +64,14 @@ void x87_external_error(struct vcpu *v, bool pending)
 
 bool interp_poll(struct vcpu *v)
 {
-	struct x86_lapic *l = &v->cpu.lapic;
-	uint32_t sipi;
-
 	if (v->cpu.int_shadow)
 		return true;            /* the requests stay, and are seen again */
 	atomic_fetch_and(&v->requests, ~(uint32_t)(REQ_INTERRUPT | REQ_NMI | REQ_INIT | REQ_SIPI));
-	if (atomic_exchange(&l->pending_init, 0))
-		take_init(v);
-	sipi = atomic_exchange(&l->pending_sipi, 0);
-	if (sipi & 0x100)
-		take_sipi(v, sipi);
+	if (lapic_startup_pending(v) && lapic_take_startup(v)) {
+		v->irq_waiting = false;
+		mmu_flush_all(v);
+		mmu_update_mode(v);
+	}
 	if (v->cpu.activity == CPU_WAIT_SIPI || v->cpu.activity == CPU_SHUTDOWN)
 		return true;
 	return poll_nmi(v) && poll_interrupt(v);

@@ -29,7 +29,7 @@ static uint64_t translate(struct vcpu *v, uint64_t lin, enum mmu_access acc, uns
 	int code = walk_page(v, lin, acc, mode, true, &m);
 	if (unlikely(code >= 0))
 		cpu_raise_pf(v, lin, (uint32_t)code);
-	*ram = lapic_page(v, m.gpa) ? NULL : ram_find(v, m.gpa);
+	*ram = lapic_page(&v->cpu.lapic, m.gpa) ? NULL : ram_find(v, m.gpa);
 	if (*ram && !checked)
 		tlb_fill(v, lin, acc, mode, &m, *ram, watch_page(v, lin));
 	return m.gpa;
@@ -58,7 +58,7 @@ static uint64_t next_page(const struct vcpu *v, uint64_t lin)
 	return lin >> 32 == 0 && !cpu_code64(&v->cpu) ? next & 0xffffffff : next;
 }
 
-static uint64_t lapic_load(struct vcpu *v, unsigned offset, unsigned size)
+uint64_t lapic_load(struct vcpu *v, unsigned offset, unsigned size)
 {
 	struct tape *t = tape_take();
 	uint64_t value = 0;
@@ -72,7 +72,7 @@ static uint64_t lapic_load(struct vcpu *v, unsigned offset, unsigned size)
 }
 
 /* Only whole registers can be written (SDM 3A 11.4.1). */
-static void lapic_store(struct vcpu *v, unsigned offset, uint64_t value, unsigned size)
+void lapic_store(struct vcpu *v, unsigned offset, uint64_t value, unsigned size)
 {
 	struct tape *t = tape_take();
 	if (t && tape_replay(t, TAPE_APIC_WRITE, offset, size, &value))
@@ -85,7 +85,7 @@ static void lapic_store(struct vcpu *v, unsigned offset, uint64_t value, unsigne
 
 static uint64_t io_load(struct vcpu *v, uint64_t gpa, unsigned size)
 {
-	if (lapic_page(v, gpa))
+	if (lapic_page(&v->cpu.lapic, gpa))
 		return lapic_load(v, gpa & PAGE_MASK, size);
 	uint64_t value = memory_load(v->memory, gpa, size);
 	trace3(mmio_read, gpa, size, value);
@@ -94,7 +94,7 @@ static uint64_t io_load(struct vcpu *v, uint64_t gpa, unsigned size)
 
 static void io_store(struct vcpu *v, uint64_t gpa, uint64_t value, unsigned size)
 {
-	if (lapic_page(v, gpa)) {
+	if (lapic_page(&v->cpu.lapic, gpa)) {
 		lapic_store(v, gpa & PAGE_MASK, value, size);
 		return;
 	}

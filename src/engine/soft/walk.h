@@ -36,11 +36,4 @@ void tlb_fill(struct vcpu *v, uint64_t lin, enum mmu_access acc, unsigned mode, 
 bool watch_page(const struct vcpu *v, uint64_t lin);
 /* An access that passed: note hits (they stop after the instruction). */
 void watch_access(struct vcpu *v, uint64_t lin, unsigned size, bool write);
-/* The local APIC's page, xAPIC mode. */
-static inline bool lapic_page(const struct vcpu *v, uint64_t gpa)
-{
-	uint64_t base = v->cpu.lapic.base;
-	return (base & 0xc00) == 0x800 && (gpa & ~PAGE_MASK) == (base & ~PAGE_MASK & (BIT(52) - 1));
-}
-
 #endif
