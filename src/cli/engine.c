@@ -66,10 +66,10 @@ static bool wait_for(const struct instance *i, const char *engine, struct error 
 
 static bool change(const struct instance *i, const char *name, const char *cpu, struct error *err)
 {
-	const struct engine_ops *e = engine_find(name, strlen(name));
+	const struct engine_ops *e = engine_find(name, strcspn(name, ","));
 	if (!e)
 		return error_set(err, 0, "engine '%s' is not known: use kvm, jit or interp", name);
-	return can_run(e, cpu, err) && ask(i, name, err) && wait_for(i, name, err);
+	return engine_options_ok(e, name, err) && can_run(e, cpu, err) && ask(i, name, err) && wait_for(i, e->name, err);
 }
 
 int verb_engine(int argc, char **argv)

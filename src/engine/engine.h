@@ -38,7 +38,9 @@ enum vcpu_exit {
 
 struct engine_ops {
 	const char *name;
-	/* Usable here? If not: which step failed and what fixes it. */
+	/* Are these its options (what follows its name and a comma)? NULL: it has none. */
+	bool (*options_ok)(const char *words, struct error *err);
+	/* Usable here (then `err` may tell more)? If not: which step failed and what fixes it. */
 	bool (*probe)(struct error *err);
 	/* Can it run this CPU model here? If not: what is missing. */
 	bool (*model_ok)(const struct x86_model *m, struct error *err);

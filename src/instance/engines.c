@@ -17,12 +17,21 @@ const struct engine_ops *engine_find(const char *name, size_t n)
 	return NULL;
 }
 
+bool engine_options_ok(const struct engine_ops *e, const char *text, struct error *err)
+{
+	const char *options = strchr(text, ',');
+	if (!options)
+		return true;
+	return e->options_ok ? e->options_ok(options + 1, err) : error_set(err, 0, "engine %s has no options", e->name);
+}
+
+/* The first that can run here and knows the options. */
 static bool choose(struct definition *d, const char *options, char why[160], struct error *err)
 {
 	struct error first = { 0 };
 	for (const struct engine_ops *const *e = engines; *e; e++) {
 		struct error e1 = { 0 };
-		if ((*e)->probe && !(*e)->probe(&e1)) {
+		if (!engine_options_ok(*e, options, &e1) || ((*e)->probe && !(*e)->probe(&e1))) {
 			first = first.text[0] ? first : e1;
 			continue;
 		}
@@ -46,6 +55,8 @@ static bool resolve_engine(struct definition *d, char why[160], struct error *er
 		return error_set(err, 0, "engine '%s' is not known: use auto, kvm, jit or interp", d->engine);
 	snprintf(why, 160, "asked for");
 	struct error e1 = { 0 };
+	if (!engine_options_ok(e, options, err))
+		return false;
 	if (e->probe && !e->probe(&e1))
 		return error_set(err, 0, "engine '%s' cannot run here: %s", e->name, e1.text);
 	return true;

@@ -152,12 +152,19 @@ static bool start_children(struct keeper *k, struct error *err)
 
 /* ---- another engine ---- */
 
-/* The machine goes on from its state under the engine that the config names. */
+/* With the options it comes with; else with the definition's, if it is that engine. */
+static void set_engine(struct keeper *k, const char *engine)
+{
+	const char *first = k->definition->engine;
+	size_t n = strlen(engine);
+	opened_engine(&k->opened.config, !strncmp(first, engine, n) && first[n] == ',' ? first : engine);
+}
+
+/* The machine goes on from its state under that engine. */
 static bool start_again(struct keeper *k, const char *engine, struct error *err)
 {
 	struct machine_config *c = &k->opened.config;
-	free(c->engine);
-	c->engine = xstrdup(engine);
+	set_engine(k, engine);
 	if (!opened_kvm(c, err) || !machine_process_start(&k->machine, &k->opened, &k->jail, NULL, k->log, err))
 		return false;
 	if (machine_process_ready(&k->machine, k->instance->name, &k->jail, err)) {
@@ -184,7 +191,7 @@ static bool change_engine(struct keeper *k)
 	if (c->state_fd >= 0)
 		close(c->state_fd);
 	c->state_fd = openat(k->instance->dir, ENGINE_STATE, O_RDONLY | O_CLOEXEC);
-	auto_free char *old = xstrdup(c->engine);
+	auto_free char *old = xasprintf("%s%s%s", c->engine, c->engine_options ? "," : "", c->engine_options ? c->engine_options : "");
 	bool ok = c->state_fd >= 0 && opened_media(&k->opened, k->instance, &err) && start_again(k, k->last.text, &err);
 	if (!ok && c->state_fd >= 0) {
 		dprintf(k->log, "abyme: error: engine %s: %s; going on under %s\n", k->last.text, err.text, old);

@@ -342,15 +342,22 @@ static void parse_uuid(const char *s, uint8_t out[16])
 	}
 }
 
+void opened_engine(struct machine_config *c, const char *text)
+{
+	size_t n = strcspn(text, ",");
+	free(c->engine);
+	free(c->engine_options);
+	c->engine = xasprintf("%.*s", (int)n, text);
+	c->engine_options = text[n] ? xstrdup(text + n + 1) : NULL;
+}
+
 static void copy_words(struct machine_config *c, const struct instance *i, const struct definition *d)
 {
-	size_t n = strcspn(d->engine, ",");
 	c->name = xstrdup(i->name);
 	c->board = xstrdup(d->board);
 	c->cpu = xstrdup(d->cpu);
 	c->boot = d->boot ? xstrdup(d->boot) : NULL;
-	c->engine = xasprintf("%.*s", (int)n, d->engine);
-	c->engine_options = d->engine[n] ? xstrdup(d->engine + n + 1) : NULL;
+	opened_engine(c, d->engine);
 	c->vcpus = d->vcpus;
 	c->memory = definition_memory(d);
 	c->debug_exit = d->debug_exit;

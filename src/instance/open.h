@@ -26,6 +26,8 @@ struct opened {
 
 bool opened_make(struct opened *o, const struct instance *i, const struct definition *d,
 		 int state_fd, struct error *err);
+/* The engine of `text`, and what follows its name and a comma. */
+void opened_engine(struct machine_config *c, const char *text);
 /* /dev/kvm, where config.engine wants it and it is not open. */
 bool opened_kvm(struct machine_config *c, struct error *err);
 /* Again, what CD and floppy drives hold: it may have been changed since. */

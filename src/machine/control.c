@@ -158,7 +158,7 @@ static json_t *run_stats(struct control *c, struct request *r, struct error *err
 
 /* ---- suspend: on its own thread, as draining needs the loop ---- */
 
-struct save_job { struct control *control; struct request request; bool was_paused, stay, ok; char engine[16]; struct error err; };
+struct save_job { struct control *control; struct request request; bool was_paused, stay, ok; char engine[64]; struct error err; };
 
 static void save_done(void *opaque)
 {

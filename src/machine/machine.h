@@ -63,7 +63,7 @@ struct machine {
 	bool waits_for_disk;              /* paused for its sake (trouble.c) */
 	char *definition;                 /* if it has changed since config */
 	struct error error;               /* why END_ERROR */
-	char next_engine[16];             /* END_ENGINE */
+	char next_engine[64];             /* END_ENGINE; with its options */
 };
 
 struct machine *machine_build(const struct machine_config *c, struct error *err);

@@ -288,6 +288,7 @@ static inline struct jit_rec *rec_at(const struct jit_vm *vm, uint32_t rec)
 /* options.c: sets vm->size and what was asked for; text: the words, or NULL */
 enum { CACHE_LEAST = MiB, CACHE_SIZE = 64 * MiB, CACHE_MOST = GiB };
 bool jit_options(struct jit_vm *vm, const char *text, struct error *err);
+bool jit_options_ok(const char *text, struct error *err);
 
 /* cache.c */
 bool code_create(struct jit_vm *vm, size_t size, struct error *err);

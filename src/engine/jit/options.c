@@ -20,6 +20,12 @@ static bool option(struct jit_vm *vm, const char *word, struct error *err)
 	return true;
 }
 
+bool jit_options_ok(const char *text, struct error *err)
+{
+	auto_free struct jit_vm *vm = xnew(struct jit_vm);
+	return jit_options(vm, text, err);
+}
+
 bool jit_options(struct jit_vm *vm, const char *text, struct error *err)
 {
 	auto_free char *copy = xstrdup(text ? text : "");

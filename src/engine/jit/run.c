@@ -288,6 +288,7 @@ static void jit_state_set(struct vcpu *v)
 
 const struct engine_ops engine_jit = {
 	.name = "jit",
+	.options_ok = jit_options_ok,
 	.probe = jit_probe,
 	.model_ok = x86_model_host_ok,
 	.vm_create = jit_vm_create,
