@@ -2,7 +2,7 @@
 /*
  * A machine for tests of the board's chips: RAM, ports, a loop, a clock that
  * stands still until it is set, one vCPU that runs nothing.  Interrupt messages
- * are only recorded.
+ * are only recorded; with FIXTURE_HAS_LAPICS they go to engine/soft's local APICs.
  */
 #ifndef TESTS_BOARD_FIXTURE_H
 #define TESTS_BOARD_FIXTURE_H
@@ -42,6 +42,7 @@ void device_add(struct machine *m, struct device *d, const struct device_ops *op
 	snprintf(d->id, sizeof(d->id), "%s", id);
 	*p = d;
 }
+#ifndef FIXTURE_HAS_LAPICS
 void lapic_deliver(struct machine *m, uint32_t dest, bool logical, unsigned mode, uint8_t vector,
 		   bool level, bool x2)
 {
@@ -53,6 +54,7 @@ void lapic_msi(struct machine *m, uint64_t addr, uint32_t data)
 	fx.messages++;
 	fx.last_vector = (uint8_t)data;
 }
+#endif
 void vcpu_request(struct vcpu *v, uint32_t bits) { fx.kicks++; }
 void machine_reset_request(struct machine *m) { fx.resets++; }
 void machine_end_request(struct machine *m, enum machine_end why, int status)

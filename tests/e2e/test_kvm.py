@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Engine kvm, for real (nested.py). Short here: one boot with two vCPUs, which is suspended
-there and goes on under jit in this computer. The rest is tests/campaign/test_nested.py."""
+"""Engine kvm, for real (nested.py). Short here: one boot with two vCPUs, which goes from KVM's
+local APICs to those in user space, is suspended there and goes on under jit in this computer.
+The rest is tests/campaign/test_nested.py."""
 import re
 
 from nested import BEAT, TROUBLE
@@ -9,7 +10,9 @@ JOB = """
 abyme doctor | head -n 1
 abyme run --detach --name hopper --engine kvm --board microvm $kernel --vcpus 2 --append "$console beat"
 wait_log hopper "^beat 3 " 300
+abyme engine hopper kvm,apic=user && wait_log hopper "^beat 6 " 100
 abyme stats --engine hopper
+abyme logs --monitor hopper
 abyme suspend hopper /tmp/state-file && keep /tmp/state-file
 abyme logs hopper | sed "s/^/inner: /"
 """
@@ -21,11 +24,13 @@ def test_kvm_boots_and_moves_to_jit(nested, abyme):
     assert re.search(r"engine kvm +yes", text), text[-3000:]
     assert "STATE-SAVED" in text, text[-3000:]
     assert re.search(r"inner: .*beat 3 fcd6bcb56c1689fcef28b57c22475bad", text), text[-3000:]
+    assert re.findall(r"info: local APICs: (.*)", text) == ["KVM's", "in user space, as asked for"], text[-3000:]
+    assert int(re.search(r"exits-msr +(\d+)", text).group(1)) > 0, text[-3000:]      # x2APIC's, as it had been before
     assert not TROUBLE.search(text)
     m = abyme.start("resume", "--rm", "--engine", "jit", str(nested.tmp / "state-file"))
     first = m.expect(BEAT, 60)
     last, uptime = int(first.group(1)), int(first.group(2))
-    assert last > 3
+    assert last > 6
     for _ in range(5):
         b = m.expect(BEAT, 30)
         assert int(b.group(1)) == last + 1 and uptime <= int(b.group(2)) <= uptime + 120

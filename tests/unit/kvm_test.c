@@ -4,6 +4,7 @@
  * exits that a test has laid out, and what is set can be got.  So the engine's
  * manners are tested where there is no KVM, or one that will not break to order.
  */
+#define FIXTURE_HAS_LAPICS
 #include "board_fixture.h"
 
 #include <errno.h>
@@ -47,6 +48,11 @@ static struct {
 	unsigned bell_calls;
 	uint64_t *dirty;
 	unsigned probe_steps;
+	int lacks[4], refuses;            /* capabilities */
+	unsigned nmis, interrupts, out_of_turn;
+	uint32_t vector;                  /* the last KVM_INTERRUPT */
+	struct kvm_enable_cap enabled;    /* the last one */
+	struct kvm_msr_filter filter;
 } fake;
 
 static struct kvm_run *run_page;
@@ -80,12 +86,25 @@ static int fake_run(void)
 	errno = s->err;
 	if (s->err)
 		return -1;
+	uint8_t cr8 = (uint8_t)run_page->cr8;
 	memcpy(run_page, &s->run, sizeof(*run_page));
-	run_page->ready_for_interrupt_injection = 1;
+	run_page->ready_for_interrupt_injection = s->run.exit_reason != KVM_EXIT_HLT || s->run.if_flag;
+	run_page->apic_base = fake.sregs.apic_base;
+	run_page->cr8 = s->run.cr8 ? s->run.cr8 : cr8;
 	return 0;
 }
 
 static int copy(void *to, const void *from, size_t n) { memcpy(to, from, n); return 0; }
+
+/* Queued, not delivered: only where KVM has said that it can be. */
+static int interrupt(const struct kvm_interrupt *i)
+{
+	fake.interrupts++;
+	fake.vector = i->irq;
+	fake.out_of_turn += !run_page->ready_for_interrupt_injection;
+	run_page->ready_for_interrupt_injection = 0;
+	return 0;
+}
 
 static int vcpu_ioctl(unsigned long request, void *arg)
 {
@@ -101,6 +120,8 @@ static int vcpu_ioctl(unsigned long request, void *arg)
 	BOTH(VCPU_EVENTS, events) BOTH(DEBUGREGS, debug) BOTH(MP_STATE, mp)
 	case KVM_GET_MSRS: case KVM_SET_MSRS: return msrs(request, arg);
 	case KVM_RUN: return fake_run();
+	case KVM_INTERRUPT: return interrupt(arg);
+	case KVM_NMI: fake.nmis++; return 0;
 	case KVM_GET_SREGS2: case KVM_GET_DEVICE_ATTR: errno = ENOTTY; return -1;
 	}
 	return 0;
@@ -133,6 +154,12 @@ static int vm_ioctl(unsigned long request, void *arg)
 		return dup(fake.vcpu);
 	case KVM_IOEVENTFD:
 		return ioeventfd(arg);
+	case KVM_ENABLE_CAP:
+		copy(&fake.enabled, arg, sizeof(fake.enabled));
+		errno = EINVAL;
+		return fake.refuses && (int)fake.enabled.cap == fake.refuses ? -1 : 0;
+	case KVM_X86_SET_MSR_FILTER:
+		return copy(&fake.filter, arg, sizeof(fake.filter));
 	case KVM_SET_USER_MEMORY_REGION:
 		fake.slot[r->slot & 63] = *r;
 		return 0;
@@ -148,13 +175,21 @@ static int vm_ioctl(unsigned long request, void *arg)
 	return 0;
 }
 
+static int offered(int cap)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(fake.lacks); i++)
+		if (fake.lacks[i] == cap)
+			return 0;
+	return 1;
+}
+
 static int dev_ioctl(unsigned long request, void *arg)
 {
 	switch (request) {
 	case KVM_GET_API_VERSION: errno = ENOTTY; return fake.api;
 	case KVM_CREATE_VM: errno = fake.create_errno; return fake.create_errno ? -1 : dup(fake.vm);
 	case KVM_GET_VCPU_MMAP_SIZE: return 3 * 4096;
-	case KVM_CHECK_EXTENSION: return (long)arg == KVM_CAP_TSC_CONTROL ? fake.tsc_control : 1;
+	case KVM_CHECK_EXTENSION: return (long)arg == KVM_CAP_TSC_CONTROL ? fake.tsc_control : offered((int)(long)arg);
 	}
 	return 0;
 }
@@ -209,6 +244,8 @@ static int file(const char *name)
 	return fd;
 }
 
+static void no_timer(void *opaque) { }
+
 static int setup(void **unused)
 {
 	memset(&fake, 0, sizeof(fake));
@@ -219,7 +256,8 @@ static int setup(void **unused)
 	m = fixture_new(4 * MiB);
 	fixture_controllers(m);
 	run_page = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fake.vcpu, 0);
-	vm = (struct kvm_vm){ .dev = fake.dev, .fd = fake.vm, .machine = m, .tsc_exact = true };
+	vm = (struct kvm_vm){ .dev = fake.dev, .fd = fake.vm, .machine = m, .tsc_exact = true,
+			       .apic = KVM_APIC_KERNEL };
 	pthread_mutex_init(&vm.lock, NULL);
 	vcpu = (struct kvm_vcpu){ .fd = fake.vcpu, .run = run_page, .vm = &vm };
 	v = &fx.vcpu;
@@ -228,6 +266,9 @@ static int setup(void **unused)
 	v->model = m->model = x86_model_find("abyme-v2.1", NULL);
 	v->engine_data = &vcpu;
 	m->engine_data = &vm;
+	clock_timer_init(&v->apic_timer, m->clock, no_timer, v);
+	lapic_reset(v, false);
+	fake.sregs.apic_base = run_page->apic_base = v->cpu.lapic.base;
 	log_file = memfd_create("log", MFD_CLOEXEC);
 	log_setup(log_file, LOG_WARN);
 	return 0;
@@ -370,6 +411,222 @@ static void a_triple_fault_is_a_shutdown(void **unused)
 	assert_int_equal(kvm_run_vcpu(v), EXIT_SHUTDOWN);
 }
 
+/* --- local APICs in user space -------------------------------------------------------- */
+
+enum { SPLIT = KVM_CAP_SPLIT_IRQCHIP, USER_MSR = KVM_CAP_X86_USER_SPACE_MSR, FILTER = KVM_CAP_X86_MSR_FILTER };
+
+static void whose_apics(void **unused)
+{
+	static const struct {
+		const char *words;
+		int lacks[4], refuses;
+		enum kvm_apic apic;       /* ANY: none, because */
+		const char *because;
+	} choice[] = {
+		{ NULL, { 0 }, 0, KVM_APIC_KERNEL, NULL },
+		{ "apic=kernel", { 0 }, 0, KVM_APIC_KERNEL, NULL },
+		{ "apic=user", { 0 }, 0, KVM_APIC_USER, NULL },
+		{ "", { SPLIT }, 0, KVM_APIC_USER, NULL },
+		{ NULL, { KVM_CAP_SIGNAL_MSI }, 0, KVM_APIC_USER, NULL },
+		{ NULL, { 0 }, SPLIT, KVM_APIC_USER, NULL },
+		{ NULL, { USER_MSR, FILTER }, 0, KVM_APIC_KERNEL, NULL },
+		{ "apic=kernel", { SPLIT }, 0, KVM_APIC_ANY, "lacks the split interrupt controller" },
+		{ "apic=kernel", { 0 }, SPLIT, KVM_APIC_ANY, "cannot create its interrupt controllers" },
+		{ NULL, { USER_MSR }, SPLIT, KVM_APIC_ANY, "cannot create its interrupt controllers" },
+		{ NULL, { SPLIT, FILTER }, 0, KVM_APIC_ANY, "lacks the split interrupt controller" },
+		{ "apic=user", { USER_MSR }, 0, KVM_APIC_ANY, "lacks MSRs in user space" },
+		{ "apic=user", { FILTER }, 0, KVM_APIC_ANY, "lacks a filter of MSRs" },
+		{ "apic=user", { 0 }, USER_MSR, KVM_APIC_ANY, "does not leave the local APICs" },
+		{ "apic=user", { KVM_CAP_XSAVE }, 0, KVM_APIC_ANY, "lacks XSAVE" },
+		{ "apic=both", { 0 }, 0, KVM_APIC_ANY, "has no option 'apic=both'" },
+	};
+	for (unsigned i = 0; i < ARRAY_SIZE(choice); i++) {
+		struct error err = { 0 };
+		enum kvm_apic asked;
+		memcpy(fake.lacks, choice[i].lacks, sizeof(fake.lacks));
+		fake.refuses = choice[i].refuses;
+		vm.apic = KVM_APIC_ANY;
+		bool ok = kvm_options(choice[i].words, &asked, &err) && kvm_create_apics(&vm, asked, &err);
+		assert_int_equal(ok, choice[i].apic != KVM_APIC_ANY);
+		assert_int_equal(vm.apic, choice[i].apic);
+		if (!ok && !strstr(err.text, choice[i].because))
+			fail_msg("'%s' is not in: %s", choice[i].because, err.text);
+		assert_int_equal(kvm_options_ok(choice[i].words, NULL), i != ARRAY_SIZE(choice) - 1);
+	}
+}
+
+/* The deadline's MSR and what KVM refuses come out; all else stays KVM's. */
+static void lets_msrs_come_out(void **unused)
+{
+	struct error err;
+	assert_true(kvm_create_apics(&vm, KVM_APIC_USER, &err));
+	assert_int_equal(fake.enabled.cap, USER_MSR);
+	assert_int_equal(fake.enabled.args[0], KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_FILTER);
+	assert_true(fake.filter.flags == KVM_MSR_FILTER_DEFAULT_ALLOW && !fake.filter.ranges[1].nmsrs);
+	assert_true(fake.filter.ranges[0].base == 0x6e0 && fake.filter.ranges[0].nmsrs == 1);
+}
+
+static void user_apic(uint32_t index)
+{
+	vm.apic = KVM_APIC_USER;
+	v->index = index;
+	lapic_reset(v, false);
+	v->cpu.lapic.svr = 0x1ff;
+	v->cpu.activity = CPU_RUNNING;
+	fake.sregs.apic_base = run_page->apic_base = v->cpu.lapic.base;
+}
+
+#define WINDOW { .exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN, .if_flag = 1 }
+#define HLT(interrupts) { .exit_reason = KVM_EXIT_HLT, .if_flag = interrupts }
+#define APIC(at, writes, ...) { .exit_reason = KVM_EXIT_MMIO, .mmio = { .phys_addr = 0xfee00000 + (at), .len = 4, \
+				.is_write = writes, .data = { __VA_ARGS__ } } }
+
+static bool in_service(unsigned vector) { return v->cpu.lapic.isr[vector / 32] >> (vector % 32) & 1; }
+
+/* A vector waits for its window; the next one for the end of the first, or a lower TPR. */
+static void vectors_go_in_by_priority(void **unused)
+{
+	user_apic(0);
+	lapic_post(v, 0x61, false);
+	lapic_post(v, 0x45, false);
+	SCRIPT({ .run = WINDOW }, { .run = WINDOW }, { .run = APIC(0xb0, 1, 0) }, { .run = WINDOW, .then = stop });
+	assert_int_equal(kvm_run_vcpu(v), EXIT_STOP);
+	assert_int_equal(fake.out_of_turn, 0);
+	assert_true(fake.interrupts == 2 && fake.vector == 0x45);
+	assert_true(in_service(0x45) && !in_service(0x61));
+}
+
+static void tpr_is_five(void) { assert_int_equal(run_page->cr8, 5); }
+static void tpr_is_three(void) { assert_int_equal(run_page->cr8, 3); }
+
+/* CR8 goes in and out with the page of the run, and what it holds back is not offered. */
+static void cr8_is_the_tpr(void **unused)
+{
+	user_apic(0);
+	v->cpu.lapic.tpr = 0x57;
+	lapic_post(v, 0x45, false);
+	SCRIPT({ .run = { .exit_reason = KVM_EXIT_INTR, .if_flag = 1 }, .then = tpr_is_five },
+	       { .run = { .exit_reason = KVM_EXIT_SET_TPR, .if_flag = 1, .cr8 = 3 }, .then = tpr_is_five },
+	       { .run = { .exit_reason = KVM_EXIT_INTR }, .then = tpr_is_three }, { .err = EINTR, .then = stop });
+	assert_int_equal(kvm_run_vcpu(v), EXIT_STOP);
+	assert_true(fake.interrupts == 1 && fake.vector == 0x45);
+	assert_int_equal(v->cpu.lapic.tpr, 0x30);
+}
+
+/* HLT is ours: out, until something that it waits for is there. */
+static void halts_outside(void **unused)
+{
+	user_apic(0);
+	SCRIPT({ .run = HLT(1) }, { .run = HLT(0) }, { .run = HLT(0), .then = stop });
+	assert_int_equal(kvm_run_vcpu(v), EXIT_HALT);
+	assert_int_equal(v->cpu.activity, CPU_HALTED);
+	assert_false(vcpu_has_work(v));
+	assert_int_equal(kvm_run_vcpu(v), EXIT_HALT);
+	assert_int_equal(fake.runs, 1);
+	lapic_post(v, 0x45, false);
+	assert_true(vcpu_has_work(v));
+	assert_int_equal(kvm_run_vcpu(v), EXIT_HALT);           /* the second, with IF=0 */
+	assert_true(fake.runs == 2 && fake.vector == 0x45);
+	lapic_post(v, 0x61, false);
+	fake.events.nmi.masked = 1;
+	assert_false(vcpu_has_work(v));
+	lapic_post_nmi(v);
+	assert_true(vcpu_has_work(v));                          /* it was not masked at the HLT */
+	assert_int_equal(kvm_run_vcpu(v), EXIT_STOP);
+	assert_true(fake.nmis == 1 && fake.interrupts == 1);
+	assert_true(v->cpu.activity == CPU_HALTED && v->cpu.nmi_blocked);
+}
+
+/* An NMI that KVM could not deliver yet is the local APIC's again, once. */
+static void an_nmi_comes_back(void **unused)
+{
+	struct error err;
+	user_apic(0);
+	fake.events.nmi.pending = fake.events.nmi.masked = 1;
+	assert_true(kvm_state_get(v, &err) && kvm_state_get(v, &err));
+	assert_true(v->cpu.lapic.pending_nmi && !fake.events.nmi.pending && fake.events.nmi.masked);
+	assert_true(kvm_state_set(v, &err));
+	assert_false(fake.events.nmi.pending);
+}
+
+static void registers_by_mmio(void **unused)
+{
+	user_apic(3);
+	v->cpu.lapic.id = 3;
+	SCRIPT({ .run = APIC(0xf0, 1, 0xff, 1) }, { .run = APIC(0x20, 0), .then = stop });
+	assert_int_equal(kvm_run_vcpu(v), EXIT_STOP);
+	assert_int_equal(v->cpu.lapic.svr, 0x1ff);
+	assert_int_equal(le32_get(run_page->mmio.data), 3u << 24);
+	assert_int_equal(fake.with_immediate_exit, 1);          /* the read is completed */
+}
+
+static uint8_t msr_errors[4];
+static uint64_t msr_values[4];
+static unsigned msr_exits;
+static void note_msr(void)
+{
+	msr_errors[msr_exits] = run_page->msr.error;
+	msr_values[msr_exits++] = run_page->msr.data;
+}
+
+static void registers_by_msr(void **unused)
+{
+	enum { RD = KVM_EXIT_X86_RDMSR, WR = KVM_EXIT_X86_WRMSR };
+	user_apic(0);
+	v->cpu.lapic.base |= 0x400;
+	fake.sregs.apic_base = v->cpu.lapic.base;
+	v->cpu.lapic.lvt[LVT_TIMER] = 0x40030;
+	clock_set(m->clock, 1000);
+	msr_exits = 0;
+	SCRIPT({ .run = { .exit_reason = WR, .msr = { .index = 0x808, .data = 0x20 } } },
+	       { .run = { .exit_reason = RD, .msr = { .index = 0x808 } }, .then = note_msr },
+	       { .run = { .exit_reason = RD, .msr = { .index = 0x1b } }, .then = note_msr },
+	       { .run = { .exit_reason = WR, .msr = { .index = 0x6e0, .data = 5000 } }, .then = note_msr },
+	       { .err = EINTR, .then = stop });
+	assert_int_equal(kvm_run_vcpu(v), EXIT_STOP);
+	note_msr();
+	assert_true(!msr_errors[0] && !msr_errors[1] && msr_values[1] == 0x20);
+	assert_true(msr_errors[2] && !msr_errors[3]);            /* the base is KVM's to refuse */
+	assert_int_equal(v->cpu.lapic.tsc_deadline, 5000);
+	assert_int_equal(v->apic_timer.deadline, 5001);
+}
+
+static void pend_init(void)
+{
+	lapic_post_init(v);
+	lapic_post_sipi(v, 9);
+}
+static void started(void)
+{
+	assert_true(fake.regs.rip == 0 && fake.sregs.cs.base == 0x9000 && fake.sregs.cs.selector == 0x900);
+	stop();
+}
+
+/* An INIT waits until the access to a port that it came in is whole: that would move RIP. */
+static void init_and_start_up(void **unused)
+{
+	memory_add_io(m->ports, "port", 0x7000, 1, 0, &port_ops, NULL);
+	user_apic(1);
+	fake.regs.rip = 0x1234;
+	SCRIPT({ .run = IO_EXIT(KVM_EXIT_IO_IN), .then = pend_init }, { .err = EINTR, .then = started });
+	fake.runs = fake.with_immediate_exit = 0;
+	assert_int_equal(kvm_run_vcpu(v), EXIT_STOP);
+	assert_int_equal(fake.with_immediate_exit, 1);
+	assert_int_equal(fake.runs, 3);
+	assert_int_equal(v->cpu.activity, CPU_RUNNING);
+	/* a running one takes no start-up IPI; without one it waits */
+	lapic_post_sipi(v, 7);
+	static const struct step again[] = { { .run = { .exit_reason = KVM_EXIT_INTR }, .then = started } };
+	script(again, 1, false);
+	atomic_store(&v->requests, 0);
+	assert_int_equal(kvm_run_vcpu(v), EXIT_STOP);
+	lapic_post_init(v);
+	atomic_store(&v->requests, 0);
+	assert_int_equal(kvm_run_vcpu(v), EXIT_HALT);
+	assert_int_equal(v->cpu.activity, CPU_WAIT_SIPI);
+	assert_int_equal(fake.regs.rip, 0xfff0);
+}
+
 /* --- state ---------------------------------------------------------------------------- */
 
 static void fill(void *p, size_t n)
@@ -434,6 +691,26 @@ static void state_comes_back(void **unused)
 		assert_true(c->seg[i].base == before.seg[i].base && c->seg[i].limit == before.seg[i].limit);
 	/* the count had 700000 left */
 	assert_int_equal(c->lapic.timer_start, 100000);
+}
+
+/* The local APIC stays ours: KVM has none to set or get, and no run state but running. */
+static void state_without_kvms_apic(void **unused)
+{
+	struct error err;
+	user_apic(0);
+	random_cpu(&v->cpu);
+	v->cpu.activity = CPU_HALTED;
+	v->cpu.lapic.pending_nmi = 1;
+	struct x86_lapic before = v->cpu.lapic;
+	run_page->ready_for_interrupt_injection = 1;
+	assert_true(kvm_state_set(v, &err));
+	assert_false(run_page->ready_for_interrupt_injection);    /* it was true of another state */
+	assert_false(fake.events.nmi.pending);
+	assert_true(fake.lapic.regs[0xf0] == 0 && fake.mp.mp_state == KVM_MP_STATE_RUNNABLE);
+	v->cpu.gpr[RBX] = 0;
+	assert_true(kvm_state_get(v, &err));
+	assert_memory_equal(&v->cpu.lapic, &before, sizeof(before));
+	assert_true(v->cpu.activity == CPU_HALTED && v->cpu.gpr[RBX]);
 }
 
 /* KVM keeps an expired timer's interrupt where nobody sees it: it must not be lost. */
@@ -651,6 +928,8 @@ int main(void)
 		T(kicks_are_no_storm), T(ends_that_kvm_makes), T(the_device_vanishes), T(a_triple_fault_is_a_shutdown), T(state_comes_back),
 		T(an_expired_one_shot_is_pending), T(time_does_not_go_back), T(dirty_pages_are_known), T(the_log_survives_a_move),
 		T(promises_no_rate_it_cannot_keep),
+		T(whose_apics), T(lets_msrs_come_out), T(vectors_go_in_by_priority), T(cr8_is_the_tpr), T(halts_outside),
+		T(an_nmi_comes_back), T(registers_by_mmio), T(registers_by_msr), T(init_and_start_up), T(state_without_kvms_apic),
 		T(answers_of_the_probe), T(bells_are_where_the_view_shows_them),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,41 +12,20 @@
 
 #include "base/log.h"
 #include "machine/machine.h"
-#include "engine/lapic.h"
 
 enum { KICK_SIGNAL = SIGUSR1, TSS_ADDR = 0xfffbd000u, IDENTITY_MAP = 0xfffbc000u };
+
+static const struct engine_ops engine_kvm_user_apic;
 
 /* A kick sets immediate_exit, then sends the signal: if that comes before KVM_RUN,
  * KVM_RUN returns at once, so no kick is lost. */
 static void kicked(int sig) { }
 
-static bool need(int dev, int cap, const char *what, struct error *err)
+static bool place_tables(struct kvm_vm *k, struct error *err)
 {
-	return ioctl(dev, KVM_CHECK_EXTENSION, cap) > 0 ||
-	       error_set(err, 0, "this host's KVM lacks %s: use --engine jit or a newer kernel", what);
-}
-
-static bool check_caps(struct kvm_vm *k, struct error *err)
-{
-	return need(k->dev, KVM_CAP_USER_MEMORY, "user memory", err) &&
-	       need(k->dev, KVM_CAP_IMMEDIATE_EXIT, "immediate exit", err) &&
-	       need(k->dev, KVM_CAP_SIGNAL_MSI, "message-signalled interrupts", err) &&
-	       need(k->dev, KVM_CAP_SPLIT_IRQCHIP, "the split interrupt controller", err) &&
-	       need(k->dev, KVM_CAP_XSAVE, "XSAVE", err) &&
-	       need(k->dev, KVM_CAP_READONLY_MEM, "read-only memory", err);
-}
-
-static bool enable_irqchip(struct kvm_vm *k, struct error *err)
-{
-	struct kvm_enable_cap split = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args = { KVM_IOAPIC_PINS } };
-	struct kvm_enable_cap x2 = { .cap = KVM_CAP_X2APIC_API,
-				     .args = { KVM_X2APIC_API_USE_32BIT_IDS |
-					       KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK } };
 	uint64_t identity = IDENTITY_MAP;
-	if (kvm_ioctl(k->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) ||
-	    ioctl(k->fd, KVM_SET_TSS_ADDR, TSS_ADDR) ||
-	    kvm_ioctl(k->fd, KVM_ENABLE_CAP, &split) || kvm_ioctl(k->fd, KVM_ENABLE_CAP, &x2))
-		return error_set(err, errno, "KVM cannot create its interrupt controllers");
+	if (kvm_ioctl(k->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) || ioctl(k->fd, KVM_SET_TSS_ADDR, TSS_ADDR))
+		return error_set(err, errno, "KVM does not take a place for its own tables");
 	return true;
 }
 
@@ -56,8 +35,19 @@ static void catch_kicks(void)
 	sigaction(KICK_SIGNAL, &sa, NULL);
 }
 
+/* Devices and board then find engine/soft's local APICs. */
+static void use_soft_apics(struct machine *m)
+{
+	m->engine = &engine_kvm_user_apic;
+	for (unsigned i = 0; i < m->nvcpus; i++)
+		m->vcpus[i]->engine = m->engine;
+}
+
 static bool kvm_vm_create(struct machine *m, struct error *err)
 {
+	enum kvm_apic asked;
+	if (!kvm_options(m->config->engine_options, &asked, err))
+		return false;
 	struct kvm_vm *k = xnew(struct kvm_vm);
 	m->engine_data = k;
 	k->machine = m;
@@ -65,12 +55,14 @@ static bool kvm_vm_create(struct machine *m, struct error *err)
 	pthread_mutex_init(&k->lock, NULL);
 	/* The jailed process has it from its keeper. */
 	k->dev = m->config->kvm_fd >= 0 ? fcntl(m->config->kvm_fd, F_DUPFD_CLOEXEC, 3) : kvm_open_device(err);
-	if (k->dev < 0 || !check_caps(k, err) || !kvm_model_ok(k->dev, m->model, err))
+	if (k->dev < 0 || !kvm_model_ok(k->dev, m->model, err))
 		return false;
 	if ((k->fd = ioctl(k->dev, KVM_CREATE_VM, 0)) < 0)
 		return error_set(err, errno, "KVM cannot create a machine");
-	if (!enable_irqchip(k, err))
+	if (!place_tables(k, err) || !kvm_create_apics(k, asked, err))
 		return false;
+	if (k->apic == KVM_APIC_USER)
+		use_soft_apics(m);
 	/* Only where a hypervisor is underneath: the check costs a millisecond. */
 	uint32_t a, b, c, d;
 	__cpuid(1, a, b, c, d);
@@ -147,7 +139,8 @@ static void kvm_kick(struct vcpu *v)
 	if (!c)
 		return;
 	__atomic_store_n(&c->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-	pthread_kill(v->thread, KICK_SIGNAL);
+	if (!pthread_equal(v->thread, pthread_self()))       /* its own local APIC's: not in KVM_RUN */
+		pthread_kill(v->thread, KICK_SIGNAL);
 }
 
 static void kvm_get(struct vcpu *v)
@@ -181,22 +174,13 @@ static void kvm_stats(struct machine *m, void (*put)(void *, const char *, uint6
 #undef X
 }
 
-const struct engine_ops engine_kvm = {
-	.name = "kvm",
-	.huge_pages = true,
-	.probe = kvm_probe,
-	.model_ok = kvm_model_fits,
-	.vm_create = kvm_vm_create,
-	.vm_destroy = kvm_vm_destroy,
-	.vcpu_create = kvm_vcpu_create,
-	.vcpu_destroy = kvm_vcpu_destroy,
-	.run = kvm_run_vcpu,
-	.kick = kvm_kick,
-	.state_get = kvm_get,
-	.state_set = kvm_set,
-	.time_stopped = kvm_time_stopped,
-	.time_goes_on = kvm_time_goes_on,
-	.interrupt = kvm_interrupt,
-	.route = kvm_route,
-	.stats = kvm_stats,
-};
+#define OPS \
+	.name = "kvm", .huge_pages = true, \
+	.options_ok = kvm_options_ok, .probe = kvm_probe, .model_ok = kvm_model_fits, \
+	.vm_create = kvm_vm_create, .vm_destroy = kvm_vm_destroy, \
+	.vcpu_create = kvm_vcpu_create, .vcpu_destroy = kvm_vcpu_destroy, \
+	.run = kvm_run_vcpu, .kick = kvm_kick, .state_get = kvm_get, .state_set = kvm_set, \
+	.time_stopped = kvm_time_stopped, .time_goes_on = kvm_time_goes_on, .stats = kvm_stats
+
+const struct engine_ops engine_kvm = { OPS, .interrupt = kvm_interrupt, .route = kvm_route };
+static const struct engine_ops engine_kvm_user_apic = { OPS };

@@ -2,7 +2,8 @@
 /*
  * Engine `kvm`: the CPU's own virtualization through /dev/kvm (Linux:
  * Documentation/virt/kvm/api.rst).  Local APICs are the kernel's (split
- * irqchip); I/O APIC, 8259 and 8254 stay the board's own devices, so that no
+ * irqchip), or where it has none, or `--engine kvm,apic=user` says so, those of
+ * engine/soft; I/O APIC, 8259 and 8254 stay the board's own devices, so that no
  * second copy of their state exists.
  */
 #ifndef ENGINE_KVM_KVM_H
@@ -17,10 +18,14 @@ enum { KVM_MAX_SLOTS = 64, KVM_MAX_BELLS = 128, KVM_IOAPIC_PINS = 24 };
 struct kvm_slot { uint64_t gpa, size, host; struct ram_slot *ram; bool readonly, used; };
 struct kvm_bell { uint64_t gpa; uint32_t size, value; int fd; };
 
-#define KVM_EXITS(X) X(pio) X(mmio) X(interrupt_window) X(signal) X(eoi) X(halt) X(other)
+/* Whose the local APICs are. */
+enum kvm_apic { KVM_APIC_ANY, KVM_APIC_KERNEL, KVM_APIC_USER };
+
+#define KVM_EXITS(X) X(pio) X(mmio) X(msr) X(interrupt_window) X(signal) X(eoi) X(halt) X(other)
 
 struct kvm_vm {
 	int dev, fd;
+	enum kvm_apic apic;               /* once there is a machine: not ANY */
 	size_t run_size;
 	bool tsc_exact;                   /* it runs at the rate of the CPU model */
 	bool loses_xsetbv;
@@ -45,7 +50,8 @@ struct kvm_vcpu {
 #undef X
 };
 
-static inline struct kvm_vcpu *kvm_of(struct vcpu *v) { return v->engine_data; }
+static inline struct kvm_vcpu *kvm_of(const struct vcpu *v) { return v->engine_data; }
+static inline bool kvm_user_apic(const struct vcpu *v) { return kvm_of(v)->vm->apic == KVM_APIC_USER; }
 
 /* ioctl that goes on after EINTR; -1 with errno. */
 int kvm_ioctl(int fd, unsigned long request, void *arg);
@@ -63,6 +69,19 @@ void kvm_bells_update(struct kvm_vm *k);
 /* Hooks of the dirty log (memory/memory.h). */
 void kvm_log_dirty(void *vm, const struct ram_slot *ram);
 void kvm_collect_dirty(void *vm, struct ram_slot *ram);
+/* kvm/choose.c: what follows the engine's name, and who has the local APICs. */
+bool kvm_options(const char *words, enum kvm_apic *asked, struct error *err);
+bool kvm_options_ok(const char *words, struct error *err);
+/* Has this KVM all that is needed? *apic: what was asked for, then what it will be. */
+bool kvm_check_caps(int dev, enum kvm_apic *apic, struct error *err);
+/* Sets k->apic; before the first vCPU. */
+bool kvm_create_apics(struct kvm_vm *k, enum kvm_apic asked, struct error *err);
+/* kvm/apic.c: under KVM_APIC_USER.  Before KVM_RUN; false: not now, *why is run()'s answer. */
+bool kvm_apic_enter(struct vcpu *v, enum vcpu_exit *why);
+void kvm_apic_left(struct vcpu *v);         /* after KVM_RUN */
+void kvm_apic_halt(struct vcpu *v);
+bool kvm_apic_mmio(struct vcpu *v);         /* false: it was not for the APIC */
+void kvm_apic_msr(struct vcpu *v);
 /* kvm/irq.c */
 void kvm_interrupt(struct machine *m, uint64_t addr, uint32_t data);
 void kvm_route(struct machine *m, unsigned pin, uint64_t addr, uint32_t data, bool masked);
@@ -85,7 +104,10 @@ bool kvm_msrs_set(struct vcpu *v, struct error *err);
 bool kvm_lapic_get(struct vcpu *v, struct error *err);
 bool kvm_lapic_set(struct vcpu *v, struct error *err);
 bool kvm_failed(struct error *err, const char *what);
-/* kvm/state.c: the vCPU's own thread, or with the vCPU out of run(). */
+/* kvm/state.c: the vCPU's own thread, or with the vCPU out of run().  The core: what INIT
+ * and a start-up IPI change. */
+bool kvm_core_get(struct vcpu *v, struct error *err);
+bool kvm_core_set(struct vcpu *v, struct error *err);
 bool kvm_state_get(struct vcpu *v, struct error *err);
 bool kvm_state_set(struct vcpu *v, struct error *err);
 

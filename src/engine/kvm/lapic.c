@@ -30,6 +30,8 @@ bool kvm_lapic_get(struct vcpu *v, struct error *err)
 {
 	struct kvm_lapic_state l;
 	struct x86_lapic *a = &v->cpu.lapic;
+	if (kvm_user_apic(v))
+		return true;
 	if (kvm_ioctl(kvm_of(v)->fd, KVM_GET_LAPIC, &l))
 		return kvm_failed(err, "the local APIC");
 	a->tpr = reg_get(&l, 0x80);
@@ -74,6 +76,8 @@ bool kvm_lapic_set(struct vcpu *v, struct error *err)
 	struct kvm_lapic_state l = { 0 };
 	const struct x86_lapic *a = &v->cpu.lapic;
 	bool x2 = a->base & 0x400;
+	if (kvm_user_apic(v))
+		return true;
 	reg_put(&l, 0x20, x2 ? a->id : a->id << 24);
 	reg_put(&l, 0x30, 0x00050014);
 	reg_put(&l, 0x80, a->tpr);

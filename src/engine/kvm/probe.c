@@ -276,8 +276,12 @@ bool kvm_probe(struct error *err)
 		return error_set(err, errno, "/dev/kvm is there but dead: it is not KVM");
 	if (version != KVM_API_VERSION)
 		return error_set(err, 0, "/dev/kvm speaks version %d of its interface; 12 is needed", version);
+	enum kvm_apic apic = KVM_APIC_ANY;
 	bool lost = false;
-	return probe_vm(dev, &lost, err);
+	if (!kvm_check_caps(dev, &apic, err) || !probe_vm(dev, &lost, err))
+		return false;
+	error_set(err, 0, "%s", apic == KVM_APIC_USER ? "with local APICs in user space, as this KVM has none" : "");
+	return true;
 }
 
 bool kvm_loses_xsetbv(int dev)

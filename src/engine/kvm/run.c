@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "engine/lapic.h"
 #include "machine/machine.h"
 
 enum { STORM = 200000, STORM_SECONDS = 10 };   /* entries cut short, without a request */
@@ -29,6 +30,8 @@ static void exit_pio(struct vcpu *v, struct kvm_run *r)
 
 static void exit_mmio(struct vcpu *v, struct kvm_run *r)
 {
+	if (kvm_user_apic(v) && kvm_apic_mmio(v))
+		return;
 	if (r->mmio.is_write)
 		memory_write(v->memory, r->mmio.phys_addr, r->mmio.data, MIN(r->mmio.len, 8u));
 	else
@@ -105,6 +108,14 @@ static bool handle(struct vcpu *v, enum vcpu_exit *why)
 		c->exits_mmio++;
 		exit_mmio(v, r);
 		return true;
+	case KVM_EXIT_X86_RDMSR:
+	case KVM_EXIT_X86_WRMSR:
+		c->exits_msr++;
+		kvm_apic_msr(v);
+		return true;
+	case KVM_EXIT_SET_TPR:        /* lowered: a vector may pass now */
+		c->exits_other++;
+		return true;
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 		c->exits_interrupt_window++;
 		return true;
@@ -117,6 +128,8 @@ static bool handle(struct vcpu *v, enum vcpu_exit *why)
 		return true;
 	case KVM_EXIT_HLT:
 		c->exits_halt++;
+		if (kvm_user_apic(v))
+			kvm_apic_halt(v);
 		return true;
 	case KVM_EXIT_SHUTDOWN:
 		*why = EXIT_SHUTDOWN;
@@ -137,23 +150,34 @@ static bool handle(struct vcpu *v, enum vcpu_exit *why)
 	return false;
 }
 
-/* The 8259's interrupt enters here: the kernel has no PIC of its own. */
-static void offer_extint(struct vcpu *v)
+/* What KVM's own local APICs, if it has them, do not know of: the 8259's interrupt, for the
+ * first vCPU. */
+static bool has_vector(const struct vcpu *v)
+{
+	return kvm_user_apic(v) ? lapic_has_vector(v) : !v->index && extint_pending(v->machine);
+}
+
+static int take_vector(struct vcpu *v)
+{
+	return kvm_user_apic(v) ? lapic_take_vector(v) : extint_ack(v->machine);
+}
+
+static void offer_vector(struct vcpu *v)
 {
 	struct kvm_vcpu *c = kvm_of(v);
 	struct kvm_run *r = c->run;
 	r->request_interrupt_window = 0;
-	if (v->index || !extint_pending(v->machine))
+	if (!has_vector(v))
 		return;
 	if (!r->ready_for_interrupt_injection) {
 		r->request_interrupt_window = 1;
 		return;
 	}
-	int vector = extint_ack(v->machine);
+	int vector = take_vector(v);
 	struct kvm_interrupt i = { .irq = (uint32_t)vector };
 	if (vector >= 0)
 		kvm_ioctl(c->fd, KVM_INTERRUPT, &i);
-	r->request_interrupt_window = extint_pending(v->machine);
+	r->request_interrupt_window = has_vector(v);
 }
 
 static void set_debug(struct vcpu *v)
@@ -194,10 +218,29 @@ static bool storm(struct vcpu *v, uint32_t requests)
 	return fast;
 }
 
+/* Entered once more, such an exit is whole (api.rst, "The kvm_run structure"). */
+static bool is_halfway(const struct kvm_run *r)
+{
+	return r->exit_reason == KVM_EXIT_IO || r->exit_reason == KVM_EXIT_MMIO ||
+	       r->exit_reason == KVM_EXIT_X86_RDMSR || r->exit_reason == KVM_EXIT_X86_WRMSR;
+}
+
+/* One KVM_RUN; its result. */
+static int enter(struct vcpu *v)
+{
+	struct kvm_vcpu *c = kvm_of(v);
+	if (!kvm_user_apic(v))
+		return ioctl(c->fd, KVM_RUN, 0);
+	c->run->cr8 = v->cpu.lapic.tpr >> 4;
+	int result = ioctl(c->fd, KVM_RUN, 0), saved = errno;
+	kvm_apic_left(v);
+	errno = saved;
+	return result;
+}
+
 /*
- * Once around: enter the guest until it comes out. An access to a port or to MMIO
- * is whole only after the next entry (api.rst, "The kvm_run structure"), so before
- * the vCPU may stop, it enters once more with immediate_exit set.
+ * Once around: enter the guest until it comes out. What an exit has left half done is
+ * completed with immediate_exit set before the vCPU may stop, or take an INIT.
  */
 enum vcpu_exit kvm_run_vcpu(struct vcpu *v)
 {
@@ -210,14 +253,16 @@ enum vcpu_exit kvm_run_vcpu(struct vcpu *v)
 		uint32_t req = atomic_load(&v->requests);
 		if ((req & REQ_STOP) && !halfway)
 			return EXIT_STOP;
-		if (req & REQ_STOP)
-			c->run->immediate_exit = 1;
-		else
-			offer_extint(v);
 		atomic_fetch_and(&v->requests, ~(uint32_t)(REQ_INTERRUPT | REQ_TLB | REQ_WORK | REQ_NMI | REQ_INIT | REQ_SIPI));
-		if (ioctl(c->fd, KVM_RUN, 0) == 0) {
+		if (halfway && ((req & REQ_STOP) || (kvm_user_apic(v) && lapic_startup_pending(v))))
+			c->run->immediate_exit = 1;
+		else if (kvm_user_apic(v) && !kvm_apic_enter(v, &why))
+			return why;
+		else
+			offer_vector(v);
+		if (enter(v) == 0) {
 			c->interrupted = 0;
-			halfway = c->run->exit_reason == KVM_EXIT_IO || c->run->exit_reason == KVM_EXIT_MMIO;
+			halfway = is_halfway(c->run);
 			if (!handle(v, &why))
 				return why;
 			continue;

@@ -193,6 +193,18 @@ static bool xsave_set(struct vcpu *v, struct error *err)
 
 /* --- events, debug registers, run state ------------------------------------------ */
 
+/* An NMI that KVM was handed and could not deliver yet goes back to the local APIC, so
+ * that there is one of it, whatever comes next. */
+static bool nmi_back(struct vcpu *v, struct kvm_vcpu_events *e, struct error *err)
+{
+	e->flags |= KVM_VCPUEVENT_VALID_NMI_PENDING;
+	e->nmi.pending = 0;
+	if (kvm_ioctl(kvm_of(v)->fd, KVM_SET_VCPU_EVENTS, e))
+		return kvm_failed(err, "pending events");
+	atomic_store(&v->cpu.lapic.pending_nmi, 1);
+	return true;
+}
+
 static bool events_get(struct vcpu *v, struct error *err)
 {
 	struct kvm_vcpu_events e;
@@ -211,6 +223,8 @@ static bool events_get(struct vcpu *v, struct error *err)
 		c->event = (struct x86_event){ .pending = 1, .type = 2, .vector = 2 };
 	c->int_shadow = e.interrupt.shadow & 3 ? (e.interrupt.shadow & KVM_X86_SHADOW_INT_MOV_SS ? 2 : 1) : 0;
 	c->nmi_blocked = e.nmi.masked;
+	if (kvm_user_apic(v))
+		return !e.nmi.pending || nmi_back(v, &e, err);
 	c->lapic.pending_nmi = e.nmi.pending;
 	return true;
 }
@@ -234,7 +248,7 @@ static bool events_set(struct vcpu *v, struct error *err)
 	}
 	e.interrupt.shadow = c->int_shadow == 2 ? KVM_X86_SHADOW_INT_MOV_SS : c->int_shadow ? KVM_X86_SHADOW_INT_STI : 0;
 	e.nmi.masked = c->nmi_blocked;
-	e.nmi.pending = c->lapic.pending_nmi != 0;
+	e.nmi.pending = c->lapic.pending_nmi && !kvm_user_apic(v);
 	return !kvm_ioctl(kvm_of(v)->fd, KVM_SET_VCPU_EVENTS, &e) || kvm_failed(err, "pending events");
 }
 
@@ -256,40 +270,59 @@ static bool debug_set(int fd, const struct x86_cpu *c, struct error *err)
 	return !kvm_ioctl(fd, KVM_SET_DEBUGREGS, &d) || kvm_failed(err, "debug registers");
 }
 
-static bool run_state_get(int fd, struct x86_cpu *c, struct error *err)
+static bool run_state_get(struct vcpu *v, struct error *err)
 {
 	struct kvm_mp_state s;
-	if (kvm_ioctl(fd, KVM_GET_MP_STATE, &s))
+	struct x86_cpu *c = &v->cpu;
+	if (kvm_user_apic(v))         /* KVM knows running ones only */
+		return true;
+	if (kvm_ioctl(kvm_of(v)->fd, KVM_GET_MP_STATE, &s))
 		return kvm_failed(err, "the run state");
 	c->activity = s.mp_state == KVM_MP_STATE_HALTED ? CPU_HALTED :
 		      s.mp_state == KVM_MP_STATE_RUNNABLE ? CPU_RUNNING : CPU_WAIT_SIPI;
 	return true;
 }
 
-static bool run_state_set(int fd, const struct x86_cpu *c, struct error *err)
+static bool run_state_set(struct vcpu *v, struct error *err)
 {
+	const struct x86_cpu *c = &v->cpu;
 	struct kvm_mp_state s = { .mp_state = c->activity == CPU_HALTED ? KVM_MP_STATE_HALTED :
 				  c->activity == CPU_RUNNING ? KVM_MP_STATE_RUNNABLE : KVM_MP_STATE_INIT_RECEIVED };
-	return !kvm_ioctl(fd, KVM_SET_MP_STATE, &s) || kvm_failed(err, "the run state");
+	return kvm_user_apic(v) || !kvm_ioctl(kvm_of(v)->fd, KVM_SET_MP_STATE, &s) || kvm_failed(err, "the run state");
+}
+
+bool kvm_core_get(struct vcpu *v, struct error *err)
+{
+	return sregs_get(kvm_of(v)->fd, &v->cpu, err) && regs_get(kvm_of(v)->fd, &v->cpu, err);
+}
+
+/* What the last exit said of interrupts is no longer so. */
+static bool regs_all_set(struct vcpu *v, struct error *err)
+{
+	struct kvm_vcpu *c = kvm_of(v);
+	c->run->ready_for_interrupt_injection = 0;
+	return sregs_set(c->fd, &v->cpu, err) && regs_set(c->fd, &v->cpu, err);
+}
+
+bool kvm_core_set(struct vcpu *v, struct error *err)
+{
+	return regs_all_set(v, err) && events_set(v, err) && debug_set(kvm_of(v)->fd, &v->cpu, err);
 }
 
 bool kvm_state_get(struct vcpu *v, struct error *err)
 {
 	int fd = kvm_of(v)->fd;
 	struct x86_cpu *c = &v->cpu;
-	if (!sregs_get(fd, c, err))
+	if (!kvm_core_get(v, err))
 		return false;
 	pdptes_get(v);
-	return regs_get(fd, c, err) && xsave_get(fd, c, err) &&
-	       kvm_msrs_get(v, err) && kvm_time_get(v, err) && kvm_lapic_get(v, err) && events_get(v, err) && debug_get(fd, c, err) &&
-	       run_state_get(fd, c, err);
+	return xsave_get(fd, c, err) && kvm_msrs_get(v, err) && kvm_time_get(v, err) && kvm_lapic_get(v, err) &&
+	       events_get(v, err) && debug_get(fd, c, err) && run_state_get(v, err);
 }
 
 bool kvm_state_set(struct vcpu *v, struct error *err)
 {
-	int fd = kvm_of(v)->fd;
-	const struct x86_cpu *c = &v->cpu;
-	return sregs_set(fd, c, err) && regs_set(fd, c, err) && xsave_set(v, err) &&
-	       kvm_time_set(v, err) && kvm_msrs_set(v, err) && kvm_lapic_set(v, err) && events_set(v, err) && debug_set(fd, c, err) &&
-	       run_state_set(fd, c, err);
+	return regs_all_set(v, err) && xsave_set(v, err) && kvm_time_set(v, err) && kvm_msrs_set(v, err) &&
+	       kvm_lapic_set(v, err) && events_set(v, err) && debug_set(kvm_of(v)->fd, &v->cpu, err) &&
+	       run_state_set(v, err);
 }
