@@ -3,6 +3,7 @@
 #include "device/boot/boot.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "device/board.h"
@@ -48,6 +49,16 @@ bool boot_truncated(const struct boot *b, struct error *err)
 }
 
 /* --- guest memory ------------------------------------------------------------ */
+enum { POPULATE_FROM = 64 * KiB };
+
+/* All pages at once: a fault for each costs more than to fill it. Where the host cannot, they come one by one. */
+static void populate(void *to, size_t len)
+{
+	uintptr_t from = ALIGN_DOWN((uintptr_t)to, (uintptr_t)PAGE_SIZE);
+
+	madvise((void *)from, ALIGN_UP((uintptr_t)to + len, (uintptr_t)PAGE_SIZE) - from, MADV_POPULATE_WRITE);
+}
+
 bool boot_write(struct boot *b, uint64_t gpa, const void *p, size_t len, struct error *err)
 {
 	struct memory *mem = b->machine->memory;
@@ -59,6 +70,8 @@ bool boot_write(struct boot *b, uint64_t gpa, const void *p, size_t len, struct 
 				 "%llu MiB do not reach: give it more with --memory", b->path,
 				 (unsigned long long)gpa,
 				 (unsigned long long)(b->machine->config->memory / MiB));
+	if (len >= POPULATE_FROM)
+		populate(to, len);
 	memcpy(to, p, len);
 	mem_unpin_write(mem, gpa, len);
 	return true;
