@@ -153,6 +153,7 @@ struct jump_cache {
 	struct jump_entry e[JC_SIZE];        /* first: pairs lie in 32 aligned bytes */
 	const void *tag;              /* user: the mmu->code table it goes with; kernel: the MMU; NULL: free */
 	uint32_t key;                 /* mode key */
+	uint32_t epoch;               /* another each time that it is cleared */
 	uint64_t cs_base;
 	uint64_t used;
 	uint64_t version;             /* soft_mmu.code_version it was filled under */
@@ -162,6 +163,15 @@ struct jump_cache {
 	unsigned logged;
 	uint16_t log[JC_LOG];
 };
+
+/* Behind the jump caches: what they had to give up to others. One table for them all;
+ * an entry holds while its jump cache has not been cleared. */
+struct past_jump {
+	uint64_t rip;
+	uint32_t epoch;               /* of its jump cache; 0: nothing */
+	uint32_t code;                /* as an offset */
+};
+enum { PAST_BITS = 16 };
 
 /* A translation asked for: which of a block's accesses get memos (tier.c). */
 struct better {
@@ -178,6 +188,8 @@ struct jit_vcpu {
 	struct jump_cache *jc;        /* in use */
 	struct jump_cache *jcs[JC_COUNT];
 	struct jump_cache *recent[2]; /* in use, by privilege */
+	struct past_jump *past;       /* 1 << PAST_BITS */
+	uint32_t epoch;               /* the last one handed out */
 	uint64_t far_version;         /* soft_mmu.far_version that the far links have answered to */
 	uint64_t clock;
 	struct jump_entry *empty;     /* JC_SIZE entries that never match */

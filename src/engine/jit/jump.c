@@ -5,6 +5,7 @@
  * space, privilege and mode key; HOT_JC and HOT_JC_KERNEL point to those in use.  Like a TLB, an
  * entry stays until the mapping it came from is flushed: tlb_space.code_version
  * tells.  A dropped block stays in there, but its entry code is patched to say so.
+ * What does not fit is remembered in a larger table that only C code looks into.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -65,8 +66,19 @@ uint32_t mode_key(struct vcpu *v)
 	return key;
 }
 
-static void cache_clear(struct jump_cache *jc)
+/* All epochs have been used up. */
+static void epochs_restart(struct jit_vcpu *j)
 {
+	memset(j->past, 0, sizeof(*j->past) << PAST_BITS);
+	for (unsigned i = 0; i < JC_COUNT; i++)
+		j->jcs[i]->epoch = ++j->epoch;
+}
+
+static void cache_clear(struct jit_vcpu *j, struct jump_cache *jc)
+{
+	jc->epoch = ++j->epoch;
+	if (unlikely(!j->epoch))
+		epochs_restart(j);
 	if (jc->logged > JC_LOG) {
 		for (unsigned i = 0; i < JC_SIZE; i++)
 			jc->e[i] = no_jump;
@@ -106,7 +118,7 @@ static struct jump_cache *cache_find(struct vcpu *v, uint32_t key)
 		    (!victim || j->jcs[i]->used < victim->used))
 			victim = j->jcs[i];
 	}
-	cache_clear(victim);
+	cache_clear(j, victim);
 	victim->tag = tag_of(v);
 	victim->key = key;
 	victim->cs_base = cs_base(v, key);
@@ -147,20 +159,13 @@ void jump_select(struct vcpu *v)
 		forget_far(v);
 	if (unlikely(is_stale(j->jc, v->mmu))) {
 		stat_inc(v, jc_flushes);
-		cache_clear(j->jc);
+		cache_clear(j, j->jc);
 		j->jc->version = v->mmu->code_version;
 	}
 	v->hot[HOT_TLB] = (uintptr_t)v->mmu->data;
 	/* A full barrier: a kick stores this word after the request that the caller looks for. */
 	if (v->hot[jc_word(key)] != (uintptr_t)j->jc->e)
 		__atomic_exchange_n(&v->hot[jc_word(key)], (uintptr_t)j->jc->e, __ATOMIC_SEQ_CST);
-}
-
-const uint8_t *jump_get(struct vcpu *v, uint64_t rip)
-{
-	const struct jump_entry *e = jit_of(v)->jc->e;
-	unsigned slot = jump_slot(rip);
-	return e[slot].rip == rip ? e[slot].code : e[slot ^ 1].rip == rip ? e[slot ^ 1].code : NULL;
 }
 
 /* Non-global entries hold from now on under the version of now. */
@@ -181,11 +186,13 @@ static void log_slot(struct jump_cache *jc, unsigned slot)
 		jc->logged++;
 }
 
-/* `lin`: linear address of a page the entry depends on. */
-void jump_put(struct vcpu *v, uint64_t rip, uint64_t lin, const uint8_t *code)
+static struct past_jump *past_at(const struct jit_vcpu *j, uint64_t rip)
 {
-	struct jump_cache *jc = jit_of(v)->jc;
-	unsigned page = code_hash(lin);
+	return &j->past[((uint32_t)rip + j->jc->epoch * 64) * JC_FACTOR >> (32 - PAST_BITS)];
+}
+
+static void enter(struct jump_cache *jc, uint64_t rip, const uint8_t *code)
+{
 	unsigned slot = jump_slot(rip);
 
 	log_slot(jc, slot);
@@ -193,20 +200,52 @@ void jump_put(struct vcpu *v, uint64_t rip, uint64_t lin, const uint8_t *code)
 		jc->e[slot ^ 1] = jc->e[slot];
 		log_slot(jc, slot ^ 1);
 	}
+	jc->e[slot].code = code;
+	__atomic_store_n(&jc->e[slot].rip, rip, __ATOMIC_RELEASE);
+}
+
+const uint8_t *jump_get(struct vcpu *v, uint64_t rip)
+{
+	const struct jit_vcpu *j = jit_of(v);
+	const struct jump_entry *e = j->jc->e;
+	unsigned slot = jump_slot(rip);
+
+	if (e[slot].rip == rip)
+		return e[slot].code;
+	if (e[slot ^ 1].rip == rip)
+		return e[slot ^ 1].code;
+	const struct past_jump *past = past_at(j, rip);
+	if (past->rip != rip || past->epoch != j->jc->epoch)
+		return NULL;
+	stat_inc(v, regained);
+	enter(j->jc, rip, jit_vm(v)->rx + past->code);
+	return jit_vm(v)->rx + past->code;
+}
+
+/* `lin`: linear address of a page the entry depends on. */
+void jump_put(struct vcpu *v, uint64_t rip, uint64_t lin, const uint8_t *code)
+{
+	struct jump_cache *jc = jit_of(v)->jc;
+	unsigned page = code_hash(lin);
+
 	const struct tlb_entry *page_entry = &v->mmu->code[tlb_index(lin)];
 	const struct tlb_space *space = v->mmu->space;
 	if (page_entry->exec != (lin & ~PAGE_MASK) || !space->global[v->cpu.cpl == 3][tlb_index(lin)])
 		make_nonglobal(jc, space);
 	v->mmu->code_filter[page / 64] |= BIT(page % 64);
-	jc->e[slot].code = code;
-	__atomic_store_n(&jc->e[slot].rip, rip, __ATOMIC_RELEASE);
+	enter(jc, rip, code);
+	*past_at(jit_of(v), rip) = (struct past_jump) { .rip = rip, .epoch = jc->epoch,
+							.code = (uint32_t)(code - jit_vm(v)->rx) };
 }
 
 void jump_forget(struct vcpu *v, uint64_t rip)
 {
 	struct jump_entry *e = jit_of(v)->jc->e;
+	struct past_jump *past = past_at(jit_of(v), rip);
 	unsigned slot = jump_slot(rip);
 
+	if (past->rip == rip)
+		past->epoch = 0;
 	if (e[slot].rip == rip)
 		e[slot] = no_jump;
 	if (e[slot ^ 1].rip == rip)
@@ -215,6 +254,11 @@ void jump_forget(struct vcpu *v, uint64_t rip)
 
 void jump_evict(struct vcpu *v, const uint8_t *low, const uint8_t *end)
 {
+	struct past_jump *past = jit_of(v)->past;
+
+	for (unsigned i = 0; i < 1 << PAST_BITS; i++)
+		if (past[i].epoch && past[i].code >= low - jit_vm(v)->rx && past[i].code < end - jit_vm(v)->rx)
+			past[i].epoch = 0;
 	for (unsigned i = 0; i < JC_COUNT; i++) {
 		struct jump_cache *jc = jit_of(v)->jcs[i];
 		for (unsigned slot = 0; jc->tag && slot < JC_SIZE; slot++)
@@ -233,13 +277,16 @@ bool jump_create(struct vcpu *v, struct error *err)
 {
 	struct jit_vcpu *j = jit_of(v);
 
+	j->past = pages(sizeof(*j->past) << PAST_BITS);
+	if (!j->past)
+		return error_set(err, errno, "cannot allocate jump caches for vCPU %u", v->index);
 	for (unsigned i = 0; i < JC_COUNT; i++) {
 		j->jcs[i] = pages(sizeof(struct jump_cache));
 		if (!j->jcs[i])
 			return error_set(err, errno, "cannot allocate jump caches for vCPU %u", v->index);
 		j->jcs[i]->logged = JC_LOG + 1;      /* cleared when it is taken: memory is spent then */
 	}
-	cache_clear(j->jcs[0]);
+	cache_clear(j, j->jcs[0]);
 	j->empty = pages(JC_SIZE * sizeof(struct jump_entry));
 	if (!j->empty)
 		return error_set(err, errno, "cannot allocate jump caches for vCPU %u", v->index);
@@ -257,6 +304,8 @@ void jump_destroy(struct vcpu *v)
 	for (unsigned i = 0; i < JC_COUNT; i++)
 		if (j->jcs[i])
 			munmap(j->jcs[i], sizeof(struct jump_cache));
+	if (j->past)
+		munmap(j->past, sizeof(*j->past) << PAST_BITS);
 	if (j->empty)
 		munmap(j->empty, JC_SIZE * sizeof(struct jump_entry));
 }
