@@ -162,7 +162,7 @@ def test_jail(abyme, guest):
 
 def test_programs_link_little():
     """Every library costs start time and memory: what the two programs load is a decision."""
-    allowed = {"abyme": {"libuv", "libjansson", "libcyaml", "libyaml-0", "liburing", "libz", "libzstd",
+    allowed = {"abyme": {"libuv", "libjansson", "libcyaml", "libyaml-0", "liburing", "libz", "libzstd", "liblzma",
                          "libseccomp", "libcap-ng"},
                "abyme-9p": {"libseccomp", "libcap-ng"}, "abyme-gdb": {"libseccomp", "libcap-ng"}}
     build = os.path.dirname(os.environ.get("ABYME", f"{TOP}/build/abyme"))

@@ -111,6 +111,47 @@ static void test_overlap(void **unused)
 	assert_registers(0x30000 - 1, 0x30002 - 1, 0);
 }
 
+/* Backwards over several pages, by each size and at odd offsets, as one element at a time would. */
+static void test_backwards(void **unused)
+{
+	static const struct { const char *code; unsigned len, size; } forms[] = {
+		{ "\xf3\xa4", 2, 1 }, { "\x66\xf3\xa5", 3, 2 }, { "\xf3\xa5", 2, 4 }, { "\xf3\x48\xa5", 3, 8 } };
+	enum { COUNT = 1500 };
+	for (unsigned k = 0; k < ARRAY_SIZE(forms); k++) {
+		unsigned size = forms[k].size, bytes = COUNT * size;
+		uint64_t src = 0x30ff8 + bytes, dst = 0x50003 + bytes;       /* behind the last element */
+		start(rig_long_mode);
+		for (unsigned i = 0; i < bytes + 32; i++)
+			*(uint8_t *)rig_ram(&rig, src - bytes - 16 + i) = (uint8_t)(i * 7 + i / 256);
+		fill(dst - bytes - 16, bytes + 32, 0xe0);
+		registers(src - size, dst - size, COUNT);
+		v->cpu.rflags |= FL_DF;
+		assert_int_equal(run(forms[k].code, forms[k].len), -1);
+		assert_registers(src - bytes - size, dst - bytes - size, 0);
+		assert_memory_equal(rig_ram(&rig, dst - bytes), rig_ram(&rig, src - bytes), bytes);
+		for (unsigned i = 0; i < 16; i++) {
+			assert_int_equal(*(uint8_t *)rig_ram(&rig, dst - bytes - 16 + i), (uint8_t)(0xe0 + i));
+			assert_int_equal(*(uint8_t *)rig_ram(&rig, dst + i), (uint8_t)(0xe0 + 16 + bytes + i));
+		}
+	}
+}
+
+/* Backwards, too, it stops where a page is missing. */
+static void test_fault_backwards(void **unused)
+{
+	start(rig_long_mode);
+	registers(0x30000 + 4096, END + 3, 8);
+	v->cpu.rflags |= FL_DF;
+	assert_int_equal(run("\xf3\xa4", 2), EXC_PF);
+	assert_registers(0x30000 + 4096, END + 3, 8);
+	assert_int_equal(v->cpu.cr2, END + 3);
+	/* an element over the end of what is mapped */
+	registers(0x30000, END - 4, 2);
+	v->cpu.rflags |= FL_DF;
+	assert_int_equal(run("\xf3\x48\xa5", 3), EXC_PF);
+	assert_registers(0x30000, END - 4, 2);
+}
+
 /* Requests stop it between iterations; it goes on from there. */
 static void test_request(void **unused)
 {
@@ -188,7 +229,8 @@ static int teardown(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_fault), cmocka_unit_test(test_zero_count), cmocka_unit_test(test_overlap),
+		cmocka_unit_test(test_fault), cmocka_unit_test(test_zero_count), cmocka_unit_test(test_overlap), cmocka_unit_test(test_backwards),
+		cmocka_unit_test(test_fault_backwards),
 		cmocka_unit_test(test_request), cmocka_unit_test(test_single_step), cmocka_unit_test(test_scan),
 		cmocka_unit_test(test_legacy),
 	};

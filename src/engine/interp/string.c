@@ -2,9 +2,9 @@
 /*
  * String instructions.  A handler runs iterations until the count is spent, a
  * request waits, or its share is used up; then rIP stays on the instruction and
- * the registers say how far it got, as after an interrupt (SDM 2B REP).  Forward
- * MOVS and STOS go page by page with the host's own string instructions where
- * both sides are plain RAM.
+ * the registers say how far it got, as after an interrupt (SDM 2B REP).  MOVS
+ * (backwards too: so kernels move what they unpack themselves from) and STOS go page by
+ * page with the host's own string instructions where both sides are plain RAM.
  */
 #include "engine/interp/flags.h"
 #include "engine/interp/ops.h"
@@ -67,6 +67,19 @@ static uint64_t run_length(const struct vcpu *v, const struct x86_insn *i, unsig
 	return bytes / i->opsize;
 }
 
+/* The same downwards: from lin to the beginning of its page. */
+static uint64_t run_length_down(const struct vcpu *v, const struct x86_insn *i, unsigned seg,
+				uint64_t lin, uint64_t offset, enum mmu_access acc)
+{
+	uint64_t size = i->opsize, in_page = lin & PAGE_MASK;
+	if (in_page + size > PAGE_SIZE || size_mask(i->addrsize) - offset < size)
+		return 0;
+	uint64_t n = MIN(in_page, offset) / size + 1;
+	if (!cpu_code64(&v->cpu) && !segment_ok(v, seg, offset - (n - 1) * size, (unsigned)(n * size), acc))
+		return 0;
+	return n;
+}
+
 #define HOST_REP(insn) asm volatile("rep " insn : "+D"(d), "+S"(s), "+c"(n) : "a"(value) : "memory")
 
 static void host_movs(uint8_t *d, const uint8_t *s, uint64_t n, unsigned size)
@@ -77,6 +90,19 @@ static void host_movs(uint8_t *d, const uint8_t *s, uint64_t n, unsigned size)
 	case 2: HOST_REP("movsw"); break;
 	case 4: HOST_REP("movsl"); break;
 	default: HOST_REP("movsq"); break;
+	}
+}
+
+/* The ABI wants DF clear again. */
+#define HOST_REP_DOWN(insn) asm volatile("std; rep " insn "; cld" : "+D"(d), "+S"(s), "+c"(n) : : "memory")
+
+static void host_movs_down(uint8_t *d, const uint8_t *s, uint64_t n, unsigned size)
+{
+	switch (size) {
+	case 1: HOST_REP_DOWN("movsb"); break;
+	case 2: HOST_REP_DOWN("movsw"); break;
+	case 4: HOST_REP_DOWN("movsl"); break;
+	default: HOST_REP_DOWN("movsq"); break;
 	}
 }
 
@@ -97,16 +123,18 @@ static uint64_t movs_fast(struct vcpu *v, const struct x86_insn *i, uint64_t cou
 	const struct x86_cpu *c = &v->cpu;
 	uint64_t from = reg_get(c, RSI, i->addrsize), to = reg_get(c, RDI, i->addrsize);
 	uint64_t src = string_source(v, i), dst = string_dest(v, i, MMU_WRITE);
-	uint64_t n = MIN(run_length(v, i, i->seg, src, from, MMU_READ),
-			 run_length(v, i, ES, dst, to, MMU_WRITE));
+	bool down = c->rflags & FL_DF;
+	uint64_t (*length)(const struct vcpu *, const struct x86_insn *, unsigned, uint64_t, uint64_t,
+			   enum mmu_access) = down ? run_length_down : run_length;
+	uint64_t n = MIN(length(v, i, i->seg, src, from, MMU_READ), length(v, i, ES, dst, to, MMU_WRITE));
 	n = MIN(n, count);
-	if (!n || c->rflags & FL_DF)
+	if (!n)
 		return 0;
 	const uint8_t *s = mmu_page_pointer(v, src, MMU_READ, v->mmu->mode);
 	uint8_t *d = mmu_page_pointer(v, dst, MMU_WRITE, v->mmu->mode);
 	if (!s || !d)
 		return 0;
-	host_movs(d, s, n, i->opsize);
+	(down ? host_movs_down : host_movs)(d, s, n, i->opsize);
 	return n;
 }
 
