@@ -9,7 +9,7 @@
 #   make campaign-kill COUNT=1000   kill -9 under a guest that writes
 #   make campaign-resume COUNT=100  long jobs on disks, killed and gone on with
 #   make campaign-scribble          a million requests, 20,000 power cuts
-#   make campaign-systemd           the runtime under systemd in a Debian guest: scopes, delegation, version 2
+#   make campaign-systemd           the runtime under systemd in a Debian guest: scopes, delegation, both versions
 #   make campaign-verify            whole boots, each block run by both engines (of two kernels
 #                                   without their decompressor: it is the same as in the first)
 .PHONY: campaign-try campaign-kvm campaign-debian campaign-boots campaign-hops campaign-verify
@@ -45,10 +45,10 @@ campaign-engines: all
 campaign-isolation: all
 	ABYME=$(abspath $(B))/abyme ABYME_TEST_ISOLATION=microvm /usr/bin/python3 -m pytest -v --tb=short -p no:cacheprovider \
 		tests/e2e/test_run_image.py tests/campaign/test_walls.py
-# the runtime where systemd rules and control groups are version 2 alone: a Debian guest; scopes, limits, delegation
+# the runtime where systemd rules: a Debian guest with control groups of version 2, of 1, of both; scopes, limits, delegation
 .PHONY: campaign-systemd
 campaign-systemd: all
-	ABYME=$(abspath $(B))/abyme /usr/bin/python3 -m pytest -v --tb=short -p no:cacheprovider tests/campaign/test_systemd.py
+	ABYME=$(abspath $(B))/abyme /usr/bin/python3 -m pytest -v --tb=short -p no:cacheprovider tests/campaign/test_systemd.py tests/campaign/test_systemd_v1.py
 # 10,000 members that come and go, 1,000 at once, 50 deaths of the switch
 campaign-network: all $(B)/bench/attach
 	ABYME=$(abspath $(B))/abyme /usr/bin/python3 tests/campaign/network.py

@@ -267,5 +267,5 @@ bool cgroups_load(struct cgroups *c, const struct json *v, struct error *err)
 		c->dir[c->n++] = (struct cgroup_dir){ .controllers = xstrdup(controllers), .mount = xstrdup(mount),
 			.path = xstrdup(path), .v2 = !*controllers, .ours = json_is(m, "ours") };
 	}
-	return true;
+	return !c->scope.unit || c->v2 || c->n || cgroups_expect_scope(c, err);
 }

@@ -42,6 +42,10 @@ void cgroups_notice(struct cgroups *c);
  * cgroups_join(): it is started with this process, and limits, in it (cgroup_scope.c). */
 bool cgroups_find_scope(struct cgroups *c, const char *cgroups_path, const char *id, struct error *err);
 bool cgroups_start_scope(struct cgroups *c, pid_t pid, const char *id, const struct spec *s, struct error *err);
+/* The directories of version 1 that a scope has, though nobody wrote down that they were made. */
+bool cgroups_expect_scope(struct cgroups *c, struct error *err);
+/* This path in each hierarchy, for cgroups that have none yet. */
+bool cgroups_find_path(struct cgroups *c, const char *path, struct error *err);
 /* Where a process is, "self" or its number, becomes the directory. */
 bool cgroups_locate(struct cgroups *c, const char *process, struct error *err);
 bool cgroups_join(const struct cgroups *c, pid_t pid, struct error *err);

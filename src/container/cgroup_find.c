@@ -128,22 +128,34 @@ bool cgroups_unified(void)
 	return usable(MOUNT, true);
 }
 
-/* /proc/PID/cgroup, the line of version 2: "0::PATH" */
+bool cgroups_find_path(struct cgroups *c, const char *path, struct error *err)
+{
+	if (!clean(path))
+		return error_set(err, 0, "the control group '%.80s' cannot be one of systemd's", path);
+	auto_free char *own = slurp("/proc/self/cgroup", err);
+	auto_free char *info = own ? slurp("/proc/self/mountinfo", err) : NULL;
+	return info && (find_all(c, own, info, path, "") || error_set(err, 0, "there are no control groups at " MOUNT));
+}
+
+/* /proc/PID/cgroup: "0::PATH" is version 2, "N:name=systemd:PATH" systemd's own of version 1 */
 bool cgroups_locate(struct cgroups *c, const char *process, struct error *err)
 {
 	char at[PATH_MAX], shown[PATH_MAX];
+	const char *word = c->v2 ? "0::" : ":name=systemd:";
 	auto_free char *file = xasprintf("/proc/%s/cgroup", process);
 	auto_free char *own = slurp(file, err);
 	auto_free char *info = own ? slurp("/proc/self/mountinfo", err) : NULL;
-	char *line = info ? strstr(own, "0::/") : NULL;
+	char *line = info ? strstr(own, word) : NULL;
 	if (!info)
 		return false;
-	if (!line || !find_mount(info, "", at, shown))
-		return error_set(err, 0, "'%s' does not say in which control group of version 2 the process is", file);
-	line += strlen("0::");
+	if (!line || !find_mount(info, c->v2 ? "" : "name=systemd", at, shown))
+		return error_set(err, 0, "'%s' does not say in which control group of systemd's the process is", file);
+	line += strlen(word);
 	line[strcspn(line, "\n")] = 0;
 	c->n = 0;
 	const char *path = below(line, shown);
+	if (!c->v2)
+		return cgroups_find_path(c, *path ? path : "/", err);     /* the same in each hierarchy */
 	add(c, "", at, "/", *path ? path : "/", "");
 	return true;
 }

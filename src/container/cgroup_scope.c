@@ -19,9 +19,6 @@ bool cgroups_find_scope(struct cgroups *c, const char *path, const char *id, str
 	*c = (struct cgroups){ .v2 = cgroups_unified() };
 	if (!manager)
 		return error_set(err, 0, "--systemd-cgroup: this program has no systemd to ask");
-	if (!c->v2)
-		return error_set(err, 0, "--systemd-cgroup needs control groups of version 2 alone at /sys/fs/cgroup; this host has version 1: "
-			"set the engine's cgroup manager to cgroupfs");
 	return scope_name(&c->scope, path, id, !subids_real_root(), err);
 }
 
@@ -33,15 +30,42 @@ static bool find_directory(struct cgroups *c, pid_t pid, struct error *err)
 	if (!cgroups_locate(c, text, err))
 		return false;
 	const char *slash = strrchr(c->dir[0].path, '/');
-	c->dir[0].ours = slash && !strcmp(slash + 1, c->scope.unit);
-	return c->dir[0].ours || error_set(err, 0, "systemd started '%s', but the container is in control group '%s'", c->scope.unit,
-		c->dir[0].path);
+	if (!slash || strcmp(slash + 1, c->scope.unit))
+		return error_set(err, 0, "systemd started '%s', but the container is in control group '%s'", c->scope.unit, c->dir[0].path);
+	c->dir[0].ours = c->v2;
+	return c->v2 || (cgroups_make(c, err) && cgroups_join(c, pid, err));     /* of version 1 it makes its own alone */
+}
+
+/* systemd.slice(5): "a-b.slice" is in "a.slice". */
+static void put_slices(char *path, size_t room, const char *slice)
+{
+	const char *end = strrchr(slice, '.');
+	size_t n = 0;
+	*path = 0;
+	for (const char *dash = *slice == '-' ? NULL : slice; dash && n < room; ) {
+		dash = strchr(dash + 1, '-');
+		int part = (int)((dash ? dash : end) - slice);
+		n += (size_t)snprintf(path + n, room - n, "/%.*s.slice", part, slice);
+	}
+}
+
+bool cgroups_expect_scope(struct cgroups *c, struct error *err)
+{
+	char path[PATH_MAX / 4];
+	if (!strrchr(c->scope.slice, '.'))
+		return error_set(err, 0, "the record of control groups is damaged");
+	put_slices(path, sizeof(path), c->scope.slice);
+	auto_free char *group = xasprintf("%s/%s", path, c->scope.unit);
+	if (!cgroups_find_path(c, group, err))
+		return false;
+	cgroups_notice(c);
+	return true;
 }
 
 bool cgroups_start_scope(struct cgroups *c, pid_t pid, const char *id, const struct spec *s, struct error *err)
 {
 	struct arena arena = { 0 };
-	struct scope_properties p = { .arena = &arena };
+	struct scope_properties p = { .arena = &arena, .v1 = !c->v2 };
 	scope_basics(&p, &c->scope, id, pid);
 	bool ok = scope_resources(&p, s->lnx->resources, NULL, err) && scope_annotations(&p, &s->annotations, err) &&
 		manager->start(&c->scope, &p, err) && find_directory(c, pid, err);
@@ -49,16 +73,28 @@ bool cgroups_start_scope(struct cgroups *c, pid_t pid, const char *id, const str
 	return ok;
 }
 
+/* As cpu.max has it. */
+static bool read_quota(const struct cgroup_dir *d, char *text, size_t room)
+{
+	char quota[24], period[24];
+	if (d->v2)
+		return cgroup_read(d, "cpu.max", text, room);
+	if (!cgroup_read(d, "cpu.cfs_quota_us", quota, sizeof(quota)) || !cgroup_read(d, "cpu.cfs_period_us", period, sizeof(period)))
+		return false;
+	snprintf(text, room, "%s %s", *quota == '-' ? "max" : quota, period);
+	return true;
+}
+
 /* After the files: a quota or a period alone goes with what the other is now. */
 bool cgroups_limit_scope(const struct cgroups *c, const struct spec_resources *r, struct error *err)
 {
 	struct arena arena = { 0 };
-	struct scope_properties p = { .arena = &arena };
+	struct scope_properties p = { .arena = &arena, .v1 = !c->v2 };
 	char now[64];
 	if (!c->scope.unit)
 		return true;
 	const struct cgroup_dir *d = cgroups_with(c, "cpu");
-	bool known = d && cgroup_read(d, "cpu.max", now, sizeof(now));
+	bool known = d && read_quota(d, now, sizeof(now));
 	bool ok = scope_resources(&p, r, known ? now : NULL, err) &&
 		(!p.n || !manager || manager->set(&c->scope, &p, err));
 	arena_free(&arena);

@@ -35,6 +35,7 @@ struct scope_property {
 enum { SCOPE_PROPERTIES_MAX = 64 };
 struct scope_properties {
 	struct arena *arena;
+	bool v1;                  /* limits in the units of version 1 */
 	struct scope_property v[SCOPE_PROPERTIES_MAX];   /* a later one of the same name replaces the value */
 	unsigned n;
 };

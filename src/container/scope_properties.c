@@ -93,9 +93,11 @@ static void cpu(struct scope_properties *p, const struct spec_resources *r, cons
 {
 	int64_t quota = -1;
 	uint64_t period = PERIOD_US;
-	if (r->cpu.idle.v == 1)
+	if (p->v1 && r->cpu.shares.v)
+		scope_add_number(p, "CPUShares", "t", r->cpu.shares.v);
+	else if (!p->v1 && r->cpu.idle.v == 1)
 		scope_add_number(p, "CPUWeight", "t", 0);   /* "idle" */
-	else if (r->cpu.shares.v)
+	else if (!p->v1 && r->cpu.shares.v)
 		scope_add_number(p, "CPUWeight", "t", cgroup_cpu_weight(r->cpu.shares.v));
 	if (!r->cpu.quota.v && !r->cpu.period.v)
 		return;
@@ -135,7 +137,7 @@ static bool set_bits(uint8_t bits[CPU_IDS / 8], unsigned *bytes, const char *lis
 
 static bool set_list(struct scope_properties *p, const char *name, const char *list, struct error *err)
 {
-	if (!list || !*list)
+	if (!list || !*list || p->v1)      /* systemd knows no cpuset of version 1 */
 		return true;
 	uint8_t *bits = arena_alloc(p->arena, CPU_IDS / 8);
 	struct scope_property *v = scope_add(p, name, "ay");
@@ -147,7 +149,9 @@ static bool set_list(struct scope_properties *p, const char *name, const char *l
 static bool memory(struct scope_properties *p, const struct spec_resources *r, struct error *err)
 {
 	int64_t swap;
-	limit(p, "MemoryMax", r->memory.limit.v);
+	limit(p, p->v1 ? "MemoryLimit" : "MemoryMax", r->memory.limit.v);
+	if (p->v1)
+		return true;
 	limit(p, "MemoryLow", r->memory.reservation.v);
 	if (r->memory.swap.v && !cgroup_swap_alone(r, &swap, err))
 		return false;
@@ -173,7 +177,9 @@ static void throttle(struct scope_properties *p, const char *name, const spec_th
 static void block(struct scope_properties *p, const struct spec_resources *r)
 {
 	if (r->block.weight.v)
-		scope_add_number(p, "IOWeight", "t", cgroup_io_weight(r->block.weight.v));
+		scope_add_number(p, p->v1 ? "BlockIOWeight" : "IOWeight", "t", p->v1 ? r->block.weight.v : cgroup_io_weight(r->block.weight.v));
+	if (p->v1)
+		return;
 	throttle(p, "IOReadBandwidthMax", &r->block.read_bps);
 	throttle(p, "IOWriteBandwidthMax", &r->block.write_bps);
 	throttle(p, "IOReadIOPSMax", &r->block.read_iops);

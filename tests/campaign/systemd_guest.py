@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A Debian guest whose first process is systemd and whose control groups are version 2 alone, with the runtime in
+"""A Debian guest whose first process is systemd and whose control groups are as asked, with the runtime in
 it. What is asked of it and what it answers goes through a shared folder, so that the terminal's lines do not matter."""
 import copy
 import json
@@ -39,7 +39,7 @@ def copy_programs(share):
 
 
 class Guest:
-    def __init__(self, start, path, where):
+    def __init__(self, start, path, where, append=""):
         self.share = path / "share"
         self.count = 0
         for d in ("bin", "lib", "out", "bundles"):
@@ -51,7 +51,7 @@ class Guest:
         with open(path / "data.img", "wb") as f:
             f.truncate(64 << 20)
         self.m = start("run", "--rm", "--engine", "jit", "--vcpus", "2", "--memory", "2G", "--kernel", f"{where}/vmlinuz",
-                       "--initrd", f"{where}/initrd.img", "--append", "root=LABEL=abyme rw console=ttyS0",
+                       "--initrd", f"{where}/initrd.img", "--append", f"root=LABEL=abyme rw console=ttyS0 {append}",
                        "--disk", str(path / "disk.img"), "--disk", str(path / "data.img"), "--share", f"{self.share}:share")
         self.m.expect("abyme login: ", 300)
         self.m.send("root\n")

@@ -98,11 +98,11 @@ static void put(char *text, size_t room, const struct scope_property *v)
 }
 
 /* "linux.resources" as JSON to "NAME=value ..."; NULL, and the error. */
-static const char *translate(const char *resources, const char *cpu_max, struct error *err)
+static const char *translate(const char *resources, const char *cpu_max, bool v1, struct error *err)
 {
 	static char text[2048];
 	struct arena a = { 0 };
-	struct scope_properties p = { .arena = &a };
+	struct scope_properties p = { .arena = &a, .v1 = v1 };
 	const struct json *v = json_parse(&a, resources, strlen(resources), "test", err);
 	const struct spec_resources *r = v ? spec_resources_parse(&a, v, err) : NULL;
 	bool ok = r && scope_resources(&p, r, cpu_max, err);
@@ -113,7 +113,7 @@ static const char *translate(const char *resources, const char *cpu_max, struct 
 	return ok ? text : NULL;
 }
 
-static const struct { const char *resources, *now, *properties; } limits[] = {
+static const struct { const char *resources, *now, *properties; bool v1; } limits[] = {
 	{ "{}", NULL, "" },
 	{ "{\"memory\":{\"limit\":67108864,\"reservation\":1048576,\"swap\":100663296}}", NULL,
 		"MemoryMax=67108864 MemoryLow=1048576 MemorySwapMax=33554432" },
@@ -140,13 +140,16 @@ static const struct { const char *resources, *now, *properties; } limits[] = {
 	{ "{\"memory\":{\"limit\":1},\"unified\":{\"memory.max\":\"4096\",\"memory.high\":\"max\",\"pids.max\":\"9\",\"cpu.max\":\"max\","
 		"\"cpuset.cpus\":\"1\",\"memory.oom.group\":\"1\"}}", NULL,
 		"MemoryMax=4096 MemoryHigh=max TasksMax=9 CPUQuotaPerSecUSec=max CPUQuotaPeriodUSec=100000 AllowedCPUs=02" },
+	{ "{\"memory\":{\"limit\":67108864,\"reservation\":1048576,\"swap\":100663296},\"blockIO\":{\"weight\":500},\"pids\":{\"limit\":9},"
+		"\"cpu\":{\"quota\":20000,\"shares\":512,\"cpus\":\"0\"}}", NULL,
+		"CPUShares=512 CPUQuotaPerSecUSec=200000 CPUQuotaPeriodUSec=100000 BlockIOWeight=500 TasksMax=9 MemoryLimit=67108864", true },
 };
 
 static void limits_are_properties(void **state)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(limits); i++) {
 		struct error err = { 0 };
-		const char *text = translate(limits[i].resources, limits[i].now, &err);
+		const char *text = translate(limits[i].resources, limits[i].now, limits[i].v1, &err);
 		if (!text || strcmp(text, limits[i].properties))
 			fail_msg("%s: %s%s", limits[i].resources, text ? text : "", err.text);
 	}
@@ -162,7 +165,7 @@ static void bad_limits(void **state)
 	};
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct error err = { 0 };
-		if (translate(bad[i], NULL, &err) || !err.text[0])
+		if (translate(bad[i], NULL, false, &err) || !err.text[0])
 			fail_msg("%s was taken", bad[i]);
 	}
 }
@@ -387,6 +390,32 @@ static bool has_unified(void)
 	return cgroups_unified() || (!mount(other, "/sys/fs/cgroup", NULL, MS_BIND, NULL) && cgroups_unified());
 }
 
+/* A create that was killed has not written down which groups it made. */
+static void groups_of_a_torn_record(void **state)
+{
+	static const struct { const char *slice, *path; } of[] = {
+		{ "system.slice", "/system.slice/t-1.scope" }, { "a-b-c.slice", "/a.slice/a-b.slice/a-b-c.slice/t-1.scope" }, { "-.slice", "/t-1.scope" },
+	};
+	if (cgroups_unified()) {
+		print_message("needs control groups of version 1\n");
+		skip();
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(of); i++) {
+		struct error err = { 0 };
+		struct cgroups c = { .scope = { xstrdup(of[i].slice), xstrdup("t-1.scope"), false } };
+		record_again(&c);
+		assert_int_not_equal(c.n, 0);
+		for (unsigned k = 0; k < c.n; k++) {
+			size_t n = strlen(c.dir[k].path), tail = strlen(of[i].path);
+			assert_true(n > tail && !c.dir[k].ours);
+			assert_string_equal(c.dir[k].path + n - tail, of[i].path);
+		}
+		check(cgroups_find_path(&c, "/a", &err), &err);
+		assert_false(cgroups_find_path(&c, "/a/../b", &err));
+		cgroups_free(&c);
+	}
+}
+
 static void life_of_a_group(void **state)
 {
 	struct error err = { 0 };
@@ -429,7 +458,7 @@ int main(void)
 		cmocka_unit_test(limits_are_properties), cmocka_unit_test(bad_limits), cmocka_unit_test(what_version_2_lacks), cmocka_unit_test(annotations),
 		cmocka_unit_test(starts_a_scope), cmocka_unit_test(changes_attaches_and_stops), cmocka_unit_test(failed_unit_is_reset),
 		cmocka_unit_test(what_goes_wrong_is_said), cmocka_unit_test(stops_what_is_not_there), cmocka_unit_test(no_bus_is_said),
-		cmocka_unit_test(life_of_a_group),
+		cmocka_unit_test(groups_of_a_torn_record), cmocka_unit_test(life_of_a_group),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
