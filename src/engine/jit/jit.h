@@ -227,7 +227,7 @@ struct seen {
 	uint16_t reads, writes;       /* flags */
 	uint8_t mode, flow;           /* mode: of the code, by its key; 0: none */
 };
-enum { SEEN = 4096 };
+enum { SEEN = 512 };
 
 /* A piece of the code cache that is being filled: from `at` to `end`. */
 struct code_part { size_t at, end; };
@@ -266,6 +266,7 @@ struct jit_vm {
 	uint64_t far_filter[FAR_FILTER / 64];  /* regions that far links go to */
 	struct memo_site *sites;      /* MEMOS */
 	struct seen seen[SEEN];
+	uint32_t seen_where[SEEN];    /* low half of its RAM address: most are not there */
 	uint64_t generation;          /* counts evictions */
 	_Atomic uint64_t drops;       /* counts dropped blocks */
 	bool avx;                     /* AVX state is kept in the host's registers too */

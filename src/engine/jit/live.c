@@ -78,11 +78,11 @@ enum { LOOK_AHEAD = 10, LOOK_DEEP = 2 };
 
 /* What has been decoded to look ahead is remembered by its place, and holds if the
  * same bytes are still there: most of it is translated soon. */
-static struct seen *seen_at(const struct trans *t, int64_t off)
+static unsigned seen_slot(const struct trans *t, int64_t off)
 {
 	uint64_t at = t->code->page + (uint64_t)off;
 
-	return &t->vm->seen[(at ^ at >> 12) % ARRAY_SIZE(t->vm->seen)];
+	return (unsigned)(at ^ at >> 12) % SEEN;
 }
 
 /* Never 0. */
@@ -103,9 +103,12 @@ static bool is_seen(const struct seen *s, const struct trans *t, const uint8_t *
 static struct seen *seen_before(const struct trans *t, int64_t off)
 {
 	const struct code *c = t->code;
-	struct seen *s = seen_at(t, off);
+	unsigned slot = seen_slot(t, off);
+	struct seen *s = &t->vm->seen[slot];
 
-	return c->end - off >= 16 && is_seen(s, t, c->bytes + (off - c->lo)) ? s : NULL;
+	if (t->vm->seen_where[slot] != (uint32_t)(c->page + (uint64_t)off) || c->end - off < 16)
+		return NULL;
+	return is_seen(s, t, c->bytes + (off - c->lo)) ? s : NULL;
 }
 
 static enum x86_decode_status decode_at(const struct trans *t, int64_t off, struct x86_insn *i)
@@ -149,7 +152,9 @@ static const struct seen *look_at(struct trans *t, int64_t off)
 		return NULL;
 	struct seen *s = seen_before(t, off);
 	if (!s) {
-		s = seen_at(t, off);
+		unsigned slot = seen_slot(t, off);
+		s = &t->vm->seen[slot];
+		t->vm->seen_where[slot] = (uint32_t)(t->code->page + (uint64_t)off);
 		s->mode = 0;
 		if (decode_at(t, off, &s->insn) != X86_OK)
 			return NULL;
