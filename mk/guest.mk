@@ -9,7 +9,7 @@ GUEST_LIB := tests/guest/lib/lib.c tests/guest/lib/guest.h tests/guest/lib/link.
 GUEST := $(patsubst tests/guest/%.c,$(B)/guest/%.elf,$(wildcard tests/guest/m32/*.c tests/guest/m64/*.c))
 
 .PHONY: guest
-guest: $(GUEST) $(B)/guest/kvm_reenter
+guest: $(GUEST) $(B)/guest/kvm_reenter $(B)/guest/kvm_ring
 tests: guest
 $(B)/guest/m32/%.elf: tests/guest/m32/%.c tests/guest/lib/entry32.S $(GUEST_LIB)
 	@mkdir -p $(@D)
@@ -22,6 +22,10 @@ $(B)/guest/m64/%.elf: tests/guest/m64/%.c tests/guest/lib/entry64.S $(GUEST_LIB)
 	@objcopy -O elf32-i386 $@.64 $@
 	@rm $@.64
 # for the computer with AMD-V of the nested tests: a program under Linux
+$(B)/guest/kvm_ring: tests/e2e/kvm_ring.c $(LIB)
+	@mkdir -p $(@D)
+	@echo "  GUEST $@"
+	@$(CC) $(CFLAGS_ALL) -Itests -o $@ $< $(LIB) -Wl,--as-needed $(LIBS_TEST)
 $(B)/guest/kvm_reenter: tests/e2e/kvm_reenter.c
 	@mkdir -p $(@D)
 	@echo "  GUEST $@"

@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 from conftest import ABYME, TOP, abyme, debian_package, kernel_tree, nested  # noqa: E402,F401  pylint: disable=unused-import,wrong-import-position
 from patience import patience  # noqa: E402  pylint: disable=wrong-import-position
-from nested import BEAT, OTHER_RATE, TROUBLE  # noqa: E402  pylint: disable=wrong-import-position
+from nested import BEAT, OTHER_RATE, TROUBLE, libraries  # noqa: E402  pylint: disable=wrong-import-position
 
 BOOTS = int(os.environ.get("BOOTS", "20"))
 LONG = 3600
@@ -278,4 +278,30 @@ def test_state_files_between_all_engines(nested, abyme):
         beats = beats_of(text, f"from-{engine}: ")
         assert len(beats) >= 4, text[-3000:]
         check_beats(beats, after)
+    assert not TROUBLE.search(text), TROUBLE.search(text).group(0)
+
+
+SCREEN = f"""
+kvm_ring && echo LOG-HOLDS
+abyme run --detach --name seen --jail require --engine kvm --board pc --vcpus 2 --display vnc:5900 {GUEST} --append "$console"
+# RFC 6143 7.1, 7.5.3: no security, shared, then the whole of 640x400 and what changes
+{{
+	printf 'RFB 003.008\\n'; sleep 2; printf '\\001'; sleep 2; printf '\\001'; sleep 2
+	for n in 0 1 1; do printf "\\003\\00$n\\000\\000\\000\\000\\002\\200\\001\\220"; sleep 1; done
+}} | timeout 20 nc 127.0.0.1 5900 | wc -c | sed "s/^ */SEEN /"
+abyme ls | sed "s/^/ls: /"
+abyme logs --monitor seen
+"""
+
+
+def test_dirty_ring(nested):
+    """The log by KVM's rings and bitmaps names what was stored to; a machine with a viewer has the rings."""
+    program = f"{os.path.dirname(ABYME)}/guest/kvm_ring"
+    files = {"bin/kvm_ring": program, **{lib.lstrip("/"): lib for lib in libraries(program)}}
+    text = nested.run("screen", SCREEN, files={**nested.devices, **files}, seconds=LONG)
+    assert re.search("^LOG-HOLDS", text, re.M), text[-3000:]
+    assert "info: dirty log of the screen: rings" in text, text[-3000:]
+    seen = re.search(r"^SEEN (\d+)", text, re.M)
+    assert seen and int(seen.group(1)) > 4 * 640 * 400, text[-3000:]
+    assert re.search(r"^ls: seen +running", text, re.M), text[-3000:]
     assert not TROUBLE.search(text), TROUBLE.search(text).group(0)

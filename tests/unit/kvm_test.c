@@ -53,6 +53,7 @@ static struct {
 	uint32_t vector;                  /* the last KVM_INTERRUPT */
 	struct kvm_enable_cap enabled;    /* the last one */
 	struct kvm_msr_filter filter;
+	unsigned ring_resets;
 } fake;
 
 static struct kvm_run *run_page;
@@ -158,6 +159,9 @@ static int vm_ioctl(unsigned long request, void *arg)
 		copy(&fake.enabled, arg, sizeof(fake.enabled));
 		errno = EINVAL;
 		return fake.refuses && (int)fake.enabled.cap == fake.refuses ? -1 : 0;
+	case KVM_RESET_DIRTY_RINGS:
+		fake.ring_resets++;
+		return 0;
 	case KVM_X86_SET_MSR_FILTER:
 		return copy(&fake.filter, arg, sizeof(fake.filter));
 	case KVM_SET_USER_MEMORY_REGION:
@@ -180,7 +184,7 @@ static int offered(int cap)
 	for (unsigned i = 0; i < ARRAY_SIZE(fake.lacks); i++)
 		if (fake.lacks[i] == cap)
 			return 0;
-	return 1;
+	return cap == KVM_CAP_DIRTY_LOG_RING ? 1 << 20 : 1;
 }
 
 static int dev_ioctl(unsigned long request, void *arg)
@@ -801,6 +805,63 @@ static void dirty_pages_are_known(void **unused)
 	assert_int_equal(fake.slot[n].flags, 0);
 }
 
+/* What KVM's vCPU has put into its ring. */
+static void in_ring(unsigned n, uint32_t slot, uint64_t page)
+{
+	vcpu.ring[n % 1024] = (struct kvm_dirty_gfn){ .flags = KVM_DIRTY_GFN_F_DIRTY, .slot = slot, .offset = page };
+}
+
+static void fill_ring_then_stop(void)
+{
+	unsigned n = kvm_slot_at(0, 4 * MiB);
+	for (unsigned i = 0; i < 3; i++)
+		in_ring(1022 + i, n, 64 + i);                  /* over its end */
+	stop();
+}
+
+/* With rings: in order, each entry once, what names no page of ours is passed over. */
+static void rings_tell_what_is_dirty(void **unused)
+{
+	struct memory_hooks hooks = { .opaque = &vm, .log_dirty = kvm_log_dirty, .collect_dirty = kvm_collect_dirty };
+	uint64_t bitmap[4 * MiB / PAGE_SIZE / 64];
+	struct ram_slot *ram = m->ram_low;
+	struct error err;
+	assert_false(ftruncate(fake.vcpu, (64 + 4) * PAGE_SIZE));
+	kvm_rings_enable(&vm);
+	assert_true(vm.ring_size == 16384 && fake.enabled.cap == KVM_CAP_DIRTY_LOG_RING && fake.enabled.args[0] == 16384);
+	assert_true(kvm_ring_map(&vcpu, &err));
+	memory_set_hooks(m->memory, &hooks);
+	kvm_slots_update(&vm);
+	unsigned n = kvm_slot_at(0, 4 * MiB);
+	memory_dirty_start(m->memory, ram, DIRTY_DISPLAY);
+	vcpu.ring_next = 1018;
+	in_ring(1018, n, 7);
+	in_ring(1019, n, 4 * MiB / PAGE_SIZE);                  /* not in the slot */
+	in_ring(1020, n + 1, 9);                                /* no slot */
+	in_ring(1021, n | 1 << 16, 10);                         /* another address space's */
+	memory_dirty_harvest(m->memory, ram, DIRTY_DISPLAY, bitmap);
+	assert_true(bitmap[0] == 1 << 7 && !bitmap[1] && fake.ring_resets == 1);
+	assert_int_equal(vcpu.ring[1018].flags, KVM_DIRTY_GFN_F_RESET);
+	assert_int_equal(vcpu.ring_next, 1022);
+	SCRIPT({ .run = { .exit_reason = KVM_EXIT_DIRTY_RING_FULL }, .then = fill_ring_then_stop });
+	assert_int_equal(kvm_run_vcpu(v), EXIT_STOP);
+	assert_true(fake.ring_resets == 2 && vcpu.ring_next == 1025);
+	memory_dirty_harvest(m->memory, ram, DIRTY_DISPLAY, bitmap);
+	assert_true(!bitmap[0] && bitmap[1] == 7);
+	kvm_ring_unmap(&vcpu);
+}
+
+static void no_rings_where_kvm_has_none(void **unused)
+{
+	fake.lacks[0] = KVM_CAP_DIRTY_LOG_RING;
+	kvm_rings_enable(&vm);
+	assert_int_equal(vm.ring_size, 0);
+	fake.lacks[0] = 0;
+	fake.refuses = KVM_CAP_DIRTY_LOG_RING;
+	kvm_rings_enable(&vm);
+	assert_int_equal(vm.ring_size, 0);
+}
+
 /* Video memory alone is logged; where a BAR moves, what KVM had logged is lost: all counts. */
 static void the_log_survives_a_move(void **unused)
 {
@@ -926,7 +987,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(finishes_an_access_before_it_stops), T(an_interrupted_entry_is_no_exit), T(a_storm_of_signals_ends),
 		T(kicks_are_no_storm), T(ends_that_kvm_makes), T(the_device_vanishes), T(a_triple_fault_is_a_shutdown), T(state_comes_back),
-		T(an_expired_one_shot_is_pending), T(time_does_not_go_back), T(dirty_pages_are_known), T(the_log_survives_a_move),
+		T(an_expired_one_shot_is_pending), T(time_does_not_go_back), T(dirty_pages_are_known), T(rings_tell_what_is_dirty),
+		T(no_rings_where_kvm_has_none), T(the_log_survives_a_move),
 		T(promises_no_rate_it_cannot_keep),
 		T(whose_apics), T(lets_msrs_come_out), T(vectors_go_in_by_priority), T(cr8_is_the_tpr), T(halts_outside),
 		T(an_nmi_comes_back), T(registers_by_mmio), T(registers_by_msr), T(init_and_start_up), T(state_without_kvms_apic),

@@ -63,6 +63,8 @@ static bool kvm_vm_create(struct machine *m, struct error *err)
 		return false;
 	if (k->apic == KVM_APIC_USER)
 		use_soft_apics(m);
+	if (m->config->viewer_fd >= 0)        /* nobody else logs */
+		kvm_rings_enable(k);
 	/* Only where a hypervisor is underneath: the check costs a millisecond. */
 	uint32_t a, b, c, d;
 	__cpuid(1, a, b, c, d);
@@ -115,6 +117,8 @@ static bool kvm_vcpu_create(struct vcpu *v, struct error *err)
 	c->run = mmap(NULL, k->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, 0);
 	if (c->run == MAP_FAILED)
 		return error_set(err, errno, "cannot map vCPU %u of KVM", v->index);
+	if (!kvm_ring_map(c, err))
+		return false;
 	/* as many machine-check banks as under the other engines (IA32_MCG_CAP) */
 	uint64_t mcg_cap = 1 << 8 | ARRAY_SIZE(v->cpu.mc_bank);
 	if (kvm_ioctl(c->fd, KVM_X86_SETUP_MCE, &mcg_cap))
@@ -128,6 +132,7 @@ static void kvm_vcpu_destroy(struct vcpu *v)
 	if (!c)
 		return;
 	v->engine_data = NULL;
+	kvm_ring_unmap(c);
 	munmap(c->run, c->vm->run_size);
 	close(c->fd);
 	free(c);

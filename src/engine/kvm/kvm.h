@@ -35,11 +35,14 @@ struct kvm_vm {
 	unsigned nbells;
 	bool bells_any_size;              /* KVM_CAP_IOEVENTFD_ANY_LENGTH */
 	struct kvm_irq_routing_entry route[KVM_IOAPIC_PINS];
+	size_t ring_size;                 /* of a vCPU's dirty ring in bytes; 0: bitmaps */
 	struct machine *machine;
 };
 
 struct kvm_vcpu {
 	int fd;
+	struct kvm_dirty_gfn *ring;
+	uint32_t ring_next;               /* the first entry that is not harvested; k->lock */
 	struct kvm_run *run;
 	struct kvm_vm *vm;
 	bool debugging;
@@ -69,6 +72,15 @@ void kvm_bells_update(struct kvm_vm *k);
 /* Hooks of the dirty log (memory/memory.h). */
 void kvm_log_dirty(void *vm, const struct ram_slot *ram);
 void kvm_collect_dirty(void *vm, struct ram_slot *ram);
+/* Page number `page` of memory slot n was written; k->lock is held. */
+void kvm_slot_written(struct kvm_vm *k, uint32_t n, uint64_t page);
+/* kvm/ring.c: the log as rings, one a vCPU.  Before the first vCPU; where KVM has none, bitmaps. */
+void kvm_rings_enable(struct kvm_vm *k);
+bool kvm_ring_map(struct kvm_vcpu *c, struct error *err);
+void kvm_ring_unmap(struct kvm_vcpu *c);
+/* Empty them all; k->lock is held. */
+void kvm_rings_harvest(struct kvm_vm *k);
+void kvm_ring_full(struct kvm_vm *k);
 /* kvm/choose.c: what follows the engine's name, and who has the local APICs. */
 bool kvm_options(const char *words, enum kvm_apic *asked, struct error *err);
 bool kvm_options_ok(const char *words, struct error *err);

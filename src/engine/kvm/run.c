@@ -123,6 +123,10 @@ static bool handle(struct vcpu *v, enum vcpu_exit *why)
 		c->exits_eoi++;
 		lines_eoi(v->machine, r->eoi.vector);
 		return true;
+	case KVM_EXIT_DIRTY_RING_FULL:
+		c->exits_other++;
+		kvm_ring_full(c->vm);
+		return true;
 	case KVM_EXIT_INTR:
 		c->exits_signal++;
 		return true;

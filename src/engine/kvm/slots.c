@@ -3,7 +3,8 @@
  * Memory slots: what the machine's view shows as RAM or ROM, page-aligned. A view
  * changes rarely, so slots that differ are deleted and made again; a vCPU that
  * touches one in between exits and is served through memory_read/write.  What vCPUs
- * store to RAM with a dirty log is in the kernel's bitmaps until that is harvested.
+ * store to RAM with a dirty log is in the kernel's bitmaps, or in rings (ring.c), until
+ * that is harvested.
  */
 #include "engine/kvm/kvm.h"
 
@@ -99,11 +100,19 @@ void kvm_log_dirty(void *vm, const struct ram_slot *ram)
 	pthread_mutex_unlock(&k->lock);
 }
 
+/* A ring may still name a slot that is gone or another's by now: one page too many then. */
+void kvm_slot_written(struct kvm_vm *k, uint32_t n, uint64_t page)
+{
+	const struct kvm_slot *s = n < KVM_MAX_SLOTS ? &k->slot[n] : NULL;
+	if (s && s->used && !s->readonly && page < s->size / PAGE_SIZE)
+		memory_page_written(k->machine->memory, s->ram, s->host - (uintptr_t)s->ram->host + page * PAGE_SIZE,
+				    PAGE_SIZE);
+}
+
 /* Reading the kernel's bitmap clears it and arms the pages again. */
 static void collect(struct kvm_vm *k, unsigned n)
 {
-	struct ram_slot *ram = k->slot[n].ram;
-	uint64_t pages = k->slot[n].size / PAGE_SIZE, offset = k->slot[n].host - (uintptr_t)ram->host;
+	uint64_t pages = k->slot[n].size / PAGE_SIZE;
 	auto_free uint64_t *bitmap = xcalloc((pages + 63) / 64, 8);
 	struct kvm_dirty_log log = { .slot = n, .dirty_bitmap = bitmap };
 	if (kvm_ioctl(k->fd, KVM_GET_DIRTY_LOG, &log)) {
@@ -113,14 +122,16 @@ static void collect(struct kvm_vm *k, unsigned n)
 	}
 	for (uint64_t p = 0; p < pages; p++)
 		if (bitmap[p / 64] >> (p % 64) & 1)
-			memory_page_written(k->machine->memory, ram, offset + p * PAGE_SIZE, PAGE_SIZE);
+			kvm_slot_written(k, n, p);
 }
 
 void kvm_collect_dirty(void *vm, struct ram_slot *ram)
 {
 	struct kvm_vm *k = vm;
 	pthread_mutex_lock(&k->lock);
-	for (unsigned i = 0; i < KVM_MAX_SLOTS; i++) {
+	if (k->ring_size)
+		kvm_rings_harvest(k);
+	for (unsigned i = 0; i < KVM_MAX_SLOTS && !k->ring_size; i++) {
 		const struct kvm_slot *s = &k->slot[i];
 		if (s->used && !s->readonly && s->ram == ram)
 			collect(k, i);
