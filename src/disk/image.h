@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/util.h"
 
+struct pace;
 struct image_file;
 struct image_file_ops {
 	int (*read)(struct image_file *f, const struct iovec *iov, unsigned n, uint64_t offset);
@@ -56,6 +57,7 @@ struct image_ops {
 				    unsigned *token);
 	void (*landed)(struct image *i, unsigned token);
 	bool (*resize)(struct image *i, uint64_t size, struct error *err);
+	bool (*tidy)(struct image *i);    /* or NULL; true: something is left for a quieter moment */
 	void (*close)(struct image *i);
 };
 
@@ -71,6 +73,11 @@ struct image {
 	char *backing_name, *backing_format;   /* as written in the image, or NULL */
 	char *data_name;                  /* qcow2: where its data is, if not in the file itself */
 	struct image_file *data;
+	/* Beside a guest: clusters that could be made free, and the like, are asked for by this (from any thread, with
+	 * locks held), and then done by a thread that nobody waits for (ops->tidy). NULL: by those who write. */
+	void (*tidy_wanted)(struct image *i);
+	void *owner;                      /* of whoever set that */
+	struct pace *pace;                /* how fast that may go, and a merge; NULL: as fast as it can */
 	void *format;
 };
 

@@ -12,8 +12,11 @@
 
 #include "disk/aio.h"
 #include "disk/image.h"
+#include "disk/pace.h"
 
 enum { THREADS = 4, ZERO_AT_ONCE = 64 * 1024 };
+
+enum { TIDY_IDLE, TIDY_RUNS, TIDY_WANTED };
 
 struct layered {
 	struct image *image;
@@ -23,6 +26,10 @@ struct layered {
 	struct aio *aio;
 	struct image *layer[AIO_FILES_MAX];   /* whose file the aio has under that number */
 	unsigned nlayers;
+	struct workers *tidier;               /* the one thread that tidies */
+	struct work tidy;
+	int tidying;                          /* enum; atomic */
+	struct pace pace;
 	unsigned direct;                      /* requests in aio; the others are with the workers */
 	bool plugged;
 	struct job *spare;
@@ -35,6 +42,7 @@ struct job {
 	struct disk_request *r;
 	int result;
 	unsigned token;
+	uint64_t began;                       /* 0: not timed */
 	struct job *next;
 };
 
@@ -43,6 +51,8 @@ static void finish(struct job *j, int result)
 	struct disk *d = j->disk;
 	struct layered *l = d->format;
 	struct disk_request *r = j->r;
+	if (unlikely(j->began))
+		pace_answer(&l->pace, j->began, monotonic_ns());
 	j->next = l->spare;
 	l->spare = j;
 	disk_done(d, r, result);
@@ -135,6 +145,7 @@ static void layered_submit(struct disk *d, struct disk_request *r)
 		j = xnew(struct job);
 	j->disk = d;
 	j->r = r;
+	j->began = pace_request(&l->pace);
 	if (!direct(l, j))
 		slow(j);
 }
@@ -154,6 +165,47 @@ static void layered_wait(struct disk *d)
 		l->aio->ops->wait(l->aio);
 	else
 		workers_wait(l->workers);
+}
+
+/* --- tidying ---------------------------------------------------------------- */
+
+/* Until nothing is left. */
+static void tidy_run(struct work *w)
+{
+	struct layered *l = container_of(w, struct layered, tidy);
+	for (;;) {
+		__atomic_store_n(&l->tidying, TIDY_RUNS, __ATOMIC_SEQ_CST);
+		if (!l->image->ops->tidy(l->image) || pace_hurries(&l->pace))
+			return;
+		pace_nap(&l->pace);
+	}
+}
+
+static void tidy_done(struct work *w)
+{
+	struct layered *l = container_of(w, struct layered, tidy);
+	int runs = TIDY_RUNS;
+	if (!__atomic_compare_exchange_n(&l->tidying, &runs, TIDY_IDLE, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		workers_submit(l->tidier, w);
+}
+
+static void tidy_wanted(struct image *i)
+{
+	struct layered *l = i->owner;
+	if (__atomic_exchange_n(&l->tidying, TIDY_WANTED, __ATOMIC_SEQ_CST) == TIDY_IDLE)
+		workers_submit(l->tidier, &l->tidy);
+}
+
+static bool tidy_start(struct layered *l, struct loop *loop, struct error *err)
+{
+	if (l->image->readonly || !l->image->ops->tidy)
+		return true;
+	l->tidier = workers_new(loop, 1, err);
+	l->tidy = (struct work){ .run = tidy_run, .done = tidy_done };
+	l->image->owner = l;
+	l->image->pace = &l->pace;
+	l->image->tidy_wanted = l->tidier ? tidy_wanted : NULL;
+	return l->tidier != NULL;
 }
 
 static bool layered_snapshot(struct disk *d, enum disk_snapshot what, const char *name, struct error *err)
@@ -177,9 +229,15 @@ static void layered_close(struct disk *d)
 		l->aio->ops->free(l->aio);
 	if (l->workers)
 		workers_free(l->workers);
+	pace_hurry(&l->pace);
 	if (l->straight)
 		workers_free(l->straight);
+	if (l->tidier)
+		workers_free(l->tidier);
+	l->image->tidy_wanted = NULL;
+	l->image->pace = NULL;
 	image_close(l->image);
+	pace_free(&l->pace);
 	for (struct job *j = l->spare, *next; j; j = next) {
 		next = j->next;
 		free(j);
@@ -208,7 +266,7 @@ static bool start(struct layered *l, struct disk *d, const struct disk_options *
 	l->workers = workers_new(d->loop, THREADS, err);
 	l->straight = l->workers ? workers_new(d->loop, THREADS, err) : NULL;
 	l->aio = l->straight ? aio_new(d->loop, fds, l->nlayers, l->straight, o->no_uring) : NULL;
-	return l->aio != NULL;
+	return l->aio && tidy_start(l, d->loop, err);
 }
 
 static bool layered_open(struct disk *d, int fd, const struct disk_options *o, struct error *err)
@@ -219,6 +277,7 @@ static bool layered_open(struct disk *d, int fd, const struct disk_options *o, s
 	struct layered *l = xnew(struct layered);
 	l->image = i;
 	d->format = l;
+	pace_init(&l->pace);
 	d->info.size = ALIGN_DOWN(i->size, 512);
 	d->info.discard = !o->readonly;
 	if (d->info.size ? start(l, d, o, err) : error_set(err, 0, "disk '%s' is empty", o->path)) {

@@ -221,6 +221,7 @@ static void release(struct qcow2 *q)
 	free(q->freed.at);
 	free(q->gone.at);
 	free(q->holes.at);
+	free(q->later.at);
 	pthread_mutex_destroy(&q->lock);
 	pthread_cond_destroy(&q->changed);
 	free(q);
@@ -265,6 +266,8 @@ static void qcow2_close(struct image *i)
 	qcow2_snapshot_cancel(i);
 	int r = i->readonly || !q->marked_dirty ? -EROFS : qcow2_flush(i);
 	pthread_mutex_lock(&q->lock);
+	if (!r)
+		r = holes_close(q);
 	if (!r)
 		r = bitmaps_store(q);
 	if (!r)
@@ -469,5 +472,6 @@ static bool qcow2_resize(struct image *i, uint64_t size, struct error *err)
 
 const struct image_ops image_qcow2 = {
 	.format = "qcow2", .open = qcow2_open, .read = qcow2_read, .write = qcow2_write, .zero = qcow2_zero,
-	.flush = qcow2_flush, .map = qcow2_map, .direct = qcow2_direct, .landed = qcow2_landed, .resize = qcow2_resize, .close = qcow2_close,
+	.flush = qcow2_flush, .map = qcow2_map, .direct = qcow2_direct, .landed = qcow2_landed, .resize = qcow2_resize,
+	.tidy = qcow2_tidy, .close = qcow2_close,
 };

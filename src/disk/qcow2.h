@@ -83,6 +83,8 @@ struct qcow2 {
 	/* invariant 4: freed in memory -> gone from the disk -> no transfer left that knew them */
 	struct cluster_list freed, gone;
 	struct cluster_list holes;        /* without reference, but counted until they are punched */
+	bool punching;                    /* somebody does that: the only one */
+	struct cluster_list later;        /* were free when they might have been punched, but the guest was not quiet */
 	unsigned generation, active[2];   /* transfers in progress, by the generation they began in */
 };
 
@@ -102,6 +104,9 @@ void table_forget(struct qcow2 *q, uint64_t offset);
  * they are clean. */
 void tables_keep(struct qcow2 *q);
 void tables_shrink(struct qcow2 *q);
+void tables_trim(struct qcow2 *q);          /* the last part of that */
+/* So many are dirty that a flush would do good. */
+bool tables_are_dirty(const struct qcow2 *q);
 /* Make all metadata durable, in the order that the invariants ask for. */
 int metadata_sync(struct qcow2 *q);
 /* The same, letting go of the lock while the disk works; then what may be reused is. */
@@ -125,6 +130,14 @@ int metadata_failed(struct qcow2 *q, int r);
 int metadata_unwritten(struct qcow2 *q, int r);
 void tables_free(struct qcow2 *q);
 
+/* True: a thread beside the guest will call qcow2_tidy. */
+static inline bool tidy_later(const struct qcow2 *q)
+{
+	if (q->image->tidy_wanted)
+		q->image->tidy_wanted(q->image);
+	return q->image->tidy_wanted != NULL;
+}
+
 /* qcow2_refcount.c; requires: q->lock */
 int refcount_get(struct qcow2 *q, uint64_t cluster, uint64_t *count);
 int refcount_add(struct qcow2 *q, uint64_t cluster, int delta);
@@ -136,15 +149,24 @@ int clusters_alloc_run(struct qcow2 *q, uint64_t bytes, uint64_t *offset);
 /* The counts of `n` clusters by one: all, or none goes up; those that would come to 0 become holes. */
 int refcount_run(struct qcow2 *q, uint64_t first, uint64_t n, int delta);
 uint64_t refcount_max(const struct qcow2 *q);
+uint64_t ref_load(const struct qcow2 *q, const uint8_t *block, uint64_t i);
+void ref_store(const struct qcow2 *q, uint8_t *block, uint64_t i, uint64_t v);
+
+/* qcow2_holes.c; requires: q->lock */
 /* Once the reference has gone from the disk too. */
 void cluster_free_later(struct qcow2 *q, uint64_t offset);
 void clusters_put(struct cluster_list *l, uint64_t cluster);
+void becomes_hole(struct qcow2 *q, uint64_t cluster);
 /* Give back what has gone from the disk and is known to no transfer. */
 int apply_gone(struct qcow2 *q);
-/* Punch holes, letting go of the lock, as the file system may take its time; then they are free. */
+/* Punch holes, letting go of the lock; then they are free. */
 int punch_holes(struct qcow2 *q);
-uint64_t ref_load(const struct qcow2 *q, const uint8_t *block, uint64_t i);
-void ref_store(const struct qcow2 *q, uint8_t *block, uint64_t i, uint64_t v);
+/* That, now or by the thread that tidies. */
+int punch_holes_some_time(struct qcow2 *q);
+/* What that thread does. True: some are left for a quieter moment. */
+bool holes_tidy(struct qcow2 *q);
+/* At the end, as many as a moment allows: the others stay in the file, free. */
+int holes_close(struct qcow2 *q);
 
 /* qcow2_tree.c; requires: q->lock */
 /* The clusters that an entry counts for. */
@@ -212,6 +234,7 @@ int qcow2_write(struct image *i, const struct iovec *iov, unsigned n, uint64_t o
 int qcow2_zero(struct image *i, uint64_t offset, uint64_t len, bool unmap);
 int qcow2_map(struct image *i, uint64_t offset, uint64_t *len, enum image_kind *kind);
 int qcow2_flush(struct image *i);
+bool qcow2_tidy(struct image *i);
 enum image_direct qcow2_direct(struct image *i, uint64_t offset, uint64_t len, bool writes, uint64_t *host,
 			       unsigned *token);
 void qcow2_landed(struct image *i, unsigned token);

@@ -488,10 +488,23 @@ static int after_write(struct image *i, unsigned token, int r)
 	struct qcow2 *q = i->format;
 	pthread_mutex_lock(&q->lock);
 	transfer_end(q, token);
-	if (!r && q->freed.n > FREED_ENOUGH && !q->syncing)
+	if (!r && q->freed.n > FREED_ENOUGH && !q->syncing && !tidy_later(q))
 		r = metadata_flush(q);
 	pthread_mutex_unlock(&q->lock);
 	return r;
+}
+
+/* What fails here is dirty still, or the image is broken: the guest's next flush says so. */
+bool qcow2_tidy(struct image *i)
+{
+	struct qcow2 *q = i->format;
+	pthread_mutex_lock(&q->lock);
+	if (q->freed.n > FREED_ENOUGH || tables_are_dirty(q))
+		metadata_flush(q);
+	bool left = holes_tidy(q);
+	tables_trim(q);
+	pthread_mutex_unlock(&q->lock);
+	return left;
 }
 
 int qcow2_write(struct image *i, const struct iovec *iov, unsigned n, uint64_t offset, uint64_t len)

@@ -280,56 +280,6 @@ int clusters_alloc_run(struct qcow2 *q, uint64_t bytes, uint64_t *offset)
 	return 0;
 }
 
-void clusters_put(struct cluster_list *l, uint64_t cluster)
-{
-	if (l->n == l->max) {
-		l->max = l->max ? 2 * l->max : 64;
-		l->at = xrealloc(l->at, l->max * sizeof(*l->at));
-	}
-	l->at[l->n++] = cluster;
-}
-
-void cluster_free_later(struct qcow2 *q, uint64_t offset)
-{
-	clusters_put(&q->freed, offset >> q->cluster_bits);
-}
-
-/* The last reference has gone: nothing may be put beside what is in it, either. */
-static void becomes_hole(struct qcow2 *q, uint64_t cluster)
-{
-	clusters_put(&q->holes, cluster);
-	if (q->packed_to && (q->packed_to - 1) >> q->cluster_bits == cluster)
-		q->packed_to = 0;
-}
-
-/* Of a list, from the i-th on: how many are neighbours. */
-static size_t neighbours(const struct cluster_list *l, size_t i)
-{
-	size_t n = 1;
-	while (i + n < l->n && l->at[i + n] == l->at[i] + n)
-		n++;
-	return n;
-}
-
-int punch_holes(struct qcow2 *q)
-{
-	struct cluster_list l = q->holes;
-	int r = 0;
-	if (!l.n)
-		return 0;
-	q->holes = (struct cluster_list){ 0 };
-	pthread_mutex_unlock(&q->lock);
-	for (size_t i = 0, n; i < l.n; i += n) {
-		n = neighbours(&l, i);
-		q->file->ops->punch(q->file, l.at[i] << q->cluster_bits, n << q->cluster_bits);
-	}
-	pthread_mutex_lock(&q->lock);
-	for (size_t i = 0; i < l.n && !r; i++)
-		r = refcount_add(q, l.at[i], -1);
-	free(l.at);
-	return r;
-}
-
 /* Those of one block at a time. */
 int refcount_run(struct qcow2 *q, uint64_t first, uint64_t n, int delta)
 {
@@ -358,18 +308,5 @@ int refcount_run(struct qcow2 *q, uint64_t first, uint64_t n, int delta)
 	}
 	if (r && delta > 0 && c > first)
 		refcount_run(q, first, c - first, -delta);
-	return r;
-}
-
-int apply_gone(struct qcow2 *q)
-{
-	int r = 0;
-	if (!q->gone.n || q->active[(q->generation + 1) & 1])
-		return 0;
-	for (size_t i = 0, n; i < q->gone.n && !r; i += n) {
-		n = neighbours(&q->gone, i);
-		r = refcount_run(q, q->gone.at[i], n, -1);
-	}
-	q->gone.n = 0;
 	return r;
 }

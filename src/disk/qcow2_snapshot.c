@@ -13,6 +13,7 @@
  * often, and flushes often, without the lock.  While one is restored the image is frozen:
  * transfers end, no new ones begin.
  */
+#include "disk/pace.h"
 #include "disk/qcow2.h"
 
 #include <errno.h>
@@ -298,6 +299,42 @@ static int take_out(struct qcow2 *q, const char *name, uint64_t **l1, struct sna
 	return r;
 }
 
+/* Its contents are asked for now, so that nobody waits for the disk with the lock. */
+static void load_ahead(struct qcow2 *q, uint64_t at, uint8_t *buf)
+{
+	if (!table_peek(q, at, TABLE_L2) && place_sound(q, at)) {
+		pthread_mutex_unlock(&q->lock);
+		file_read(q->file, buf, q->cluster_size, at);
+		pthread_mutex_lock(&q->lock);
+	}
+}
+
+/* The disk has forgotten it: now its clusters, table by table, the guest in between. Lets go of the lock. */
+static int drop_all(struct qcow2 *q, const uint64_t *l1, uint32_t size)
+{
+	auto_free uint8_t *buf = xmalloc(q->cluster_size);
+	struct pace_work work;
+	uint64_t dropped = 0;
+	int r = 0;
+	pthread_mutex_unlock(&q->lock);
+	pace_begin(q->image->pace, &work);
+	pthread_mutex_lock(&q->lock);
+	for (uint32_t k = 0; !r && k < size; k++) {
+		if (!(l1[k] & OFFSET_MASK))
+			continue;
+		if (++dropped % tables_enough(q) == 0)
+			r = metadata_flush(q);
+		load_ahead(q, l1[k] & OFFSET_MASK, buf);
+		r = r ? r : l2_drop(q, k, l1[k]);
+		r = r ? r : punch_holes(q);
+		pthread_mutex_unlock(&q->lock);
+		pace_step(q->image->pace, &work, 0);
+		pthread_mutex_lock(&q->lock);
+	}
+	pace_end(q->image->pace, &work);
+	return r;
+}
+
 bool qcow2_snapshot_delete(struct image *i, const char *name, struct error *err)
 {
 	struct qcow2 *q = snapshot_writable(i, err);
@@ -309,17 +346,8 @@ bool qcow2_snapshot_delete(struct image *i, const char *name, struct error *err)
 	alter_begin(q);
 	tables_keep(q);
 	int r = take_out(q, name, &l1, &s);
-	/* the disk has forgotten it: now its clusters, table by table, the guest in between */
-	uint64_t since = monotonic_ns(), dropped = 0;
-	for (uint32_t k = 0; !r && k < be32_get(s.raw + 8); k++) {
-		if (l1[k] & OFFSET_MASK && ++dropped % tables_enough(q) == 0) {
-			r = metadata_flush(q);
-			since = monotonic_ns();
-		}
-		r = r ? r : l2_drop(q, k, l1[k]);
-		r = r ? r : punch_holes(q);
-		qcow2_give_way(q, &since);
-	}
+	if (!r)
+		r = drop_all(q, l1, be32_get(s.raw + 8));
 	if (!r)
 		free_range_later(q, be64_get(s.raw), 8ull * be32_get(s.raw + 8));
 	if (!r)

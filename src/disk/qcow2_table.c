@@ -182,7 +182,7 @@ int metadata_flush(struct qcow2 *q)
 	struct cluster_list taken = q->freed;     /* what no table on disk refers to afterwards */
 	q->freed = (struct cluster_list){ 0 };
 	if (!(r = metadata_down(q, true)))
-		return (r = settle(q, &taken)) ? r : punch_holes(q);
+		return (r = settle(q, &taken)) ? r : punch_holes_some_time(q);
 	for (size_t i = 0; no_space(r) && i < taken.n; i++)
 		clusters_put(&q->freed, taken.at[i]);
 	free(taken.at);                           /* lost for good: they stay counted, leaks */
@@ -210,11 +210,25 @@ void tables_keep(struct qcow2 *q)
 	q->tables_max = MAX(q->tables_usual, (unsigned)(KEPT_BYTES / q->cluster_size));
 }
 
+void tables_trim(struct qcow2 *q)
+{
+	for (struct table *t; q->ntables > q->tables_max && (t = oldest_clean(q)); )
+		table_forget(q, t->offset);
+}
+
 void tables_shrink(struct qcow2 *q)
 {
 	q->tables_max = q->tables_usual;
-	for (struct table *t; q->ntables > q->tables_max && (t = oldest_clean(q)); )
-		table_forget(q, t->offset);
+	tables_trim(q);
+}
+
+bool tables_are_dirty(const struct qcow2 *q)
+{
+	unsigned n = 0;
+	for (unsigned b = 0; b < TABLE_BUCKETS; b++)
+		for (const struct table *t = q->bucket[b]; t; t = t->next)
+			n += t->dirty;
+	return n > q->tables_max / 2;
 }
 
 static int evict(struct qcow2 *q)
@@ -225,8 +239,9 @@ static int evict(struct qcow2 *q)
 			table_forget(q, oldest->offset);
 			return 0;
 		}
-		if (q->syncing)
-			return 0;     /* until the flush has ended there may be a few more */
+		/* until a flush has ended there may be a few more */
+		if (q->syncing || (q->ntables < 2 * q->tables_max && tidy_later(q)))
+			return 0;
 		int r = metadata_sync(q);
 		if (r)
 			return r;

@@ -2,7 +2,8 @@
 /*
  * A few threads that take work from one list and give it back to the loop's
  * thread through an eventfd.  They exist once workers_new has returned, before
- * the jail closes.  All but run() happens on the loop's thread.
+ * the jail closes.  All but run() happens on the loop's thread; only work without a lane may
+ * be submitted from others.
  */
 #ifndef DISK_WORKERS_H
 #define DISK_WORKERS_H

@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "disk/image.h"
+#include "disk/pace.h"
 #include "lib/lossy.h"
 
 enum { SIZE = 1 << 20, SECTORS = SIZE / 512, SNAPS = 4 };
@@ -32,6 +33,7 @@ struct crash {
 	unsigned making;
 	unsigned seed, cuts;
 	uint64_t size;
+	struct pace pace;
 };
 
 static unsigned any(struct crash *c, unsigned n) { return (unsigned)rand_r(&c->seed) % n; }
@@ -228,12 +230,26 @@ static void op_resize(struct crash *c)
 	all_flushed(c);
 }
 
+static void wanted(struct image *i) { }
+
+/* Somebody tidies, or nobody does; holes may be punched at once, or are left for later. */
+static void op_tidy(struct crash *c)
+{
+	struct image *i = c->image;
+	i->tidy_wanted = any(c, 3) ? wanted : NULL;
+	i->pace = i->tidy_wanted ? &c->pace : NULL;
+	c->pace.hurry = any(c, 2);
+	if (i->tidy_wanted)
+		i->ops->tidy(i);
+}
+
 static void power_cuts_at(unsigned bits, unsigned seed, unsigned cuts)
 {
 	struct crash *c = xnew(struct crash);
 	struct qcow2_create how = { .size = SIZE, .cluster_bits = bits, .version = 3 };
 	c->seed = seed;
 	c->size = SIZE;
+	pace_init(&c->pace);
 	lossy_init(&c->file);
 	lossy_init(&c->after);
 	assert_true(qcow2_create(&c->file.file, &how, NULL));
@@ -241,8 +257,10 @@ static void power_cuts_at(unsigned bits, unsigned seed, unsigned cuts)
 	c->file.before_sync = at_sync;
 	c->file.opaque = c;
 	while (c->cuts < cuts) {
-		unsigned what = any(c, 100);
-		if (what < 70)
+		unsigned what = any(c, 108);
+		if (what >= 100)
+			op_tidy(c);
+		else if (what < 70)
 			op_write(c);
 		else if (what < 80)
 			op_flush(c);
@@ -254,6 +272,8 @@ static void power_cuts_at(unsigned bits, unsigned seed, unsigned cuts)
 			cut_now(c);
 	}
 	c->file.before_sync = NULL;
+	c->image->tidy_wanted = NULL;
+	c->image->pace = NULL;
 	image_close(c->image);
 	lossy_free(&c->file);
 	lossy_free(&c->after);
@@ -271,12 +291,14 @@ static void power_cuts(void **state)
 
 /* Each I/O in turn fails, once with EIO and once with ENOSPC, in a session of all that changes
  * an image: errors come back, the image stays sound. */
-static bool session(struct lossy *l, unsigned seed)
+static bool session(struct lossy *l, unsigned seed, bool tidy)
 {
 	static uint8_t buf[100 * 512] = { 1 };
 	struct image *i = image_on(&l->file, "qcow2", "faults", false, NULL);
 	char name[8];
 	bool prepared = false, taken = false;
+	if (i && tidy)
+		i->tidy_wanted = wanted;
 	for (unsigned n = 0; n < 32 && i; n++) {      /* closed before the last step of the third */
 		uint64_t s = (uint64_t)rand_r(&seed) % 1900;
 		prepared &= n % 12 > 2;
@@ -284,6 +306,8 @@ static bool session(struct lossy *l, unsigned seed)
 		name_of(n / 12, name);
 		if (n % 7 == 6)
 			i->ops->flush(i);
+		else if (n % 7 == 1 && tidy)
+			i->ops->tidy(i);
 		else if (n % 12 == 2)
 			prepared = qcow2_snapshot_prepare(i, name, NULL);
 		else if (n % 12 == 4 && prepared)
@@ -299,6 +323,8 @@ static bool session(struct lossy *l, unsigned seed)
 		else
 			image_write(i, buf, 512 * (1 + (size_t)rand_r(&seed) % 100), s * 512);
 	}
+	if (i)
+		i->tidy_wanted = NULL;
 	image_close(i);
 	return l->faults_in < 0;          /* it has come to the fault */
 }
@@ -316,7 +342,7 @@ static void faults(void **state)
 					 NULL));
 		l.faults_in = fault;
 		l.fault = errors[fault & 1];
-		reached = session(&l, (unsigned)fault / 8);
+		reached = session(&l, (unsigned)fault / 8, fault & 2);
 		l.faults_in = -1;
 		l.file.ops->sync(&l.file);
 		struct image *i = image_on(&l.file, "qcow2", "faults", false, &err);
