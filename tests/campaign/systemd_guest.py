@@ -9,8 +9,10 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
-from conftest import ABYME, TOP  # noqa: E402  pylint: disable=wrong-import-position
+from conftest import ABYME, TOP, Abyme  # noqa: E402  pylint: disable=wrong-import-position
 from images import Image, busybox_layer  # noqa: E402  pylint: disable=wrong-import-position
 from oci import APPLETS, CONFIG, OCI  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -120,3 +122,17 @@ class Guest:
         """Until the command succeeds in the guest."""
         self.ok(f"i=0; until {command}; do i=$((i+1)); [ $i -lt {seconds * 10} ] || exit 1; sleep 0.1; done", seconds + 30)
 
+
+
+def started(tmp_path_factory, append=""):
+    """A guest for all tests of a module; for a fixture to yield from."""
+    where = folder()
+    if not where:
+        pytest.skip("the Debian guest cannot be made here")
+    path = tmp_path_factory.mktemp("systemd")
+    abyme = Abyme(path / "state")
+    g = Guest(abyme.start, path, where, append)
+    yield g
+    g.m.send("poweroff\n")
+    g.m.wait(120)
+    abyme.close()

@@ -8,7 +8,6 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
-from conftest import Abyme  # noqa: E402  pylint: disable=wrong-import-position
 import systemd_guest  # noqa: E402  pylint: disable=wrong-import-position
 
 MiB = 1 << 20
@@ -17,16 +16,7 @@ OCI = {"plain": "abyme-oci", "systemd": "abyme-oci --systemd-cgroup"}
 
 @pytest.fixture(scope="module")
 def guest(tmp_path_factory):
-    where = systemd_guest.folder()
-    if not where:
-        pytest.skip("the Debian guest cannot be made here")
-    path = tmp_path_factory.mktemp("systemd")
-    abyme = Abyme(path / "state")
-    g = systemd_guest.Guest(abyme.start, path, where)
-    yield g
-    g.m.send("poweroff\n")
-    g.m.wait(120)
-    abyme.close()
+    yield from systemd_guest.started(tmp_path_factory)
 
 
 @pytest.fixture(autouse=True)

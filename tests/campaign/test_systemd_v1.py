@@ -8,7 +8,6 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
-from conftest import Abyme  # noqa: E402  pylint: disable=wrong-import-position
 import systemd_guest  # noqa: E402  pylint: disable=wrong-import-position
 
 MiB = 1 << 20
@@ -22,17 +21,9 @@ FILES = "memory/{0}/memory.limit_in_bytes pids/{0}/pids.max cpu/{0}/cpu.cfs_quot
 
 @pytest.fixture(scope="module", params=LAYOUTS)
 def guest(request, tmp_path_factory):
-    where = systemd_guest.folder()
-    if not where:
-        pytest.skip("the Debian guest cannot be made here")
-    path = tmp_path_factory.mktemp("systemd")
-    abyme = Abyme(path / "state")
-    g = systemd_guest.Guest(abyme.start, path, where, LAYOUTS[request.param])
-    g.layout = request.param
-    yield g
-    g.m.send("poweroff\n")
-    g.m.wait(120)
-    abyme.close()
+    for g in systemd_guest.started(tmp_path_factory, LAYOUTS[request.param]):
+        g.layout = request.param
+        yield g
 
 
 @pytest.fixture(autouse=True)
