@@ -65,14 +65,20 @@ static bool load_segment(struct boot *b, const struct segment *s, struct error *
 	       boot_zero(b, at + s->filesz, s->memsz - s->filesz, err);
 }
 
+/* The next one that is to be loaded. */
+static bool next_load(const struct boot *b, unsigned *i, struct segment *s)
+{
+	while (get_segment(b, (*i)++, s))
+		if (s->type == PT_LOAD && s->memsz)
+			return true;
+	return false;
+}
+
 bool elf_fits(const struct boot *b, uint64_t base, uint64_t room)
 {
 	struct segment s;
 	bool any = false;
-	for (unsigned i = 0; get_segment(b, i, &s); i++) {
-		if (s.type != PT_LOAD || !s.memsz)
-			continue;
-		any = true;
+	for (unsigned i = 0; next_load(b, &i, &s); any = true) {
 		if (!boot_has(b, s.offset, s.filesz) || s.filesz > s.memsz || s.paddr < base || s.memsz > room ||
 		    s.paddr - base > room - s.memsz)
 			return false;
@@ -84,13 +90,9 @@ bool elf_load(struct boot *b, struct error *err)
 {
 	struct segment s;
 	bool any = false;
-	for (unsigned i = 0; get_segment(b, i, &s); i++) {
-		if (s.type != PT_LOAD || !s.memsz)
-			continue;
-		any = true;
+	for (unsigned i = 0; next_load(b, &i, &s); any = true)
 		if (!load_segment(b, &s, err))
 			return false;
-	}
 	return any || error_set(err, 0, "kernel '%s' is an ELF file with nothing to load", b->path);
 }
 
