@@ -123,24 +123,13 @@ static void fit_share(struct pace *p, uint64_t worst, bool busy)
 		p->share = MAX(p->share * 3 / 4, 1u);
 }
 
-/* Under the rate. */
-static uint64_t owed(struct pace *p, uint64_t from, uint64_t bytes, uint64_t now)
-{
-	uint64_t rate = load(&p->rate);
-	if (!rate)
-		return 0;
-	p->due = MAX(p->due, from) + (uint64_t)((double)bytes / (double)rate * (double)SECOND);
-	return p->due > now ? p->due - now : 0;
-}
-
 /* requires: p->lock. A slice of work has been done. */
 static uint64_t between_slices(struct pace *p, const struct pace_work *w, uint64_t now)
 {
 	uint64_t worst = __atomic_exchange_n(&p->worst, 0, __ATOMIC_RELAXED), stuck = waits(p, now);
 	fit_share(p, MAX(worst, stuck), is_busy(p));
 	p->done_then = load(&p->done);
-	uint64_t pause = MIN((now - w->from) * p->share, PAUSE_MAX), debt = owed(p, w->from, w->bytes, now);
-	return MAX(pause, debt);
+	return MIN((now - w->from) * p->share, PAUSE_MAX);
 }
 
 uint64_t pace_pause(struct pace *p, struct pace_work *w, uint64_t bytes, uint64_t now)
@@ -152,10 +141,8 @@ uint64_t pace_pause(struct pace *p, struct pace_work *w, uint64_t bytes, uint64_
 		fit_tries(p, took, now);
 	}
 	w->since = now;
-	w->bytes += bytes;
-	if (now - w->from >= SLICE || load(&p->rate)) {
+	if (now - w->from >= SLICE) {
 		pause = between_slices(p, w, now);
-		w->bytes = 0;
 		w->from = w->since = now + pause;
 	}
 	pthread_mutex_unlock(&p->lock);
@@ -191,9 +178,9 @@ uint64_t pace_piece(struct pace *p)
 	if (!p)
 		return PIECE_MAX;
 	pthread_mutex_lock(&p->lock);
-	uint64_t n = p->piece, rate = load(&p->rate), bound = MAX(rate / 16, (uint64_t)PIECE_MIN);
+	uint64_t n = p->piece;
 	pthread_mutex_unlock(&p->lock);
-	return rate ? MIN(n, bound) : n;
+	return n;
 }
 
 bool pace_may_punch(struct pace *p)

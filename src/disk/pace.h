@@ -15,8 +15,7 @@
 #include "base/util.h"
 
 struct pace {
-	uint64_t rate;                    /* bytes a second, 0: no limit; atomic, as is the next */
-	bool hurry;                       /* no more pauses: somebody waits for the end */
+	bool hurry;                       /* no more pauses: somebody waits for the end; atomic */
 	unsigned works;                   /* that go on: requests are timed meanwhile; atomic */
 	/* the guest's requests: from one thread, read by others */
 	uint64_t came, done;
@@ -27,7 +26,6 @@ struct pace {
 	uint64_t looked, came_then, done_then;
 	bool quiet;
 	uint64_t piece;                   /* bytes to do at once */
-	uint64_t due;                     /* under the rate, not before that */
 	uint64_t try_at, try_after;       /* a hole beside a guest that is not quiet: when, and how long after the last */
 	unsigned share;                   /* of pauses, as a multiple of the work */
 };
@@ -48,7 +46,7 @@ static inline uint64_t pace_request(struct pace *p)
 void pace_answer(struct pace *p, uint64_t began, uint64_t now);
 
 /* For the work; a pace of NULL: as fast as it can. No lock may be held that a request wants. */
-struct pace_work { uint64_t from /* the last pause */, since /* the last piece */, bytes; };
+struct pace_work { uint64_t from /* the last pause */, since /* the last piece */; };
 void pace_begin(struct pace *p, struct pace_work *w);
 /* How many bytes to do at once. */
 uint64_t pace_piece(struct pace *p);
