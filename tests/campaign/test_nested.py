@@ -12,12 +12,11 @@ import pytest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 from conftest import ABYME, TOP, abyme, debian_package, kernel_tree, nested  # noqa: E402,F401  pylint: disable=unused-import,wrong-import-position
 from patience import patience  # noqa: E402  pylint: disable=wrong-import-position
-from nested import BEAT, OTHER_RATE, TROUBLE, libraries  # noqa: E402  pylint: disable=wrong-import-position
+from nested import BEAT, OTHER_RATE, TROUBLE, beats_of, check_beats, libraries  # noqa: E402  pylint: disable=wrong-import-position
 
 BOOTS = int(os.environ.get("BOOTS", "20"))
 LONG = 3600
 GUEST = "--kernel /guest/vmlinux-amd64 --initrd /guest/initrd-devices.gz --memory 96M --cpu abyme-v2.1"
-SUM = "fcd6bcb56c1689fcef28b57c22475bad"
 
 DEVICES = """
 truncate() { dd if=/dev/zero of=$1 bs=1M count=0 seek=$2 2>/dev/null; }
@@ -171,24 +170,16 @@ done""" for t in names)
 
 
 WAYS = """
-more() {
-	want=$(($(grep -c "^beat .* @SUM@" "$log") + $1)) t=0
-	while [ "$(grep -c "^beat .* @SUM@" "$log")" -lt $want ]; do
-		t=$((t + 1)); [ $t -lt 900 ] || return 1
-		sleep 1
-	done
-}
 # At the end of what it is given, nc closes its half, and the one in the guest ends.
 sleep 100000 | nc -l -p 5000 >/tmp/heard &
 abyme run --detach --name hopper --engine @FIRST@ --board microvm @GUEST@ @MODEL@ --vcpus @VCPUS@ --net user --append "$console beat tcp"
 wait_log hopper "^beat 3 " 900
-log=$ABYME_STATE/instances/hopper/console.log
 grep "cpu MHz" /proc/cpuinfo
 for engine in @REST@; do
-	abyme engine hopper $engine && more 3 && echo "WENT-ON under $(abyme engine hopper)"
+	abyme engine hopper $engine && more_beats hopper 3 900 && echo "WENT-ON under $(abyme engine hopper)"
 done
-echo "HEARD $(tr '\\n' ' ' </tmp/heard)"
 abyme logs hopper | sed "s/^/inner: /"
+echo "HEARD $(tr '\\n' ' ' </tmp/heard)"
 """
 # Each of the six directions; the translator and the interpreter run inside, too.
 SIX = "kvm jit kvm interp kvm jit interp jit"
@@ -207,7 +198,7 @@ def test_all_ways_between_engines(nested, vcpus, engines, words, model):
     """A count, a sum, a writing dd and a TCP connection survive every change of engine, the clock goes on."""
     first, *rest = engines.split()
     job = WAYS
-    for key, value in {"GUEST": GUEST, "SUM": SUM, "FIRST": first, "REST": " ".join(rest), "MODEL": model, "VCPUS": str(vcpus)}.items():
+    for key, value in {"GUEST": GUEST, "FIRST": first, "REST": " ".join(rest), "MODEL": model, "VCPUS": str(vcpus)}.items():
         job = job.replace(f"@{key}@", value)
     name = re.sub(r"\W", "-", f"ways-{vcpus}-{first}-{len(words)}")
     text = nested.run(name, job, files=nested.devices, seconds=LONG, words=words)
@@ -233,24 +224,11 @@ COME_BACK = """
 tar -xf /dev/vda -C /tmp
 for from in jit interp; do
 	abyme resume --detach --name from-$from --engine kvm /tmp/from-$from
-	log=$ABYME_STATE/instances/from-$from/console.log t=0
-	while [ "$(grep -c "^beat .* @SUM@" "$log")" -lt 4 ] && [ $t -lt 900 ]; do t=$((t + 1)); sleep 1; done
+	more_beats from-$from 4 900
 	abyme logs from-$from | sed "s/^/from-$from: /"
 	abyme kill from-$from
 done
 """
-
-
-def beats_of(text, prefix=""):
-    return [(int(n), int(t)) for n, t in re.findall(BEAT.replace("^", "^" + prefix), text, re.M)]
-
-
-def check_beats(beats, after):
-    """They go on after that one; the line that a move cuts in two is in neither log. The last one."""
-    first = beats[0][0]
-    assert after[0] < first <= after[0] + 2 and [n for n, _ in beats] == list(range(first, first + len(beats))), (beats, after)
-    assert all(0 <= b[1] - a[1] <= 120 for a, b in zip([after, *beats], beats)), (beats, after)
-    return beats[-1]
 
 
 def go_on(abyme, engine, state, after, to):
@@ -272,7 +250,7 @@ def test_state_files_between_all_engines(nested, abyme):
     last = {"interp": go_on(abyme, "interp", nested.tmp / "state-file", left, nested.tmp / "from-interp")}
     last["jit"] = go_on(abyme, "jit", nested.tmp / "from-interp", last["interp"], nested.tmp / "from-jit")
     go_on(abyme, "interp", nested.tmp / "from-jit", last["jit"], nested.tmp / "other")
-    text = nested.run("come-back", COME_BACK.replace("@SUM@", SUM), files=nested.devices, seconds=LONG,
+    text = nested.run("come-back", COME_BACK, files=nested.devices, seconds=LONG,
                       bring=[nested.tmp / "from-interp", nested.tmp / "from-jit"])
     for engine, after in last.items():
         beats = beats_of(text, f"from-{engine}: ")

@@ -39,6 +39,18 @@ wait_log() {
 		sleep 1
 	done
 }
+# more_beats NAME COUNT SECONDS: until its console has that many beats more than now, whole lines:
+# what it has said already was said before whatever the caller has just done to the machine.
+more_beats() {
+	log=$ABYME_STATE/instances/$1/console.log
+	set -- "$1" $(($(grep -c "$beat" "$log") + $2)) "$3"
+	while [ "$(grep -c "$beat" "$log")" -lt "$2" ]; do
+		set -- "$1" "$2" $(($3 - 1))
+		[ "$3" -gt 0 ] || { echo "NO BEAT $2 FROM $1"; abyme ls; sed "s/^/inner: /" "$log"; return 1; }
+		[ $(($3 % 15)) -ne 0 ] || { echo "waiting for beat $2: $(tail -n 1 "$log")"; }
+		sleep 1
+	done
+}
 # recorder: KVM's last entries, exits and interrupts are kept from now on; recorded: tells them
 trace=/sys/kernel/debug/tracing
 recorder() {
@@ -57,6 +69,7 @@ keep() {
 }
 kernel="--kernel /guest/vmlinux --initrd /guest/initrd.gz --cpu abyme-v2.1 --memory 96M"
 console="console=ttyS0 panic=-1 loglevel=5"
+beat="^beat .* fcd6bcb56c1689fcef28b57c22475bad"
 echo OUTER-READY
 . /job
 poweroff -f

@@ -51,7 +51,7 @@ if grep -q beat /proc/cmdline; then
 fi
 exec sh </dev/console >/dev/console 2>&1
 """
-BEAT = r"^beat (\d+) fcd6bcb56c1689fcef28b57c22475bad (\d+)"
+BEAT = r"^beat (\d+) fcd6bcb56c1689fcef28b57c22475bad (\d+)\s"     # with its end: half a number is another
 TROUBLE = re.compile(r"(BUG|WARNING|Oops):|soft lockup|rcu_sched.*stall")
 
 # The computer with AMD-V counts time: two nanoseconds an instruction, and none asleep, so that a
@@ -177,3 +177,15 @@ class Nested:
             with tarfile.open(disk, "r:") as tar:
                 tar.extract("state-file", self.tmp)
         return text
+
+
+def beats_of(text, prefix=""):
+    return [(int(n), int(t)) for n, t in re.findall(BEAT.replace("^", "^" + prefix), text, re.M)]
+
+
+def check_beats(beats, after):
+    """They go on after that one; the line that a move cuts in two is in neither log. The last one."""
+    first = beats[0][0]
+    assert after[0] < first <= after[0] + 2 and [n for n, _ in beats] == list(range(first, first + len(beats))), (beats, after)
+    assert all(0 <= b[1] - a[1] <= 120 for a, b in zip([after, *beats], beats)), (beats, after)
+    return beats[-1]
