@@ -26,6 +26,7 @@ static inline bool lapic_page(const struct x86_lapic *a, uint64_t gpa)
 {
 	return (a->base & 0xc00) == 0x800 && (gpa & ~PAGE_MASK) == (a->base & ~PAGE_MASK & (BIT(52) - 1));
 }
+enum { MSR_TSC_DEADLINE = 0x6e0, MSR_X2APIC = 0x800 };
 /* x2APIC MSRs 0x800..0x8ff and IA32_APIC_BASE, IA32_TSC_DEADLINE; false: #GP. */
 bool lapic_msr_read(struct vcpu *v, uint32_t msr, uint64_t *value);
 bool lapic_msr_write(struct vcpu *v, uint32_t msr, uint64_t value);

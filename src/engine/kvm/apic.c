@@ -13,8 +13,6 @@
 #include "engine/lapic.h"
 #include "machine/machine.h"
 
-enum { MSR_DEADLINE = 0x6e0, MSR_X2APIC = 0x800 };
-
 static bool start_up(struct vcpu *v, enum vcpu_exit *why)
 {
 	bool ok = kvm_core_get(v, &v->error) && (!lapic_take_startup(v) || kvm_core_set(v, &v->error));
@@ -73,7 +71,7 @@ bool kvm_apic_mmio(struct vcpu *v)
 void kvm_apic_msr(struct vcpu *v)
 {
 	struct kvm_run *r = kvm_of(v)->run;
-	bool deadline = r->msr.index == MSR_DEADLINE, ours = deadline || r->msr.index - MSR_X2APIC < 0x100u;
+	bool deadline = r->msr.index == MSR_TSC_DEADLINE, ours = deadline || r->msr.index - MSR_X2APIC < 0x100u;
 	uint64_t value = r->msr.data;
 	struct error err;
 	if (deadline)         /* by the guest's TSC as it is now */

@@ -10,8 +10,7 @@
 #include <sys/ioctl.h>
 
 #include "base/log.h"
-
-enum { MSR_DEADLINE = 0x6e0 };
+#include "engine/lapic.h"
 
 static bool option(const char *word, enum kvm_apic *asked, struct error *err)
 {
@@ -93,7 +92,7 @@ static bool in_user_space(struct kvm_vm *k, struct error *err)
 				      .args = { KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_FILTER } };
 	uint64_t none = 0;
 	struct kvm_msr_filter filter = { .flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
-		.ranges = { { .flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, .base = MSR_DEADLINE,
+		.ranges = { { .flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, .base = MSR_TSC_DEADLINE,
 			      .nmsrs = 1, .bitmap = (uint8_t *)&none } } };
 	if (kvm_ioctl(k->fd, KVM_ENABLE_CAP, &out) || kvm_ioctl(k->fd, KVM_X86_SET_MSR_FILTER, &filter))
 		return error_set(err, errno, "KVM does not leave the local APICs to this program");

@@ -2,9 +2,10 @@
 /* struct x86_lapic to and from KVM's page of registers (SDM 3A table 11-1). */
 #include "engine/kvm/kvm.h"
 
+#include "engine/lapic.h"
 #include "machine/machine.h"
 
-enum { MSR_DEADLINE = 0x6e0, LVT_MASKED = 0x10000, LVT_MODE = 0x60000 };
+enum { LVT_MASKED = 0x10000, LVT_MODE = 0x60000 };
 
 static uint32_t reg_get(const struct kvm_lapic_state *l, unsigned at) { return le32_get(l->regs + at); }
 static void reg_put(struct kvm_lapic_state *l, unsigned at, uint32_t v) { le32_put(l->regs + at, v); }
@@ -56,7 +57,7 @@ bool kvm_lapic_get(struct vcpu *v, struct error *err)
 		one_shot_over(a);
 	uint64_t gone = (uint64_t)(a->timer_initial - left) * divisor(a->timer_divide);
 	a->timer_start = clock_now(v->machine->clock) - gone;
-	kvm_msr(v, KVM_GET_MSRS, MSR_DEADLINE, &a->tsc_deadline);
+	kvm_msr(v, KVM_GET_MSRS, MSR_TSC_DEADLINE, &a->tsc_deadline);
 	return true;
 }
 
@@ -102,6 +103,6 @@ bool kvm_lapic_set(struct vcpu *v, struct error *err)
 		return kvm_failed(err, "the local APIC");
 	uint64_t deadline = a->tsc_deadline;      /* never without the TSC's rate: kvm_choose_tsc() */
 	if (deadline)
-		kvm_msr(v, KVM_SET_MSRS, MSR_DEADLINE, &deadline);
+		kvm_msr(v, KVM_SET_MSRS, MSR_TSC_DEADLINE, &deadline);
 	return true;
 }

@@ -8,9 +8,10 @@
 
 #include <sys/ioctl.h>
 
+#include "engine/lapic.h"
 #include "machine/machine.h"
 
-enum { MSR_TSC = 0x10, MSR_DEADLINE = 0x6e0 };
+enum { MSR_TSC = 0x10 };
 
 /*
  * Will the TSC run at the model's rate: scaled, or within what KVM takes for equal
@@ -87,8 +88,8 @@ static void tsc_step(struct vcpu *v, uint64_t step)
 		kvm_msr(v, KVM_SET_MSRS, MSR_TSC, &tsc);
 	}
 	/* armed by the old count: once more */
-	if (kvm_msr(v, KVM_GET_MSRS, MSR_DEADLINE, &deadline) && deadline)
-		kvm_msr(v, KVM_SET_MSRS, MSR_DEADLINE, &deadline);
+	if (kvm_msr(v, KVM_GET_MSRS, MSR_TSC_DEADLINE, &deadline) && deadline)
+		kvm_msr(v, KVM_SET_MSRS, MSR_TSC_DEADLINE, &deadline);
 }
 
 void kvm_time_goes_on(struct machine *m)

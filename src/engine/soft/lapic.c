@@ -489,12 +489,12 @@ void lapic_write(struct vcpu *v, unsigned offset, uint32_t value)
 static bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
 	const struct x86_lapic *a = &v->cpu.lapic;
-	unsigned reg = msr - 0x800;
+	unsigned reg = msr - MSR_X2APIC;
 	switch (msr) {
 	case 0x1b:
 		*value = a->base;
 		return true;
-	case 0x6e0:
+	case MSR_TSC_DEADLINE:
 		*value = a->tsc_deadline;
 		return true;
 	case 0x830:
@@ -558,11 +558,11 @@ static bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
 {
 	if (msr == 0x1b)
 		return base_write(v, value);
-	if (msr == 0x6e0) {
+	if (msr == MSR_TSC_DEADLINE) {
 		deadline_write(v, value);
 		return true;
 	}
-	return is_x2(&v->cpu.lapic) && x2_write(v, msr - 0x800, value);
+	return is_x2(&v->cpu.lapic) && x2_write(v, msr - MSR_X2APIC, value);
 }
 
 /* With a tape: whether there is such a register goes before the value. */
