@@ -93,12 +93,10 @@ static void cpu(struct scope_properties *p, const struct spec_resources *r, cons
 {
 	int64_t quota = -1;
 	uint64_t period = PERIOD_US;
-	if (p->v1 && r->cpu.shares.v)
-		scope_add_number(p, "CPUShares", "t", r->cpu.shares.v);
-	else if (!p->v1 && r->cpu.idle.v == 1)
+	if (!p->v1 && r->cpu.idle.v == 1)
 		scope_add_number(p, "CPUWeight", "t", 0);   /* "idle" */
-	else if (!p->v1 && r->cpu.shares.v)
-		scope_add_number(p, "CPUWeight", "t", cgroup_cpu_weight(r->cpu.shares.v));
+	else if (r->cpu.shares.v)
+		scope_add_number(p, p->v1 ? "CPUShares" : "CPUWeight", "t", p->v1 ? r->cpu.shares.v : cgroup_cpu_weight(r->cpu.shares.v));
 	if (!r->cpu.quota.v && !r->cpu.period.v)
 		return;
 	if (now)
