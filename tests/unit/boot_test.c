@@ -2,6 +2,7 @@
 /* Kernel loaders, on small made-up kernels: what the guest finds at entry, and
  * what each kind of broken file is told. */
 #include "board_fixture.h"
+#include "bzimage.h"
 
 #include <elf.h>
 
@@ -37,27 +38,14 @@ static void expect_error(const void *kernel, size_t n, const char *part)
 }
 
 /* --- bzImage ------------------------------------------------------------------- */
-enum { BZ_SIZE = 0x400 + 0x1000 };
+enum { BZ_SIZE = BZ_HEAD + 0x1000 };
 
 static void make_bzimage(uint8_t k[BZ_SIZE], bool long_mode)
 {
 	memset(k, 0x90, BZ_SIZE);
-	memset(k, 0, 0x400);
-	k[0x1f1] = 1;
+	put_bzimage_header(k, 0x200000, 0x1000000, 0x100000);
 	le32_put(k + 0x1f4, 0x1000 / 16);
-	le16_put(k + 0x1fe, 0xaa55);
-	k[0x200] = 0xeb;
-	k[0x201] = 0x6a;
-	memcpy(k + 0x202, "HdrS", 4);
-	le16_put(k + 0x206, 0x20f);
-	k[0x211] = 1;
-	le32_put(k + 0x22c, 0x7fffffff);
-	le32_put(k + 0x230, 0x200000);
-	k[0x234] = 1;
 	k[0x236] = long_mode;
-	le32_put(k + 0x238, 100);
-	le64_put(k + 0x258, 0x1000000);
-	le32_put(k + 0x260, 0x100000);
 }
 
 static uint32_t param(unsigned at) { return mmio_in(BOOT_PARAMS + at); }

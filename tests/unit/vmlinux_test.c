@@ -2,6 +2,7 @@
 /* Kernels that are unpacked from their bzImage: packed in each way, where they are
  * placed, what of them is relocated, and which are left to their own unpacker. */
 #include "board_fixture.h"
+#include "bzimage.h"
 
 #include <elf.h>
 #include <lzma.h>
@@ -69,23 +70,9 @@ static void pack_gzip(struct packed *p, const void *data, size_t n)
 
 static size_t make_bzimage(uint8_t *k, const struct packed *p)
 {
-	memset(k, 0, 0x400);
-	k[0x1f1] = 1;
-	le32_put(k + 0x1f4, 0);
-	le16_put(k + 0x1fe, 0xaa55);
-	k[0x200] = 0xeb;
-	k[0x201] = 0x6a;
-	memcpy(k + 0x202, "HdrS", 4);
-	le16_put(k + 0x206, 0x20f);
-	k[0x211] = 1;
-	le32_put(k + 0x22c, 0x7fffffff);
-	le32_put(k + 0x230, ALIGN);
-	k[0x234] = k[0x236] = 1;
-	le32_put(k + 0x238, 100);
+	put_bzimage_header(k, ALIGN, PREFERRED, ROOM);
 	le32_put(k + 0x248, 0x10);           /* from the protected-mode part on */
 	le32_put(k + 0x24c, (uint32_t)p->n);
-	le64_put(k + 0x258, PREFERRED);
-	le32_put(k + 0x260, ROOM);
 	memset(k + 0x400, 0xf4, 0x10);
 	memcpy(k + 0x410, p->bytes, p->n);
 	return 0x410 + p->n;
