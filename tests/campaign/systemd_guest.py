@@ -68,7 +68,7 @@ class Guest:
         links = "".join(f"ln -s busybox bin/{a}; " for a in APPLETS)
         self.ok("install -m 755 /t/bin/* /usr/local/bin/; cd /t/lib; for f in *; do [ -e /lib/x86_64-linux-gnu/$f ] || "
                 "cp $f /usr/local/lib/; done; ldconfig; mkdir -p /srv/rootfs; cd /srv/rootfs; "
-                f"mkdir bin proc dev sys tmp etc work; cp /bin/busybox bin; {links} echo root:x:0:0::/:/bin/sh >etc/passwd")
+                f"mkdir bin proc dev sys tmp etc room; cp /bin/busybox bin; {links} echo root:x:0:0::/:/bin/sh >etc/passwd")
         self.ok(f"useradd -m -u {USER} someone && mkdir -p /srv/own && cp -a /srv/rootfs /srv/own/ && chown -R someone: /srv/own")
         self.data = self.ok("lsblk -ndo NAME,SIZE,MAJ:MIN | awk '$2 == \"64M\" {print $3}'").strip()
 
@@ -117,6 +117,18 @@ class Guest:
         command = f"systemctl {'--user ' if user else ''}show {shlex.quote(unit)} -p {','.join(names)}"
         lines = self.ok(self.user(command) if user else command).splitlines()
         return dict(line.split("=", 1) for line in lines)
+
+    def by_each_runtime(self, resources, look):
+        """What look() sees of docker-same.scope, a container with these limits by Debian's runc and one by ours."""
+        seen = {}
+        for runtime in ("runc", "abyme-oci"):
+            bundle = self.bundle("same", "sleep 1000", resources, cgroupsPath="system.slice:docker:same")
+            self.ok(f"{runtime} --systemd-cgroup create --bundle {bundle} same >/tmp/out 2>&1 </dev/null || {{ cat /tmp/out; exit 1; }}; "
+                    f"{runtime} start same")
+            seen[runtime] = look()
+            self.ok(f"{runtime} delete --force same")
+            self.wait("[ $(systemctl show -p LoadState docker-same.scope) = LoadState=not-found ]")
+        return seen
 
     def wait(self, command, seconds=60):
         """Until the command succeeds in the guest."""

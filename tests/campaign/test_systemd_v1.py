@@ -85,14 +85,7 @@ def test_scope_and_its_files(guest):
 
 
 def test_properties_are_those_of_runc(guest):
-    seen = {}
-    for runtime in ("runc", "abyme-oci"):
-        bundle = guest.bundle("same", "sleep 1000", FULL, cgroupsPath="system.slice:docker:same")
-        guest.ok(f"{runtime} --systemd-cgroup create --bundle {bundle} same >/tmp/out 2>&1 </dev/null || {{ cat /tmp/out; exit 1; }}; "
-                 f"{runtime} start same")
-        seen[runtime] = guest.show("docker-same.scope", *SHOWN), values(guest, "system.slice/docker-same.scope")
-        guest.ok(f"{runtime} delete --force same")
-        guest.wait("[ $(systemctl show -p LoadState docker-same.scope) = LoadState=not-found ]")
+    seen = guest.by_each_runtime(FULL, lambda: (guest.show("docker-same.scope", *SHOWN), values(guest, "system.slice/docker-same.scope")))
     assert seen["abyme-oci"] == seen["runc"]
 
 
