@@ -38,7 +38,7 @@ CONFIG = {
 
 
 def make_rootfs(path):
-    for d in ("bin", "proc", "dev", "sys", "tmp", "etc", "work"):
+    for d in ("bin", "proc", "dev", "sys", "tmp", "etc", "room"):
         os.makedirs(f"{path}/{d}")
     shutil.copy("/bin/busybox", f"{path}/bin/busybox")
     for a in APPLETS:

@@ -299,9 +299,9 @@ def test_hook_that_fails(bundle, which):
 def test_exec(bundle):
     assert bundle.create("sleep 1000")[0] == 0
     bundle.ok("start", bundle.id)
-    out = bundle.ok("exec", "--env", "MORE=1", "--cwd", "/work", "--user", "1000:1000", bundle.id, "/bin/sh", "-c",
+    out = bundle.ok("exec", "--env", "MORE=1", "--cwd", "/room", "--user", "1000:1000", bundle.id, "/bin/sh", "-c",
                     "id -u; pwd; echo $MORE; cat /proc/self/cgroup | cut -d: -f3 | sort -u; hostname")
-    assert out.split()[:3] == ["1000", "/work", "1"] and "/" in out.split() and "inside" in out
+    assert out.split()[:3] == ["1000", "/room", "1"] and "/" in out.split() and "inside" in out
     assert bundle("exec", bundle.id, "sh", "-c", "exit 7")[0] == 7
     status, out = bundle("exec", bundle.id, "nothing-like-this")
     assert status == 1 and "executable file not found in $PATH" in out

@@ -102,17 +102,17 @@ def test_mount_target_link_stays_inside(bundle):
     os.makedirs(f"{host}/victim")
     os.makedirs(f"{bundle.path}/source")
     for n, target in enumerate((f"{host}/victim", f"../../../../../../../../..{host}/victim", "/proc/self/cwd", "nowhere/../../x")):
-        os.symlink(target, f"{bundle.rootfs}/work/link{n}")
-        bundle.config["mounts"].append({"destination": f"/work/link{n}", "type": "bind", "options": ["bind"],
+        os.symlink(target, f"{bundle.rootfs}/room/link{n}")
+        bundle.config["mounts"].append({"destination": f"/room/link{n}", "type": "bind", "options": ["bind"],
                                         "source": f"{bundle.path}/source"})
-    bundle.run("touch /work/link0/mark")
+    bundle.run("touch /room/link0/mark")
     assert os.listdir(f"{host}/victim") == []
 
 
 @contextlib.contextmanager
 def swapping(bundle, victim):
-    """/work/dir is a directory and a link to a host's directory in turn, thousands of times a second."""
-    a, b = f"{bundle.rootfs}/work/dir", f"{bundle.rootfs}/work/other"
+    """/room/dir is a directory and a link to a host's directory in turn, thousands of times a second."""
+    a, b = f"{bundle.rootfs}/room/dir", f"{bundle.rootfs}/room/other"
     os.makedirs(a)
     os.symlink(victim, b)
     libc, stop = ctypes.CDLL(None, use_errno=True), threading.Event()
@@ -135,7 +135,7 @@ def test_mount_target_race(bundle):
     os.makedirs(victim)
     os.makedirs(f"{bundle.path}/source")
     with swapping(bundle, victim):
-        bundle.config["mounts"].append({"destination": "/work/dir/sub", "type": "bind", "options": ["bind"],
+        bundle.config["mounts"].append({"destination": "/room/dir/sub", "type": "bind", "options": ["bind"],
                                         "source": f"{bundle.path}/source"})
         for _ in range(40):
             bundle.run("true")
@@ -154,17 +154,17 @@ def test_copy_race(bundle):
     assert bundle.create("sleep 1000")[0] == 0
     with swapping(bundle, victim):
         for n in range(24):
-            p = subprocess.run(bundle.argv("archive", "--follow", "--name", "_", bundle.id, "/work/dir/file" if n % 2 else "/work/dir"),
+            p = subprocess.run(bundle.argv("archive", "--follow", "--name", "_", bundle.id, "/room/dir/file" if n % 2 else "/room/dir"),
                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=patience(20), check=False)
             assert b"secret" not in p.stdout
-            subprocess.run(bundle.argv("extract", "--name", "new", bundle.id, "/work/dir/new" if n % 2 else "/work/dir"),
+            subprocess.run(bundle.argv("extract", "--name", "new", bundle.id, "/room/dir/new" if n % 2 else "/room/dir"),
                            input=stream.getvalue(), stderr=subprocess.DEVNULL, timeout=patience(20), check=False)
             assert os.listdir(victim) == ["file"], "something was made outside the root"
 
 
 def test_proc_over_link_is_refused(bundle):
     os.rmdir(f"{bundle.rootfs}/proc")
-    os.symlink("work", f"{bundle.rootfs}/proc")
+    os.symlink("room", f"{bundle.rootfs}/proc")
     status, out = bundle.run("true")
     assert status == 1 and "symbolic link" in out
 
@@ -234,7 +234,7 @@ def test_user_namespace_ids(bundle):
 
 
 def test_process_sees_no_other(bundle):
-    status, out = bundle.run("ls /proc | grep -c '^[0-9]'; kill -9 -1 2>/dev/null; ls -d /proc/1/root/work")
+    status, out = bundle.run("ls /proc | grep -c '^[0-9]'; kill -9 -1 2>/dev/null; ls -d /proc/1/root/room")
     assert status == 0 and int(out.split()[0]) <= 5
 
 
