@@ -58,19 +58,20 @@ static bool set_names(const struct spec *s, struct error *err)
 static bool hooks_point(struct launch *l, struct error *err)
 {
 	const struct spec *s = l->spec;
-	return wait_placed(l, err) && channel_send(l->channel[1], CHANNEL_MOUNTED, 0) &&
+	return channel_send(l->channel[1], CHANNEL_MOUNTED, 0) &&
 		channel_wait(l->channel[1], CHANNEL_GO, NULL, runtime, err) &&
 		hooks_run(&s->hooks.create_container, "createContainer", l->container, "creating", l->pid, false, err);
 }
 
-/* /dev/console is mounted before the root may become read-only, and before the
- * terminal can be sent all mounts must be there. */
+/* Devices are made and opened in the control groups, by their rules: while these are written,
+ * first nothing is allowed. /dev/console is mounted before the root may become read-only, and
+ * before the terminal can be sent all mounts must be there. */
 static bool build_root(struct launch *l, struct error *err)
 {
 	struct rootfs *r = &l->rootfs;
 	r->placed = wait_placed;
 	r->arg = l;
-	return rootfs_attach(r, err) && rootfs_mount_all(r, err) && rootfs_devices(r, err) &&
+	return rootfs_attach(r, err) && rootfs_mount_all(r, err) && wait_placed(l, err) && rootfs_devices(r, err) &&
 		(l->console < 0 || terminal_open(l, err)) && hooks_point(l, err) &&
 		rootfs_seal_paths(r, err) && rootfs_enter(r, err);
 }

@@ -356,7 +356,20 @@ def test_terminal(bundle):
 def test_own_terminal(bundle):
     bundle.config["process"]["terminal"] = True
     status, out = bundle.run("test -t 0 && test -t 1 && echo is a terminal; exit 5")
-    assert status == 5 and "is a terminal" in out
+    assert status == 5 and "is a terminal" in out, (status, out)
+
+
+def test_nothing_is_opened_before_its_rule_is_there(bundle):
+    """The container is in its groups while its root is still being mounted; then rules for devices
+    come one by one, all is forbidden at first, and those for terminals are the last."""
+    for n in range(1000):
+        with open(f"{bundle.rootfs}/work/{n}", "w", encoding="ascii"):
+            pass
+    bundle.config["mounts"].append({"destination": "/work", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]})
+    bundle.config["linux"].update(devices=[{"path": "/dev/mine", "type": "c", "major": 1, "minor": 5}], resources={"devices": [
+        {"allow": True, "type": "c", "major": 240, "minor": n, "access": "r"} for n in range(4000)]})
+    bundle.config["process"]["terminal"] = True
+    assert bundle.run("head -c 3 /dev/mine | wc -c") == (0, "3\n")
 
 
 def test_pause_and_events(bundle):
