@@ -194,6 +194,43 @@ void block_link_far(struct jit_vm *vm, uint32_t exit, struct jit_block *to)
 	patch(vm, x, to->jump + (to->needs_flags && !x->flags_native ? to->slot : to->code));
 }
 
+/* One link is gone. */
+static void unlink_exit(struct jit_vm *vm, uint32_t exit)
+{
+	struct jit_exit *x = &vm->exits[exit];
+	uint32_t *p;
+
+	for (p = &vm->blocks[x->to].incoming; *p != exit; p = &vm->exits[*p].next)
+		;
+	*p = x->next;
+	patch_back(vm, x);
+	x->to = 0;
+}
+
+/* The immediate of the comparison before a guarded exit: the epoch it is linked for. */
+static uint32_t *guard_of(const struct jit_vm *vm, const struct jit_exit *x)
+{
+	return (uint32_t *)(vm->rw + x->patch - GUARD_TO_PATCH);
+}
+
+/* Another vCPU may have compared its epoch, and not jumped yet: the target stays, then. */
+void block_link_guarded(struct jit_vm *vm, uint32_t exit, struct jit_block *to, uint32_t epoch)
+{
+	struct jit_exit *x = &vm->exits[exit];
+	uint32_t *guard = guard_of(vm, x);
+	bool own = *guard < EPOCH_STEP || *guard % EPOCH_STEP == epoch % EPOCH_STEP;
+
+	if (to->dead || vm->blocks[x->block].dead || (!own && x->to != block_index(vm, to)))
+		return;
+	if (x->to != block_index(vm, to)) {
+		if (x->to)
+			unlink_exit(vm, exit);
+		link_to(vm, exit, to);
+	}
+	__atomic_store_n(guard, epoch, __ATOMIC_RELEASE);
+	patch(vm, x, to->jump + (to->needs_flags ? to->slot : to->code));
+}
+
 /* All far links to a block. */
 static void unlink_far(struct jit_vm *vm, struct jit_block *b)
 {
@@ -237,17 +274,16 @@ static void unlink_incoming(struct jit_vm *vm, struct jit_block *b)
 
 static void unlink_outgoing(struct jit_vm *vm, struct jit_block *b)
 {
-	for (uint32_t i = b->exits; i < b->exits + b->nexits; i++) {
-		struct jit_exit *x = &vm->exits[i];
-		uint32_t *p;
-		if (!x->to)
-			continue;
-		for (p = &vm->blocks[x->to].incoming; *p != i; p = &vm->exits[*p].next)
-			;
-		*p = x->next;
-		patch_back(vm, x);
-		x->to = 0;
-	}
+	for (uint32_t i = b->exits; i < b->exits + b->nexits; i++)
+		if (vm->exits[i].to)
+			unlink_exit(vm, i);
+}
+
+void blocks_unlink_guarded(struct jit_vm *vm)
+{
+	for (uint32_t n = 1; n < EXIT_MAX; n++)
+		if (vm->exits[n].to && vm->exits[n].guarded)
+			unlink_exit(vm, n);
 }
 
 static uint32_t *list_next(const struct jit_page *p, struct jit_block *b) { return &b->page_next[is_second(b, p)]; }

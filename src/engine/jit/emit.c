@@ -293,6 +293,23 @@ void emit_jmp_mem(struct emit *e, struct emem m) { emit_in_line(e, 8); emit_rm(e
 void emit_jmp_reg(struct emit *e, unsigned reg) { emit_rr(e, 4, 0, 0xff, 4, reg); }
 void emit_call_reg(struct emit *e, unsigned reg) { emit_rr(e, 4, 0, 0xff, 2, reg); }
 
+/* The immediate lies at + 8, the rel32 at + 14. */
+static bool guard_fits(const struct emit *e)
+{
+	unsigned at = (unsigned)((uintptr_t)e->p % LINE);
+
+	return at % 8 >= 2 && at % 8 <= 4 && !(e->lines && at + GUARD_BYTES + 6 >= LINE);
+}
+
+void emit_align_guard(struct emit *e)
+{
+	unsigned n = 0;
+
+	for (struct emit at = *e; !guard_fits(&at); at.p++)
+		n++;
+	emit_nops(e, n);
+}
+
 void emit_align_patch(struct emit *e, unsigned opcode_bytes)
 {
 	emit_in_line(e, opcode_bytes + 4);

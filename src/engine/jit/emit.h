@@ -80,6 +80,11 @@ void emit_call_reg(struct emit *e, unsigned reg);
  * inside an aligned 8 bytes: it can then be patched by one store. */
 void emit_align_patch(struct emit *e, unsigned opcode_bytes);
 
+/* The same for a comparison of a word of GS with an immediate, and the jump behind it;
+ * GUARD_TO_PATCH: from the immediate to the rel32. */
+void emit_align_guard(struct emit *e);
+enum { GUARD_BYTES = 12, GUARD_TO_PATCH = 6 };
+
 void emit_nops(struct emit *e, unsigned bytes);                 /* as few as can be */
 /* Nops, so that the next n bytes, a branch with what it is fused with, lie in one line and
  * do not reach its end: else many CPUs decode the line each time it runs ("Mitigations

@@ -43,6 +43,7 @@ enum hot_word {
 	HOT_JC,          /* struct jump_entry[JC_SIZE] in use, or the empty one */
 	HOT_JC_KERNEL,   /* the same for KEY_KERNEL code: a change of privilege stores nothing */
 	HOT_GO,          /* zero: look up from your work */
+	HOT_EPOCH,       /* of the jump cache that HOT_JC points to: guarded links hold; 0: none does */
 	HOT_VEC,         /* guest vectors and MXCSR are in the host's registers */
 	HOT_TMP, HOT_TMP2,
 	HOT_MXCSR,       /* the host's MXCSR */
@@ -77,8 +78,8 @@ struct verify;
 
 #define PAGE_NONE UINT64_MAX
 #define FRAME_NONE UINT32_MAX   /* RAM ends below 16 TiB */
-/* Kernel code in the lowest or highest 2 GiB is translated for the one address it
- * runs at, all other code for wherever its page may be mapped. */
+/* Kernel code in the lowest or highest 2 GiB, and user code in the lowest, is translated for
+ * the one address it runs at, all other code for wherever its page may be mapped. */
 #define BASE_ANY UINT64_C(1)
 /* Code near the end of a page that runs over it is translated in the context of
  * both pages: offsets in [WINDOW_LO, WINDOW_HI) can then be linked directly. */
@@ -119,7 +120,8 @@ _Static_assert(sizeof(struct jit_block) == 64, "packed");
 enum { RETIRED = 5 };            /* bytes of its code that change when it is dropped */
 
 /* A direct jump that may be linked to its target: inside a page for good, out of
- * the page (far: between blocks made for their address) while mappings stand. */
+ * the page (far: between blocks made for their address) while mappings stand; from user
+ * code (guarded) for the one epoch that is in the code before it. */
 struct jit_exit {
 	uint32_t block;
 	int32_t target;               /* offset; far: RIP, sign-extended */
@@ -131,6 +133,7 @@ struct jit_exit {
 	bool far : 1, listed : 1;     /* listed: in vm->far */
 	bool flags_native : 1;        /* far: flags are in EFLAGS, or in HOT_FLAGS */
 	bool alone : 1;               /* to a block with KEY_ALONE */
+	bool guarded : 1;
 };
 _Static_assert(sizeof(struct jit_exit) == 24, "packed");
 
@@ -153,7 +156,7 @@ struct jump_cache {
 	struct jump_entry e[JC_SIZE];        /* first: pairs lie in 32 aligned bytes */
 	const void *tag;              /* user: the mmu->code table it goes with; kernel: the MMU; NULL: free */
 	uint32_t key;                 /* mode key */
-	uint32_t epoch;               /* another each time that it is cleared */
+	uint32_t epoch;               /* another each time that it is cleared (EPOCH_STEP) */
 	uint64_t cs_base;
 	uint64_t used;
 	uint64_t version;             /* soft_mmu.code_version it was filled under */
@@ -172,6 +175,8 @@ struct past_jump {
 	uint32_t code;                /* as an offset */
 };
 enum { PAST_BITS = 16 };
+/* Epochs of a vCPU leave the same rest, its index; the lowest is none. */
+enum { EPOCH_STEP = MACHINE_MAX_VCPUS };
 
 /* A translation asked for: which of a block's accesses get memos (tier.c). */
 struct better {
@@ -206,7 +211,7 @@ struct jit_vcpu {
 enum jit_stub { STUB_ENTER, STUB_LEAVE, STUB_SLOW, STUB_END, STUB_EXIT, STUB_POLL, STUB_LOOKUP, STUB_LEAF, STUB_DEAD, STUB_JUMP, STUB_LINKED, STUB_SLOT,
 		STUB_FAR, STUB_FAR_POLL, STUB_FAR_LOOKUP, STUB_LOAD_VEC, STUB_TIER, STUB_REVIEW, STUB_MEMO_READ,
 		STUB_MEMO_WRITE, STUB_LOOKUP_OTHER, STUB_LOOKUP_OTHER_KERNEL, STUB_SEARCH, STUB_SEARCH_KERNEL,
-		STUB_SEARCH_NATIVE, STUB_SEARCH_NATIVE_KERNEL, STUB_COUNT };
+		STUB_SEARCH_NATIVE, STUB_SEARCH_NATIVE_KERNEL, STUB_GUARDED, STUB_RELINK, STUB_COUNT };
 
 enum { BLOCK_MAX = 64, EXIT_MAX = 1 << 20, BLOCKS_MAX = 1 << 19, HASH_BITS = 17, PAGE_HASH_BITS = 13,
        REC_WORDS = 1 << 22, REC_WORDS_MOST = 6 };
@@ -337,6 +342,11 @@ void block_link(struct jit_vm *vm, uint32_t exit, struct jit_block *to);
 /* A far exit goes to its target directly; to NULL: looks it up each time. */
 void block_link_far(struct jit_vm *vm, uint32_t exit, struct jit_block *to);
 void blocks_unlink_far(struct jit_vm *vm);
+/* A guarded exit goes there while HOT_EPOCH is `epoch`; not, if another vCPU may be about to
+ * go elsewhere by it. */
+void block_link_guarded(struct jit_vm *vm, uint32_t exit, struct jit_block *to, uint32_t epoch);
+/* No guarded exit is linked any more. */
+void blocks_unlink_guarded(struct jit_vm *vm);
 void blocks_drop(struct vcpu *v, struct jit_vm *vm, uint64_t gpa, size_t len);
 /* Makes room: drops the blocks of the oldest segment. All other vCPUs stand still. */
 void blocks_evict(struct vcpu *v, struct jit_vm *vm);
@@ -376,6 +386,7 @@ const uint8_t *slow_poll(struct vcpu *v, uint64_t exit, const uint8_t *unused);
 const uint8_t *slow_lookup(struct vcpu *v, uint64_t rip, const uint8_t *rec);
 const uint8_t *slow_leaf(struct vcpu *v, uint64_t fn, const uint8_t *resume);
 const uint8_t *slow_far(struct vcpu *v, uint64_t exit, const uint8_t *unused);
+const uint8_t *slow_guarded(struct vcpu *v, uint64_t rip, const uint8_t *exit);
 const uint8_t *slow_dead(struct vcpu *v, uint64_t rip, const uint8_t *unused);
 const uint8_t *slow_load_vec(struct vcpu *v, uint64_t unused, const uint8_t *resume);
 /* tier.c */

@@ -67,18 +67,26 @@ uint32_t mode_key(struct vcpu *v)
 }
 
 /* All epochs have been used up. */
-static void epochs_restart(struct jit_vcpu *j)
+static void epochs_restart(struct vcpu *v)
 {
+	struct jit_vcpu *j = jit_of(v);
+
+	jit_lock(v);
+	blocks_unlink_guarded(jit_vm(v));
+	jit_unlock(v);
 	memset(j->past, 0, sizeof(*j->past) << PAST_BITS);
+	j->epoch = v->index;
 	for (unsigned i = 0; i < JC_COUNT; i++)
-		j->jcs[i]->epoch = ++j->epoch;
+		j->jcs[i]->epoch = j->epoch += EPOCH_STEP;
 }
 
-static void cache_clear(struct jit_vcpu *j, struct jump_cache *jc)
+static void cache_clear(struct vcpu *v, struct jump_cache *jc)
 {
-	jc->epoch = ++j->epoch;
-	if (unlikely(!j->epoch))
-		epochs_restart(j);
+	struct jit_vcpu *j = jit_of(v);
+
+	jc->epoch = j->epoch += EPOCH_STEP;
+	if (unlikely(j->epoch < EPOCH_STEP))
+		epochs_restart(v);
 	if (jc->logged > JC_LOG) {
 		for (unsigned i = 0; i < JC_SIZE; i++)
 			jc->e[i] = no_jump;
@@ -118,7 +126,7 @@ static struct jump_cache *cache_find(struct vcpu *v, uint32_t key)
 		    (!victim || j->jcs[i]->used < victim->used))
 			victim = j->jcs[i];
 	}
-	cache_clear(j, victim);
+	cache_clear(v, victim);
 	victim->tag = tag_of(v);
 	victim->key = key;
 	victim->cs_base = cs_base(v, key);
@@ -159,13 +167,15 @@ void jump_select(struct vcpu *v)
 		forget_far(v);
 	if (unlikely(is_stale(j->jc, v->mmu))) {
 		stat_inc(v, jc_flushes);
-		cache_clear(j, j->jc);
+		cache_clear(v, j->jc);
 		j->jc->version = v->mmu->code_version;
 	}
 	v->hot[HOT_TLB] = (uintptr_t)v->mmu->data;
 	/* A full barrier: a kick stores this word after the request that the caller looks for. */
 	if (v->hot[jc_word(key)] != (uintptr_t)j->jc->e)
 		__atomic_exchange_n(&v->hot[jc_word(key)], (uintptr_t)j->jc->e, __ATOMIC_SEQ_CST);
+	if (jc_word(key) == HOT_JC && v->hot[HOT_EPOCH] != j->jc->epoch)
+		__atomic_exchange_n(&v->hot[HOT_EPOCH], j->jc->epoch, __ATOMIC_SEQ_CST);
 }
 
 /* Non-global entries hold from now on under the version of now. */
@@ -188,7 +198,7 @@ static void log_slot(struct jump_cache *jc, unsigned slot)
 
 static struct past_jump *past_at(const struct jit_vcpu *j, uint64_t rip)
 {
-	return &j->past[((uint32_t)rip + j->jc->epoch * 64) * JC_FACTOR >> (32 - PAST_BITS)];
+	return &j->past[((uint32_t)rip + j->jc->epoch) * JC_FACTOR >> (32 - PAST_BITS)];
 }
 
 static void enter(struct jump_cache *jc, uint64_t rip, const uint8_t *code)
@@ -286,7 +296,8 @@ bool jump_create(struct vcpu *v, struct error *err)
 			return error_set(err, errno, "cannot allocate jump caches for vCPU %u", v->index);
 		j->jcs[i]->logged = JC_LOG + 1;      /* cleared when it is taken: memory is spent then */
 	}
-	cache_clear(j, j->jcs[0]);
+	j->epoch = v->index;
+	cache_clear(v, j->jcs[0]);
 	j->empty = pages(JC_SIZE * sizeof(struct jump_entry));
 	if (!j->empty)
 		return error_set(err, errno, "cannot allocate jump caches for vCPU %u", v->index);

@@ -30,6 +30,7 @@ struct jit_near {
 	/* Runs of blocks that are not watched, by index. Packed: a large program has
 	 * more blocks than the cache has lines, and neighbours run together. */
 	int16_t runs[BLOCKS_MAX];
+	int32_t unguarded;           /* guarded jumps that may look up yet before one is linked */
 };
 #define OFF_NEAR(field) ((int32_t)(VCPU_ROOM + offsetof(struct jit_near, field)))
 #define OFF_PROFILE(n, field) ((int32_t)(OFF_NEAR(profile) + (n) * sizeof(struct profile) + offsetof(struct profile, field)))

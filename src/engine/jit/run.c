@@ -263,7 +263,7 @@ static enum vcpu_exit jit_run(struct vcpu *v)
 	return exit;
 }
 
-/* Loops see HOT_GO, branches out of a page the empty jump cache. */
+/* Loops see HOT_GO, branches out of a page the empty jump cache or that their epoch is over. */
 static void jit_kick(struct vcpu *v)
 {
 	struct jit_vcpu *j = v->engine_data;
@@ -272,6 +272,7 @@ static void jit_kick(struct vcpu *v)
 	__atomic_store_n(&v->hot[HOT_GO], 0, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&v->hot[HOT_JC], (uintptr_t)j->empty, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&v->hot[HOT_JC_KERNEL], (uintptr_t)j->empty, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&v->hot[HOT_EPOCH], 0, __ATOMIC_SEQ_CST);
 }
 
 static void jit_state_get(struct vcpu *v) { }

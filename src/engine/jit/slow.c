@@ -6,9 +6,11 @@
  * returns the code to go on with, or STUB_LEAVE for the run loop.  A fault
  * unwinds to the run loop from inside, with v->cpu whole.
  */
-#include "engine/jit/jit.h"
+#include "engine/jit/memo.h"
 #include "engine/jit/slow.h"
 #include "engine/jit/verify.h"
+
+enum { UNGUARDED = 16 };
 
 void flags_in(struct vcpu *v)
 {
@@ -198,7 +200,9 @@ static struct jit_block *block_in_two(struct vcpu *v, const struct code *first, 
 static uint64_t base_for(uint32_t key, uint64_t base)
 {
 	int64_t at = (int64_t)base;
-	return key & KEY_KERNEL && at >= INT32_MIN && at <= INT32_MAX - 4 * (int64_t)PAGE_SIZE ? base : BASE_ANY;
+	bool fits = key & KEY_KERNEL ? at >= INT32_MIN : key & KEY_USER && at >= 0;
+
+	return fits && at <= INT32_MAX - 4 * (int64_t)PAGE_SIZE ? base : BASE_ANY;
 }
 
 static uint64_t code_linear(struct vcpu *v, uint64_t rip)
@@ -361,6 +365,28 @@ const uint8_t *slow_far(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 	bool same = changes(vm) == before && jit_of(v)->far_version == v->mmu->far_version;
 	if (same)
 		block_link_far(vm, (uint32_t)exit, far_allowed(v, &vm->blocks[x->block], b) ? b : NULL);
+	jit_unlock(v);
+	return same ? jump_linked(v, b) : slow_next(v);
+}
+
+/* A guarded jump had its target looked up often enough: it is linked for this epoch. What
+ * it rests on is known to the jump cache, as find_block() has entered it there. */
+const uint8_t *slow_guarded(struct vcpu *v, uint64_t rip, const uint8_t *exit)
+{
+	struct jit_vm *vm = jit_vm(v);
+	uint64_t before = changes(vm);
+	struct jit_block *b;
+
+	stat_inc(v, exits);
+	near_of(v)->unguarded = UNGUARDED;
+	flags_in(v);
+	v->cpu.rip = rip;
+	if (v->requests || jit_of(v)->one_block || !(b = find_block(v, rip, jit_of(v)->key)))
+		return slow_next(v);
+	jit_lock(v);
+	bool same = changes(vm) == before;
+	if (same && block_base(b) != BASE_ANY)
+		block_link_guarded(vm, (uint32_t)(uintptr_t)exit, b, jit_of(v)->jc->epoch);
 	jit_unlock(v);
 	return same ? jump_linked(v, b) : slow_next(v);
 }

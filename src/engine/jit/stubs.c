@@ -217,6 +217,19 @@ static void stub_far_lookup(struct emit *e, const struct jit_vm *vm)
 	emit_jmp_to(e, vm->stub[STUB_LOOKUP_OTHER_KERNEL]);
 }
 
+/* Not linked in this epoch. S0: RIP, S1: exit. */
+static void stub_guarded(struct emit *e, const struct jit_vm *vm)
+{
+	emit_alu_mem_imm(e, 4, ALU_SUB, EGS(OFF_NEAR(unguarded)), 1);
+	uint8_t *relink = emit_jcc(e, CC_S), *other = emit_lookup(e, HOT_JC);
+
+	emit_bind(e, other);
+	emit_mov_imm(e, S1, 0);
+	emit_jmp_to(e, vm->stub[STUB_LOOKUP_OTHER]);
+	emit_bind(e, relink);
+	emit_jmp_to(e, vm->stub[STUB_RELINK]);
+}
+
 static void begin(struct jit_vm *vm, struct emit *e, enum jit_stub s)
 {
 	while ((uintptr_t)e->p % 16)
@@ -246,6 +259,8 @@ bool stubs_emit(struct jit_vm *vm, struct error *err)
 	begin(vm, &e, STUB_SEARCH_KERNEL), stub_search(&e, vm, HOT_JC_KERNEL, false);
 	begin(vm, &e, STUB_SEARCH_NATIVE), stub_search(&e, vm, HOT_JC, true);
 	begin(vm, &e, STUB_SEARCH_NATIVE_KERNEL), stub_search(&e, vm, HOT_JC_KERNEL, true);
+	begin(vm, &e, STUB_RELINK), call_c(&e, slow_guarded, vm->avx);
+	begin(vm, &e, STUB_GUARDED), stub_guarded(&e, vm);
 	begin(vm, &e, STUB_JUMP);
 	emit_load(&e, 8, S0, EGS(OFF_CPU(rip)));
 	emit_jmp_mem(&e, GS_HOT(HOT_TMP));

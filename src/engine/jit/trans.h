@@ -29,6 +29,7 @@ struct exit_path {
 	bool alone;                   /* a failed group check: `from` jumps here for good */
 	bool restore_flags;
 	bool far, save_flags;         /* out of the page; flags are in EFLAGS */
+	uint8_t *guarded;             /* the jump behind a guarded one, to here too; NULL: it is none */
 	struct memo_site *memo;
 };
 

@@ -324,10 +324,31 @@ static struct exit_path *far_exit(struct trans *t, int64_t target)
 	return p;
 }
 
+/* Linked for one epoch of the jump cache: a kick ends that, too, so loops need not look at
+ * HOT_GO. What is patched lies in aligned words. */
+static void goto_guarded(struct trans *t, int64_t target)
+{
+	struct emit *e = &t->e;
+
+	flags_to_slot(t);
+	struct exit_path *p = far_exit(t, target);
+	t->vm->exits[p->exit].guarded = true;
+	emit_align_guard(e);
+	emit_rm(e, 4, 0, 0x81, ALU_CMP, EGS(OFF_HOT(HOT_EPOCH)));
+	emit32(e, 0);
+	p->from = emit_jcc(e, CC_E);
+	set_patch(t, p);
+	p->guarded = emit_jmp(e);
+}
+
 static void goto_far(struct trans *t, int64_t target)
 {
 	struct exit_path *p;
 
+	if (t->key & KEY_USER) {
+		goto_guarded(t, target);
+		return;
+	}
 	if (target <= t->off[t->cur]) {
 		p = emit_poll(t, target, t->flags == FLAGS_NATIVE ? FL_STATUS : 0);
 		p->far = true;
@@ -375,14 +396,15 @@ void trans_goto_if(struct trans *t, unsigned cc, int64_t target)
 	enum flags_at flags = t->flags;
 
 	bool near = in_reach(t, target);
-	if ((near || is_far(t, target)) && target > t->off[t->cur]) {
+	bool far = !near && is_far(t, target) && !(t->key & KEY_USER);
+	if ((near || far) && target > t->off[t->cur]) {
 		struct exit_path *p = near ? new_exit(t, target) : far_exit(t, target);
 		emit_align_patch(e, 2);
 		p->from = emit_jcc(e, cc);
 		set_patch(t, p);
 		return;
 	}
-	if (!near && !is_far(t, target) && t->naside < ARRAY_SIZE(t->aside)) {
+	if (!near && !far && t->naside < ARRAY_SIZE(t->aside)) {
 		t->aside[t->naside++] = (struct aside) { .from = emit_jcc(e, cc), .target = target,
 							   .cur = t->cur, .flags = t->flags };
 		return;
@@ -571,6 +593,13 @@ static void emit_exit(struct trans *t, struct exit_path *p)
 	}
 	x->stub = (uint16_t)(code_at(t) - t->b->cold);
 	emit_bind(e, p->from);
+	if (p->guarded) {
+		emit_bind(e, p->guarded);
+		emit_mov_imm(e, S0, (uint64_t)(int64_t)x->target);
+		emit_mov_imm(e, S1, p->exit);
+		emit_jmp_to(e, t->vm->stub[STUB_GUARDED]);
+		return;
+	}
 	if (p->save_flags)
 		emit_save_flags(e);
 	emit_mov_imm(e, S0, p->exit);

@@ -238,6 +238,7 @@ static int run_translation(struct vcpu *v, struct verify *y)
 		j->one_block = true;
 		v->hot[HOT_GO] = 0;
 		v->hot[HOT_JC] = v->hot[HOT_JC_KERNEL] = (uintptr_t)j->empty;
+		v->hot[HOT_EPOCH] = 0;
 		jit_enter(v, enter_by(v, y));
 	}
 	j->one_block = false;
