@@ -175,12 +175,22 @@ static NORETURN void child(struct jail *jail, struct image *i, const struct serv
 	_exit(0);
 }
 
+/* Until we are told to end, or the child has ended: it may also just have been stopped. */
+static void wait_signal(int signals, pid_t child)
+{
+	struct signalfd_siginfo info;
+	siginfo_t ended;
+	do
+		ended.si_pid = 0;
+	while (fd_read_full(signals, &info, sizeof(info)) && info.ssi_signo == SIGCHLD &&
+	       !waitid(P_PID, (id_t)child, &ended, WEXITED | WNOHANG | WNOWAIT) && !ended.si_pid);
+}
+
 /* The image is the child's from now on. Its status, when a signal or its end has come. */
 static int serve_jailed(struct image *i, const struct serve_options *o, bool readonly, int listener, int signals,
 			struct error *err)
 {
 	struct jail jail = { .role = JAIL_NBD, .mode = JAIL_AUTO };
-	struct signalfd_siginfo info;
 	int leash[2];
 	if (o->jail && !jail_mode_parse(o->jail, &jail.mode))
 		return error_minus(err, 0, "jail '%s' is not known: use auto, require or none", o->jail);
@@ -193,7 +203,7 @@ static int serve_jailed(struct image *i, const struct serve_options *o, bool rea
 	}
 	close(leash[0]);
 	if (pid > 0)
-		fd_read_full(signals, &info, sizeof(info));
+		wait_signal(signals, pid);
 	close(leash[1]);
 	int status = pid > 0 ? wait_child(pid) : -1;
 	return pid < 0 ? -1 : WIFEXITED(status) ? WEXITSTATUS(status) : error_minus(err, 0, "the server died");

@@ -15,6 +15,7 @@ import zlib
 import pytest
 
 from patience import deadline, patience
+from status import Status
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ABYME = os.path.abspath(os.environ.get("ABYME", f"{TOP}/build/abyme"))
@@ -72,13 +73,13 @@ class Machine:
         end = deadline(seconds)
         while self._read(0.2) and time.monotonic() < end:
             pass
-        return self.process.wait(max(1, end - time.monotonic()))
+        return Status(self.process.wait(max(1, end - time.monotonic())), self.text)
 
     def kill(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(10)
+                self.process.wait(patience(10))
             except subprocess.TimeoutExpired:
                 self.process.kill()
         self.process.stdout.close()
@@ -95,7 +96,7 @@ class Abyme:
         """Run to the end: (status, stdout, stderr)."""
         p = subprocess.run([ABYME, *args], env=self.env, capture_output=True, timeout=patience(seconds), check=False,
                            input=text, text=True)
-        return p.returncode, p.stdout, p.stderr
+        return Status(p.returncode, p.stdout + p.stderr), p.stdout, p.stderr
 
     def start(self, *args):
         m = Machine([ABYME, *args], self.env)

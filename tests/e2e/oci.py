@@ -8,6 +8,7 @@ import subprocess
 import uuid
 
 from patience import patience
+from status import Status
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OCI = os.path.abspath(os.environ.get("ABYME_OCI", os.path.join(
@@ -82,7 +83,7 @@ class Bundle:
         """(status, output of both)"""
         p = subprocess.run(self.argv(*args), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=patience(seconds),
                            check=False, input=text, text=True, **more)
-        return p.returncode, p.stdout
+        return Status(p.returncode, p.stdout), p.stdout
 
     def ok(self, *args, **more):
         status, out = self(*args, **more)
@@ -103,7 +104,7 @@ class Bundle:
         with open(f"{self.path}/out", "wb") as out:
             p = subprocess.run(self.argv("create", "--bundle", self.path, *options, self.id), stdin=subprocess.DEVNULL,
                                stdout=out, stderr=subprocess.STDOUT, timeout=patience(60), check=False)
-        return p.returncode, self.output()
+        return Status(p.returncode, self.output()), self.output()
 
     def output(self):
         with open(f"{self.path}/out", encoding="utf-8", errors="replace") as f:

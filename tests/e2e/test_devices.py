@@ -12,7 +12,7 @@ import time
 import pytest
 
 from conftest import TOP, guest_args, off, run, shell
-from patience import deadline
+from patience import deadline, patience
 
 MODULES = ["virtio_pci", "virtio_net", "e1000", "virtio_blk", "9p", "9pnet_virtio"]
 
@@ -47,8 +47,7 @@ def ask(port, seconds):
     end = deadline(seconds)
     while time.monotonic() < end:
         try:
-            with socket.create_connection(("127.0.0.1", port), 2) as s:
-                s.settimeout(5)
+            with socket.create_connection(("127.0.0.1", port), patience(5)) as s:
                 data = s.recv(100)
                 if data:
                     return data

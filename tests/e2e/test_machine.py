@@ -110,16 +110,22 @@ def test_import(abyme, tmp_path, text, algorithm, want):
         abyme("rm", name)
 
 
+def waits_for(task, path):
+    """Does it wait in a read() of this file? By then it is where it wants to be."""
+    try:
+        with open(f"/proc/{task}/syscall", encoding="ascii") as f:
+            words = f.read().split()
+        return words[0] == "0" and os.path.samestat(os.stat(f"/proc/{task}/fd/{int(words[1], 16)}"), os.stat(path))
+    except OSError:
+        return False
+
+
 def reader_of(path, p):
-    """Whoever else has the file open, once somebody has."""
+    """Whoever waits for the file's bytes, once somebody does."""
     end = deadline(30)
     while time.monotonic() < end:
-        for task in os.listdir("/proc"):
-            try:
-                fds = [os.stat(f"/proc/{task}/fd/{n}") for n in os.listdir(f"/proc/{task}/fd")] if task.isdigit() else []
-            except OSError:
-                continue
-            if task != str(os.getpid()) and any(os.path.samestat(f, os.stat(path)) for f in fds):
+        for task in filter(str.isdigit, os.listdir("/proc")):
+            if waits_for(task, path):
                 return int(task)
         assert p.poll() is None, "the import ended before it read its file"
         time.sleep(0.02)

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -61,6 +62,12 @@ def image(abyme, tmp_path, kind="qcow2"):
         f.write(data)
     ok(abyme, "disk", "convert", "--format", kind, str(raw), str(disk))
     return disk, raw
+
+
+def answers(path):
+    """Does somebody listen on this socket? It is there a moment earlier."""
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(str(path)) == 0
 
 
 @pytest.mark.parametrize("kind", ["qcow2", "raw"])
@@ -163,10 +170,7 @@ def test_disk_of_a_machine(abyme, guest, tmp_path, serve):  # noqa: F811
     assert code and "cannot connect" in err, err
     q = subprocess.Popen(["qemu-nbd", "--persistent", "--shared=4", "-f", "raw", "-k", str(other), str(theirs)])
     try:
-        end = time.monotonic() + 60
-        while not other.exists():
-            assert time.monotonic() < end and q.poll() is None
-            time.sleep(0.05)
+        wait_for(lambda: q.poll() is not None or answers(other), 60)
         code, _, err = abyme("run", "--rm", *guest, "--disk", f"nbd+unix:///none?socket={other}")
         assert code and "does not give out" in err, err
         uri = serve(disk)
@@ -222,6 +226,8 @@ def test_served_in_a_jail(abyme, tmp_path, serve):
         facts = dict(line.split(":\t", 1) for line in f.read().splitlines())
     assert facts["Seccomp"] == "2" and facts["NoNewPrivs"] == "1" and int(facts["CapEff"], 16) == 0
     assert os.listdir(f"/proc/{children[0]}/root") == []
+    os.kill(int(children[0]), signal.SIGSTOP)     # a server that stands still has not ended
+    os.kill(int(children[0]), signal.SIGCONT)
     qemu_img("compare", "-f", "raw", "-F", "raw", raw, uri)
     serve.kill(uri)
     code, _, err = abyme("disk", "serve", "--jail", "some", "--socket", str(tmp_path / "x"), str(disk))

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from oci import Bundle, find_cgroups
+from test_oci import wait_for
 
 UNIFIED = "/sys/fs/cgroup/unified"
 ALONE = not os.path.isdir(UNIFIED) and os.path.exists("/sys/fs/cgroup/cgroup.controllers")
@@ -40,6 +41,7 @@ def test_life(bundle):
     assert sorted(os.listdir(groups[0])) == sorted(
         bundle.ok("exec", bundle.id, "ls", "/sys/fs/cgroup").split()), "it sees its own group, nothing above"
     now = f"{bundle.rootfs}/tmp/now"
+    wait_for(lambda: os.path.exists(now))
     bundle.ok("pause", bundle.id)
     assert bundle.state()["status"] == "paused"
     before = os.stat(now).st_mtime_ns

@@ -19,7 +19,7 @@ import pytest
 
 from conftest import ABYME, vmlinuz
 from images import Image, busybox_layer, entry, layer
-from patience import patience
+from patience import deadline, patience
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts overlays and makes control groups as root")
 LIMIT = 120
@@ -98,7 +98,7 @@ def named(name):
 
 
 def wait_for(what, seconds=LIMIT):
-    end = time.monotonic() + seconds
+    end = deadline(seconds)
     while not what():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.05)
@@ -226,13 +226,13 @@ def test_life(box, tmp_path):
     ok(box, "unpause", name)
     ok(box, "exec", "-d", name, "sh", "-c", "echo detached >/tmp/d")
     wait_for(lambda: box("exec", name, "cat", "/tmp/d")[1] == "detached\n")
-    ok(box, "stop", name)
+    ok(box, "stop", "--timeout", "100", name)
     assert waiter.communicate(timeout=LIMIT)[0] == "9\n"
     assert ok(box, "logs", name).endswith("bye\n")
     status, _, err = box("rmi", "box")
     assert status == 0, err
     ok(box, "start", name)            # its image stays as long as it does
-    wait_for(lambda: "up" in ok(box, "logs", name))
+    wait_for(lambda: "up" in ok(box, "logs", name).rsplit("bye\n", 1)[-1])      # said in this life: it listens to TERM
     assert ok(box, "exec", name, "cat", "/tmp/d") == "detached\n", "what was written stays"
     ok(box, "kill", "--signal", "TERM", name)
     wait_for(lambda: "stopped" in ok(box, "ls"))
@@ -367,13 +367,13 @@ def test_rights(box):
 
 def test_limits(box):
     """Each is tried to be exceeded."""
-    status, _, err = box("run", "--rm", "--pids", "8", "box", "sh", "-c", "(for i in 1 2 3 4 5 6 7 8 9 10; do sleep 5 & done) || exit 44")
+    status, _, err = box("run", "--rm", "--pids", "8", "box", "sh", "-c", "(for i in 1 2 3 4 5 6 7 8 9 10; do sleep 1000 & done) || exit 44")
     assert status in (2, 44) and "fork" in err, (status, err)
     status, _, err = box("run", "--rm", "--memory", "32M", "box", "sh", "-c", "tail /dev/zero")
     assert status == 137, err
     name = named("cpu")
-    ok(box, "run", "-d", "--name", name, "--cpus", "0.2", "box", "sh", "-c", "while :; do :; done")
     start = time.monotonic()
+    ok(box, "run", "-d", "--name", name, "--cpus", "0.2", "box", "sh", "-c", "while :; do :; done")
     time.sleep(3)
     used = json.loads(ok(box, "stats", "--format", "json", name))["cpu"]["usage"]["total"] / 1e9
     assert used <= 0.2 * (time.monotonic() - start) + 0.5, used
@@ -385,13 +385,14 @@ def test_limits(box):
 def test_first_process(box):
     """--init: signals go on to the program, orphans are taken in, its status is the command's."""
     status, out, err = box("run", "--rm", "--init", "box", "sh", "-c",
-                           "tr '\\0' ' ' </proc/1/cmdline; (sleep 0.1 &); sleep 0.5; grep -h State /proc/[0-9]*/status; exit 5")
-    assert status == 5 and out.startswith("/dev/init -- sh -c") and "zombie" not in out, (status, out, err)
+                           "tr '\\0' ' ' </proc/1/cmdline; (sleep 0.1 & echo $! >/tmp/orphan); while [ -e /proc/$(cat /tmp/orphan) ]; do sleep 0.1; done; "
+                           "exit 5", seconds=LIMIT)                          # a zombie would be there for ever
+    assert status == 5 and out.startswith("/dev/init -- sh -c"), (status, out, err)
     name = named("init")
     ok(box, "run", "-d", "--init", "--name", name, "box", "sh", "-c", "trap 'exit 9' TERM; echo up; while :; do sleep 0.1; done")
     wait_for(lambda: "up" in ok(box, "logs", name))
     with box.popen("wait", name) as waiter:
-        ok(box, "stop", name)
+        ok(box, "stop", "--timeout", "100", name)
         assert waiter.communicate(timeout=LIMIT)[0] == "9\n"
     assert box("run", "--rm", "--init", "box", "/nonexistent")[0] == 127
 
