@@ -68,3 +68,9 @@ campaign-scribble: $(B)/tests/qcow2_test $(B)/tests/qcow2_crash_test $(B)/tests/
 	QCOW2_SCALE=40 $(B)/tests/qcow2_test
 	QCOW2_CUTS=10000 $(B)/tests/qcow2_crash_test
 	QCOW2_CUTS=10000 $(B)/tests/qcow2_bitmap_test
+# make chaos SEED=1 WAYS="--stop --burst" TESTS=tests/e2e/test_oci.py: tests whose processes are stopped for
+# moments, or robbed of a processor, at random; WAYS="--quota 50": on half of one
+.PHONY: chaos
+chaos: all
+	ABYME=$(abspath $(B))/abyme /usr/bin/python3 tests/chaos.py --seed $(or $(SEED),1) $(or $(WAYS),--stop) \
+		/usr/bin/python3 -m pytest -v --tb=short -p no:cacheprovider -n 2 --dist loadfile $(or $(TESTS),tests/e2e)

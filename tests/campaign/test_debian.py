@@ -14,8 +14,8 @@ import time
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
-from conftest import TOP, abyme  # noqa: E402,F401  pylint: disable=unused-import,wrong-import-position
-from test_devices import Hello, ask, free_port  # noqa: E402  pylint: disable=wrong-import-position
+from conftest import TOP, abyme, free_port  # noqa: E402,F401  pylint: disable=unused-import,wrong-import-position
+from test_devices import Hello, ask  # noqa: E402  pylint: disable=wrong-import-position
 
 PROMPT = r"root@abyme:\S*# "
 TROUBLE = re.compile(r"BUG:|WARNING:|Oops|soft lockup|unstable|hung_task|blocked for more")

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What end-to-end tests share: the program, a state directory, test kernels."""
+import itertools
 import os
 import pathlib
 import re
 import select
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import tempfile
@@ -123,6 +125,21 @@ def abyme(tmp_path):
     a = Abyme(tmp_path / "state")
     yield a
     a.close()
+
+
+PORTS = itertools.count(10000 + 2000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]))
+
+
+def free_port():
+    """For a server to be started: a port that no other worker's test gets and no connection takes, which have
+    those from 32768 on."""
+    for port in PORTS:
+        with socket.socket() as s:
+            try:
+                s.bind(("", port))
+                return port
+            except OSError:
+                pass
 
 
 def cache_dir():

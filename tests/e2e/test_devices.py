@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from conftest import TOP, guest_args, off, run, shell
+from conftest import TOP, free_port, guest_args, off, run, shell
 from patience import deadline, patience
 
 MODULES = ["virtio_pci", "virtio_net", "e1000", "virtio_blk", "9p", "9pnet_virtio"]
@@ -34,12 +34,6 @@ class Hello(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def ask(port, seconds):

@@ -14,6 +14,7 @@ import time
 
 import pytest
 
+from conftest import free_port
 from images import Image, busybox_layer, digest, entry, layer
 from patience import deadline, patience
 
@@ -140,8 +141,7 @@ def test_hostile(abyme, registry):
 
 def start_registry(program, tmp_path, more):
     """(process, port), or None where somebody else got the port first."""
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        port = s.getsockname()[1]
+    port = free_port()
     (tmp_path / "config.yml").write_text(json.dumps({
         "version": 0.1, "log": {"level": "error"}, "storage": {"filesystem": {"rootdirectory": f"{tmp_path}/data"}},
         "http": {"addr": f"127.0.0.1:{port}"}, **more}))

@@ -13,17 +13,11 @@ import time
 
 import pytest
 
-from conftest import debian_package, pixels
+from conftest import debian_package, free_port, pixels
 from patience import deadline, patience
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/usr/share/seabios/bios-256k.bin"),
                                 reason="the package seabios is not installed")
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Client:
