@@ -2,15 +2,13 @@
 /*
  * Asynchronous file operations on a few threads.  A file system lets one buffered
  * write at a time into a regular file, and the next one's thread spins until then:
- * long ones queue up here instead.
+ * they queue up here instead, for one thread.
  */
 #include "disk/aio.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-
-enum { LONG_WRITE = 64 * 1024 };
 
 struct pool {
 	struct aio aio;
@@ -45,7 +43,7 @@ static void op_done(struct work *w)
 static void pool_submit(struct aio *a, struct aio_op *op)
 {
 	struct pool *p = container_of(a, struct pool, aio);
-	bool queue = op->kind == AIO_WRITE && op->length >= LONG_WRITE && p->regular[op->file];
+	bool queue = op->kind == AIO_WRITE && p->regular[op->file];
 	op->aio = a;
 	op->work = (struct work){ .run = op_run, .done = op_done, .lane = queue ? &p->writes[op->file] : NULL };
 	workers_submit(p->workers, &op->work);

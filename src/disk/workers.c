@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Threads for what blocks: see workers.h. Two lists under one lock. */
+/*
+ * Threads for what blocks: see workers.h. Two lists under one lock.
+ *
+ * Waking a thread costs more than most of the work, in both directions.  Works of one lane,
+ * which one thread does anyhow, are therefore given back some at a time.
+ */
 #include "disk/workers.h"
 
 #include <errno.h>
@@ -7,7 +12,10 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 
-enum { THREADS_MAX = 8, STACK = 256 * 1024 };
+enum {
+	THREADS_MAX = 8, STACK = 256 * 1024,
+	BATCH_MAX = 32, BATCH_NS = 50000  /* of one lane, before anybody hears of them; about what it takes to wake the loop */
+};
 
 struct workers {
 	int event;
@@ -40,8 +48,35 @@ static void put(struct workers *ws, struct work *w)
 	ws->todo_last = &w->next;
 }
 
-/* The next of a lane has its turn: this thread is about to take work. */
-static void lane_next(struct workers *ws, struct lane *lane)
+/* The lane's next, for the thread that has it, or NULL. */
+static struct work *lane_take(struct workers *ws, struct lane *lane)
+{
+	pthread_mutex_lock(&ws->lock);
+	struct work *w = lane->first;
+	if (w)
+		lane->first = w->next;
+	pthread_mutex_unlock(&ws->lock);
+	return w;
+}
+
+/* Does a work, and what else its lane has for as long as a batch takes; the last of them. */
+static struct work *run(struct workers *ws, struct work *w)
+{
+	uint64_t end = w->lane ? monotonic_ns() + BATCH_NS : 0;
+	w->run(w);
+	for (unsigned n = 1; w->lane && n < BATCH_MAX && monotonic_ns() < end; n++) {
+		struct work *next = lane_take(ws, w->lane);
+		if (!next)
+			break;
+		next->run(next);
+		w->next = next;
+		w = next;
+	}
+	return w;
+}
+
+/* requires: ws->lock. What is left of it comes last in the list: this thread is about to take work. */
+static void lane_leave(struct workers *ws, struct lane *lane)
 {
 	struct work *w = lane->first;
 	lane->busy = w;
@@ -51,26 +86,26 @@ static void lane_next(struct workers *ws, struct lane *lane)
 	put(ws, w);
 }
 
-static void give(struct workers *ws, struct work *w)
+static void give(struct workers *ws, struct work *first, struct work *last)
 {
 	pthread_mutex_lock(&ws->lock);
-	bool first = !ws->done;
-	if (w->lane)
-		lane_next(ws, w->lane);
-	w->next = NULL;
-	*ws->done_last = w;
-	ws->done_last = &w->next;
+	bool wake = !ws->done;
+	if (last->lane)
+		lane_leave(ws, last->lane);
+	last->next = NULL;
+	*ws->done_last = first;
+	ws->done_last = &last->next;
 	pthread_cond_signal(&ws->finished);
 	pthread_mutex_unlock(&ws->lock);
-	if (first)
+	if (wake)
 		eventfd_write(ws->event, 1);
 }
 
 static void *worker(void *opaque)
 {
 	struct workers *ws = opaque;
-	for (struct work *w; (w = take(ws)); give(ws, w))
-		w->run(w);
+	for (struct work *w; (w = take(ws)); )
+		give(ws, w, run(ws, w));
 	return NULL;
 }
 
