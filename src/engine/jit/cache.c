@@ -3,8 +3,9 @@
  * Code memory: one memfd mapped twice, readable and writable for the
  * translator, readable and executable for the vCPUs; never both in one view.
  * What blocks run through and what they leave it for now and then (misses, exits
- * not linked yet) lie apart, in chunks of their own, so that the CPU's caches hold
- * the first alone.  Filled segment by segment; when the last is full, the first is
+ * not linked yet) lie apart, the first from the begin of a segment upwards, the others
+ * chunk by chunk from its end downwards, so that the CPU's caches hold the first alone,
+ * and huge pages can.  Filled segment by segment; when the last is full, the first is
  * emptied (block.c) and filled again, and so on: what has been translated lately
  * stays.
  */
@@ -12,13 +13,28 @@
 #include <sys/mman.h>
 #include "engine/jit/jit.h"
 
-enum { CHUNK = 512 * KiB };
+enum { CHUNK = 512 * KiB, HUGE_PAGE = 2 * MiB };
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25                /* Linux 6.1 */
+#endif
 _Static_assert(CACHE_LEAST >= 2 * CHUNK, "one for each part");
 
+/* Aligned, so that huge pages fit. */
 static void *map(int fd, size_t size, int prot)
 {
-	void *p = mmap(NULL, size, prot, MAP_SHARED, fd, 0);
-	return p == MAP_FAILED ? NULL : p;
+	uint8_t *room = mmap(NULL, size + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (room == MAP_FAILED)
+		return NULL;
+	size_t before = -(uintptr_t)room % HUGE_PAGE;
+	void *p = mmap(room + before, size, prot, MAP_SHARED | MAP_FIXED, fd, 0);
+	if (p == MAP_FAILED) {
+		munmap(room, size + HUGE_PAGE);
+		return NULL;
+	}
+	if (before)
+		munmap(room, before);
+	munmap(room + before + size, HUGE_PAGE - before);
+	return p;
 }
 
 /* Tables that only grow: address space now, memory when touched. */
@@ -66,27 +82,46 @@ uint32_t segment_blocks(const struct jit_vm *vm, unsigned segment) { return shar
 uint32_t segment_exits(const struct jit_vm *vm, unsigned segment) { return share(vm, segment, EXIT_MAX); }
 
 /* A fault for each page of both views costs several times as much; kernels before
- * 5.14 decline. */
-static void populate(struct jit_vm *vm, size_t at)
+ * 5.14 decline. A compiler runs through more code than the CPU's TLB knows small pages. */
+static void populate(struct jit_vm *vm, size_t at, size_t bytes)
 {
-	madvise(vm->rw + at, CHUNK, MADV_POPULATE_WRITE);
-	madvise((void *)(vm->rx + at), CHUNK, MADV_POPULATE_READ);
+	madvise(vm->rw + at, bytes, MADV_POPULATE_WRITE);
+	madvise((void *)(vm->rx + at), bytes, MADV_POPULATE_READ);
+	if (bytes < HUGE_PAGE)
+		return;
+	madvise(vm->rw + at, bytes, MADV_COLLAPSE);
+	madvise((void *)(vm->rx + at), bytes, MADV_COLLAPSE);
 }
 
-/* What is left of a chunk is lost: a twentieth. */
-static bool part_room(struct jit_vm *vm, struct code_part *p)
+/* A huge page, if one fits and a chunk is left for the other part. */
+static bool hot_room(struct jit_vm *vm)
 {
-	if (p->at + PART_ROOM <= p->end)
+	bool huge = vm->used % HUGE_PAGE == 0 && vm->used + HUGE_PAGE + CHUNK <= vm->limit;
+	size_t bytes = huge ? HUGE_PAGE : CHUNK;
+
+	if (vm->hot.at + PART_ROOM <= vm->hot.end)
 		return true;
-	if (vm->used + CHUNK > vm->limit)
+	if (vm->used + bytes > vm->limit)
 		return false;
-	p->at = vm->used;
-	p->end = vm->used += CHUNK;
-	populate(vm, p->at);
+	populate(vm, vm->used, bytes);
+	vm->hot.end = vm->used += bytes;
 	return true;
 }
 
-bool code_room(struct jit_vm *vm) { return part_room(vm, &vm->hot) && part_room(vm, &vm->cold); }
+/* What is left of a chunk is lost: a twentieth. */
+static bool cold_room(struct jit_vm *vm)
+{
+	if (vm->cold.at + PART_ROOM <= vm->cold.end)
+		return true;
+	if (vm->used + CHUNK > vm->limit)
+		return false;
+	vm->limit -= CHUNK;
+	vm->cold = (struct code_part) { .at = vm->limit, .end = vm->limit + CHUNK };
+	populate(vm, vm->limit, CHUNK);
+	return true;
+}
+
+bool code_room(struct jit_vm *vm) { return hot_room(vm) && cold_room(vm); }
 
 void code_begin(struct jit_vm *vm, unsigned segment)
 {
@@ -100,16 +135,15 @@ void code_begin(struct jit_vm *vm, unsigned segment)
 	vm->recs_end = share(vm, segment + 1, REC_WORDS);
 	vm->used = segment_at(vm, segment);
 	vm->limit = segment_at(vm, segment + 1);
-	vm->hot = vm->cold = (struct code_part) { 0 };
-	if (segment)
-		return;
-	vm->used += CHUNK;                   /* the first has begun with the stubs */
-	vm->hot = (struct code_part) { .at = vm->start, .end = vm->used };
+	vm->hot = (struct code_part) { .at = segment ? vm->used : vm->start, .end = vm->used };
+	vm->cold = (struct code_part) { 0 };
 }
 
 static size_t bytes_now(const struct jit_vm *vm)
 {
-	return vm->used - segment_at(vm, vm->segment) - (vm->hot.end - vm->hot.at) - (vm->cold.end - vm->cold.at);
+	size_t cold = segment_at(vm, vm->segment + 1) - vm->limit - (vm->cold.end - vm->cold.at);
+
+	return vm->hot.at - segment_at(vm, vm->segment) + cold;
 }
 
 void code_next(struct jit_vm *vm)

@@ -254,7 +254,7 @@ struct jit_vm {
 	size_t size, start;           /* bytes; start: after the stubs */
 	struct code_segment segments[SEGMENTS];
 	unsigned nsegments, segment;  /* the one that is being filled, and in it: */
-	size_t used, limit;           /* handed out to the parts up to here; its end */
+	size_t used, limit;           /* the parts have what is below this, and from there on */
 	struct code_part hot, cold;   /* what blocks run through; what they leave it for */
 	const uint8_t *stub[STUB_COUNT];
 	const uint8_t *load_vec_retry, *load_vec_review;
