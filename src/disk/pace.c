@@ -8,6 +8,7 @@
 #define SECOND (1000 * MS)
 enum {
 	PIECE_MIN = 64 * 1024, PIECE_FIRST = 1 << 20, PIECE_MAX = 256 << 20,
+	PIECE_TRY = 4 << 20,             /* at most, of a hole beside a guest that is not quiet; at first PIECE_MIN */
 	SHARE_MAX = 15,                  /* a sixteenth of the time is left for the work, whatever the guest does */
 	QUIET_MAX = 4                    /* requests within a look */
 };
@@ -19,7 +20,8 @@ enum {
 #define STUCK_MAX (200 * MS)            /* nor should the work wait longer for them */
 #define LOOK (50 * MS)
 #define TRY_FIRST SECOND
-#define TRY_MAX (10 * SECOND)
+#define TRY_MAX (600 * SECOND)
+#define FELT (50 * MS)                  /* half of what a guest may ever stand still for a deletion */
 
 #define load(p) __atomic_load_n(p, __ATOMIC_RELAXED)
 #define store(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
@@ -82,23 +84,25 @@ bool pace_is_quiet(struct pace *p, uint64_t now)
 	return quiet;
 }
 
-/* Beside a guest that is not quiet, first a while after it last was. */
+/* Beside a guest that is not quiet, first a while after it last was. What was quick then may not be so now. */
 bool pace_may_try(struct pace *p, uint64_t now)
 {
 	pthread_mutex_lock(&p->lock);
-	if (!p->try_at)
+	if (!p->try_at) {
 		p->try_at = now + p->try_after;
+		p->piece = PIECE_MIN;
+	}
 	bool may = now >= p->try_at && waits(p, now) <= WAIT_GOAL;
 	pthread_mutex_unlock(&p->lock);
 	return may;
 }
 
-/* Half the time at most, and rarely if they are dear. */
+/* Half the time at most, rarely if they are dear, and next to never if the guest may have felt one. */
 static void fit_tries(struct pace *p, uint64_t took, uint64_t now)
 {
 	if (!p->try_at)
 		return;
-	uint64_t dear = MAX(2 * p->try_after, TRY_FIRST), cheap = MAX(p->try_after / 2, took);
+	uint64_t dear = took > FELT ? TRY_MAX : MAX(2 * p->try_after, TRY_FIRST), cheap = MAX(p->try_after / 2, took);
 	p->try_after = took > PIECE_BUSY ? MIN(dear, TRY_MAX) : cheap;
 	p->try_at = now + p->try_after;
 }
@@ -110,7 +114,7 @@ static void fit_piece(struct pace *p, uint64_t took, uint64_t bytes)
 	if (took > goal)
 		p->piece = MAX(p->piece / 2, (uint64_t)PIECE_MIN);
 	else if (took < goal / 2 && bytes >= p->piece)
-		p->piece = MIN(p->piece * 2, (uint64_t)PIECE_MAX);
+		p->piece = MIN(p->piece * 2, (uint64_t)(p->try_at ? PIECE_TRY : PIECE_MAX));
 }
 
 static void fit_share(struct pace *p, uint64_t worst, bool busy)

@@ -5,8 +5,9 @@
  * slower the longer its requests wait, down to a share at which the work still ends.
  *
  * Holes are dearer than they look: a file system holds the file locked while it punches one, and may hand it to a
- * device whose queue is long.  They are for quiet moments; a guest that never has one gets some to try,
- * the fewer the longer they take.
+ * device whose queue is long; a long one takes longer.  They are for quiet moments; a guest that never has one gets
+ * small ones to try, the fewer the longer they take: one that it may have felt is the last for ten minutes,
+ * as what is free is used again anyhow, and the file system has the rest back when the machine stops.
  */
 #ifndef DISK_PACE_H
 #define DISK_PACE_H

@@ -54,9 +54,9 @@ static int punch_one(struct qcow2 *q, const struct cluster_list *l, size_t i, si
 {
 	int r = 0;
 	pthread_mutex_unlock(&q->lock);
+	bool now = pace_may_punch(q->image->pace);
 	size_t most = MAX(pace_piece(q->image->pace) >> q->cluster_bits, 1ull);
 	*n = MIN(neighbours(l, i), most);
-	bool now = pace_may_punch(q->image->pace);
 	if (now)
 		q->file->ops->punch(q->file, l->at[i] << q->cluster_bits, *n << q->cluster_bits);
 	pace_step(q->image->pace, work, now ? *n << q->cluster_bits : 0);

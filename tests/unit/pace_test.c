@@ -114,29 +114,52 @@ static void quiet(void **state)
 	pace_free(&x.p);
 }
 
-/* A guest that is never quiet, holes that take so long: how many in a minute? */
-static unsigned tries_in_a_minute(uint64_t took)
+/* A guest that is never quiet for a minute. */
+struct minute { unsigned tries; uint64_t first, longest, bytes; };
+
+/* Holes take so long, and so much longer a megabyte. They come after quiet ones that were quick, and long at last. */
+static struct minute minute_of_tries(uint64_t took, uint64_t took_mib)
 {
 	struct world x;
-	unsigned n = 0;
+	struct minute m = { 0 };
 	begin(&x);
+	for (unsigned i = 0; i < 20; i++) {
+		assert_true(pace_is_quiet(&x.p, x.now));
+		work(&x, MS, pace_piece(&x.p));
+	}
+	assert_int_equal(pace_piece(&x.p), 256 << 20);
 	for (uint64_t end = x.now + 60 * SECOND; x.now < end; x.now += MS) {
 		for (unsigned i = 0; i < 5; i++)
 			request(&x, MS / 10);
 		if (pace_is_quiet(&x.p, x.now) || !pace_may_try(&x.p, x.now))
 			continue;
+		uint64_t piece = pace_piece(&x.p), takes = took + took_mib * piece / MiB;
 		x.w.from = x.w.since = x.now;
-		work(&x, took, 65536);
-		n++;
+		work(&x, takes, piece);
+		m.first = m.tries++ ? m.first : piece;
+		m.longest = MAX(m.longest, takes);
+		m.bytes += piece;
 	}
 	pace_free(&x.p);
-	return n;
+	return m;
 }
 
 static void tries(void **state)
 {
-	assert_in_range(tries_in_a_minute(150 * MS), 5, 10);
-	assert_in_range(tries_in_a_minute(MS), 10000, 30000);
+	assert_int_equal(minute_of_tries(150 * MS, 0).tries, 1);
+	assert_in_range(minute_of_tries(10 * MS, 0).tries, 4, 7);
+	assert_in_range(minute_of_tries(MS, 0).tries, 5000, 30000);
+}
+
+/* They begin small, and become longer while that is cheap. */
+static void tries_grow(void **state)
+{
+	struct minute quick = minute_of_tries(MS / 10, MS / 10), slow = minute_of_tries(MS / 10, 30 * MS);
+	assert_int_equal(quick.first, 64 * KiB);
+	assert_in_range(quick.bytes, 10 * GiB, 400 * GiB);
+	assert_int_equal(slow.first, 64 * KiB);
+	assert_true(slow.longest < 8 * MS);
+	assert_true(slow.bytes > 100 * MiB);
 }
 
 static void hurry(void **state)
@@ -152,6 +175,6 @@ static void hurry(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(idle), cmocka_unit_test(busy), cmocka_unit_test(stuck),
-		cmocka_unit_test(quiet), cmocka_unit_test(tries), cmocka_unit_test(hurry) };
+		cmocka_unit_test(quiet), cmocka_unit_test(tries), cmocka_unit_test(tries_grow), cmocka_unit_test(hurry) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
