@@ -2,7 +2,9 @@
 """abyme disk, qcow2 disks in a guest, and what a killed machine leaves behind."""
 import json
 import os
+import pty
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -70,6 +72,34 @@ def test_tools(abyme, tmp_path):
         f.write(b"?")
     status, out, _ = abyme("disk", "compare", str(raw), str(back))
     assert status == 1 and out in ("they differ at byte 12345\n", "equal\n")
+
+
+def on_a_terminal(*args):
+    """What the program writes to its standard error, a terminal, as percents."""
+    ours, its = pty.openpty()
+    p = subprocess.Popen([ABYME, *args], stdout=subprocess.DEVNULL, stderr=its)
+    os.close(its)
+    text = b""
+    try:
+        while piece := os.read(ours, 65536):
+            text += piece
+    except OSError:                         # its end is closed
+        pass
+    os.close(ours)
+    assert p.wait() == 0, text
+    return [int(x) for x in re.findall(rb"\r[a-z]+: (\d+) %", text)]
+
+
+def test_progress(abyme, tmp_path):
+    """On a terminal, what takes long says how far it is; elsewhere not."""
+    raw, qcow = str(tmp_path / "a.img"), str(tmp_path / "a.qcow2")
+    with open(raw, "wb") as f:
+        f.write(random.Random(2).randbytes(1 << 20) * 24)
+    for args in (("convert", raw, qcow), ("compare", raw, qcow), ("scrub", qcow)):
+        seen = on_a_terminal("disk", *args)
+        assert len(seen) > 3 and seen == sorted(seen) and seen[-1] == 100, (args, seen)
+    status, _, err = abyme("disk", "compare", raw, qcow)
+    assert status == 0 and err == ""
 
 
 def test_preallocation(abyme, tmp_path):

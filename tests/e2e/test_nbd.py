@@ -117,6 +117,27 @@ def test_snapshot(abyme, tmp_path, serve):
     qemu_img("compare", "-f", "raw", "-F", "raw", raw, serve("--snapshot", "then", disk))
 
 
+def test_qemu_and_abyme_refuse_each_other(abyme, tmp_path, serve):
+    """Who has an image open for writing has it alone, whichever of the two he is."""
+    disk, _ = image(abyme, tmp_path)
+    tool("qemu-io", "-f", "qcow2", "-c", "write 0 64k", disk)
+    q = subprocess.Popen(["qemu-io", "-f", "qcow2", str(disk)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        q.stdin.write("write -P 1 1M 64k\n")
+        q.stdin.flush()
+        while "wrote 65536" not in q.stdout.readline():
+            assert q.poll() is None
+        for args in (("check", "--repair", disk), ("resize", disk, "64M"), ("serve", "--socket", tmp_path / "no.sock", disk)):
+            code, _, err = abyme("disk", *map(str, args), seconds=60)
+            assert code == 1 and "in use" in err, (args, err)
+    finally:
+        q.communicate("quit\n")
+    serve(disk)
+    for args in (("-c", "write 0 64k"), ("-r", "-c", "read 0 64k")):
+        p = subprocess.run(["qemu-io", "-f", "qcow2", *args, str(disk)], capture_output=True, text=True, check=False)
+        assert p.returncode and "lock" in p.stderr, p.stderr
+
+
 def test_hostile_clients(abyme, tmp_path, serve):
     """Whatever they send, the server goes on for the others."""
     disk, _ = image(abyme, tmp_path)

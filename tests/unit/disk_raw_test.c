@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "disk/disk.h"
 
@@ -186,6 +187,27 @@ static void bad_files(void **state)
 	assert_non_null(strstr(err.text, "shorter than one sector"));
 }
 
+static unsigned syncs;
+
+int fdatasync(int fd)
+{
+	__atomic_add_fetch(&syncs, 1, __ATOMIC_RELAXED);
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+/* A flush, and nothing else, waits until the host's disk has it. */
+static void flush_is_a_sync(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t buf[4096] = { 1 };
+	unsigned before = syncs;
+	assert_int_equal(run(f, DISK_WRITE, 0, buf, sizeof(buf), false), 0);
+	assert_int_equal(run(f, DISK_READ, 0, buf, sizeof(buf), false), 0);
+	assert_int_equal(syncs, before);
+	assert_int_equal(run(f, DISK_FLUSH, 0, NULL, 0, false), 0);
+	assert_int_equal(syncs, before + 1);
+}
+
 int main(void)
 {
 #define BOTH(f) cmocka_unit_test_setup_teardown(f, setup_uring, teardown), \
@@ -193,6 +215,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		BOTH(scribble), BOTH(punches_holes), BOTH(refuses_what_does_not_fit),
 		BOTH(cut_file_reads_zeros), BOTH(locks), BOTH(bad_files),
+		cmocka_unit_test_setup_teardown(flush_is_a_sync, setup_pool, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
