@@ -8,7 +8,6 @@ import signal
 import socket
 import struct
 import subprocess
-import time
 
 import pytest
 
@@ -45,6 +44,7 @@ def serve(abyme, tmp_path):
     def kill(uri):
         servers[uri][0].process.kill()
         servers[uri][0].process.wait()
+        wait_for(lambda: not answers(uri.split("socket=")[1]), 60)          # its child lets go of the socket
     start.again, start.kill, start.pid = again, kill, lambda uri: servers[uri][0].process.pid
     yield start
     for m, _ in servers.values():
@@ -212,7 +212,6 @@ def test_disk_of_a_machine(abyme, guest, tmp_path, serve):  # noqa: F811
         # killed under a guest that writes: requests wait, and are done by the next
         m.send("yes again | head -c 8388608 | dd of=/dev/vda bs=4k seek=2048 conv=fsync 2>/dev/null; echo dd=$?\n")
         serve.kill(uri)
-        time.sleep(0.5)
         serve.again(uri)
         m.expect("^dd=0", 120)
         # the machine stands still when patience is over, and goes on
