@@ -23,6 +23,16 @@ static bool send_command(int sock, const char *command, json_t *args, int fd, st
 	return error_set(err, errno, "cannot send '%s' to the machine", command);
 }
 
+/* With a time-out set, a process that was stopped and goes on is interrupted: signal(7). */
+static ssize_t read_on(void *sock, char *buf, size_t n)
+{
+	ssize_t r;
+	do
+		r = read(*(int *)sock, buf, n);
+	while (r < 0 && errno == EINTR);
+	return r;
+}
+
 /* The next line as an object, NULL at the end or after a time-out. */
 static json_t *read_object(FILE *f)
 {
@@ -48,11 +58,11 @@ struct json_t *control_call_at(const struct instance *i, const char *socket, con
 			       int fd, unsigned seconds, struct error *err)
 {
 	struct timeval t = { .tv_sec = seconds };
-	int sock = instance_connect(i, socket, err);
+	auto_close int sock = instance_connect(i, socket, err);
 	if (sock < 0)
 		return NULL;
 	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
-	FILE *f = fdopen(sock, "r");
+	FILE *f = fopencookie(&sock, "r", (cookie_io_functions_t){ .read = read_on });
 	json_decref(read_object(f));      /* the greeting */
 	json_t *result = NULL;
 	if (send_command(sock, command, args, fd, err))

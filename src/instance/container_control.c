@@ -134,7 +134,12 @@ static void serve(struct container_keeper *k, int fd)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (!send_line(fd, json_pack("{s:s, s:i}", "abyme", "container", "version", 1)))
 		return;
-	for (ssize_t r; n < sizeof(line) && (r = recv(fd, line + n, sizeof(line) - n, 0)) > 0; ) {
+	for (ssize_t r; n < sizeof(line); ) {
+		r = recv(fd, line + n, sizeof(line) - n, 0);
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			break;
 		n += (size_t)r;
 		if (memchr(line, '\n', n))
 			break;

@@ -169,7 +169,7 @@ bool relay_connect(int fd, unsigned port, unsigned seconds, struct error *err)
 	patience(fd, seconds);
 	if (!fd_write_full(fd, line, n))
 		return error_set(err, errno, "cannot call the machine's init");
-	for (n = 0; n < sizeof(line) && recv(fd, line + n, 1, 0) == 1; n++)
+	for (n = 0; n < sizeof(line) && fd_read_full(fd, line + n, 1); n++)
 		if (line[n] == '\n')
 			return !strncmp(line, "OK ", 3) || error_set(err, 0, "the machine's init answers nonsense");
 	return error_set(err, 0, "the machine's init does not answer");

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from conftest import off, run, shell
+from patience import deadline
 from test_disks import guest, ok, qemu_img  # noqa: F401, pylint: disable=unused-import
 
 
@@ -26,7 +27,7 @@ def small(tmp_path):
 
 
 def wait_for(what, seconds=300):
-    end = time.monotonic() + seconds
+    end = deadline(seconds)
     while not what():
         assert time.monotonic() < end
         time.sleep(0.1)

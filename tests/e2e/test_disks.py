@@ -13,6 +13,7 @@ import time
 import pytest
 
 from conftest import ABYME, guest_args, run, shell
+from patience import patience
 
 MODULES = ["virtio_pci", "virtio_blk", "9p", "9pnet_virtio"]
 
@@ -144,7 +145,7 @@ def test_scrub(abyme, tmp_path):
         assert p.poll() is None
         time.sleep(0.02)
     p.send_signal(signal.SIGINT)
-    out = p.communicate(timeout=60)[0]
+    out = p.communicate(timeout=patience(60))[0]
     assert p.returncode == 1 and "--from" in out, out
     code, _, err = abyme("disk", "scrub", "--rate", "slow", str(raw))
     assert code == 2 and "slow" in err

@@ -13,6 +13,7 @@ import pytest
 
 from conftest import ABYME
 from images import Image, busybox_layer, digest, directory, entry, hardlink, layer, symlink
+from patience import patience
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="looks at owners and whiteouts as root")
 
@@ -61,7 +62,7 @@ def test_a_peer_reads_and_writes(abyme, tmp_path):
         pytest.skip("skopeo is not installed: scripts/deps.sh")
     def copy(source, target):
         p = subprocess.run(["skopeo", "--insecure-policy", "copy", "-q", source, target], capture_output=True, text=True,
-                           timeout=120, check=False)
+                           timeout=patience(120), check=False)
         assert p.returncode == 0, p.stderr
     image = Image(layer(entry("a", b"1")), layer(entry("b", b"2")), tag="peer.example/ours:1")
     ok(abyme, "load", image.tar(tmp_path / "in.tar"))

@@ -12,6 +12,7 @@ import subprocess
 import pytest
 
 from conftest import off, run, shell
+from patience import patience
 from test_disk_errors import status, wait_for
 from test_disks import guest, ok, qemu_img  # noqa: F401, pylint: disable=unused-import
 
@@ -19,7 +20,7 @@ from test_disks import guest, ok, qemu_img  # noqa: F401, pylint: disable=unused
 def tool(*args, status=0):
     if not shutil.which(args[0]):
         pytest.skip(f"{args[0]} is needed (packages libnbd-bin, qemu-utils)")
-    p = subprocess.run([str(a) for a in args], capture_output=True, text=True, check=False, timeout=120)
+    p = subprocess.run([str(a) for a in args], capture_output=True, text=True, check=False, timeout=patience(120))
     assert p.returncode == status, (args, p.stdout, p.stderr)
     return p.stdout
 
@@ -206,7 +207,7 @@ def test_disk_of_a_machine(abyme, guest, tmp_path, serve):  # noqa: F811
             run(m, f"yes abyme | head -c 4194304 | dd of=/dev/vd{dev} bs=64k seek=16 conv=fsync 2>/dev/null; echo dd=$?", "^dd=0", 120)
             run(m, f"cmp -n 1000000 /dev/vd{dev} /dev/vdc && echo same=$?", "^same=0", 120)
         q.terminate()
-        q.wait(30)
+        q.wait(patience(30))
         run(m, "dd if=/dev/vdb of=/dev/null bs=64k iflag=direct 2>/dev/null; echo dd=$?", "^dd=1", 120)
         run(m, "cmp -n 1000000 /dev/vda /dev/vdc && echo same=$?", "^same=0", 120)
         # killed under a guest that writes: requests wait, and are done by the next

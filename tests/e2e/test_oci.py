@@ -489,7 +489,7 @@ def test_signal_is_passed_on(bundle):
     assert p.stdout.readline() == "ready\n"
     p.send_signal(signal.SIGTERM)
     assert p.stdout.readline() == "caught\n"
-    assert p.wait(30) == 3
+    assert p.wait(patience(30)) == 3
     p.stdout.close()
 
 

@@ -143,7 +143,7 @@ def wait_event(m, event):
 
 def wait_picture(abyme, name, tmp_path, picture):
     """The screen shows these pixels: blue, green, red, nothing."""
-    end = time.monotonic() + 120
+    end = deadline(120)
     while time.monotonic() < end:
         status, _, text = abyme("screenshot", name, str(tmp_path / "s.png"))
         assert status == 0, text

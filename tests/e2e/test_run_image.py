@@ -283,7 +283,7 @@ def test_foreground_signals_and_death(box):
     p = box.popen("run", "--rm", "--name", named("fg"), "box", "sh", "-c", "trap 'exit 6' INT; echo up; while :; do sleep 0.1; done")
     assert p.stdout.readline() == "up\n"
     p.send_signal(signal.SIGINT)
-    assert p.wait(LIMIT) == 6
+    assert p.wait(patience(LIMIT)) == 6
     p = box.popen("run", "--rm", "--name", named("fg"), "box", "sh", "-c", "echo up; sleep 1000")
     assert p.stdout.readline() == "up\n"
     p.kill()                          # whoever starts in the foreground takes it along
@@ -314,7 +314,7 @@ def test_network(box):
     p = box.popen("run", "--rm", "box", "sh", "-c", f"echo hello | nc 10.0.2.2 {port}")
     server.settimeout(LIMIT)
     assert server.accept()[0].recv(100) == b"hello\n"
-    assert p.wait(LIMIT) == 0
+    assert p.wait(patience(LIMIT)) == 0
     outside, name = free_port(), named("web")
     ok(box, "run", "-d", "--name", name, "-p", f"{outside}:80", "box", "sh", "-c", "while :; do echo served | nc -l -p 80; done")
 

@@ -7,10 +7,14 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 
+#include "base/socket.h"
+#include "instance/client.h"
 #include "session/relay.h"
 
 /* A relay in a child of its own between two of our sockets. */
@@ -166,10 +170,88 @@ static void test_requests(void **state)
 	free(said);
 }
 
+/* ---- who waits with a time-out, is stopped and goes on, goes on waiting: signal(7) ---- */
+
+static char state_of(pid_t pid)
+{
+	char path[40], text[256] = "", *end;
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(read(fd, text, sizeof(text) - 1) > 0);
+	end = strrchr(text, ')');
+	assert_non_null(end);
+	return end[2];
+}
+
+static void await_state(pid_t pid, char state)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	for (char now; (now = state_of(pid)) != state; nanosleep(&pause, NULL))
+		assert_int_not_equal(now, 'Z');
+}
+
+static void stop_and_go_on(pid_t pid)
+{
+	await_state(pid, 'S');
+	kill(pid, SIGSTOP);
+	await_state(pid, 'T');
+	kill(pid, SIGCONT);
+	await_state(pid, 'S');
+}
+
+static void say(int fd, const char *text)
+{
+	assert_true(fd_write_full(fd, text, strlen(text)));
+}
+
+static void test_a_stopped_caller(void **state)
+{
+	int pair[2];
+	char line[10];
+	assert_false(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+	pid_t pid = fork();
+	if (!pid)
+		_exit(relay_connect(pair[1], 7, 600, NULL) && relay_wait_held(pair[1], 600, NULL) ? 0 : 1);
+	close(pair[1]);
+	assert_true(fd_read_full(pair[0], line, sizeof(line)));
+	assert_memory_equal(line, "CONNECT 7\n", sizeof(line));
+	stop_and_go_on(pid);
+	say(pair[0], "OK 1\n");
+	stop_and_go_on(pid);
+	assert_true(frame_send(pair[0], FRAME_HELD, "", 0));
+	assert_int_equal(wait_child(pid), 0);
+	close(pair[0]);
+}
+
+static void test_a_stopped_client(void **state)
+{
+	char folder[] = "/tmp/relay-XXXXXX", line[200];
+	assert_non_null(mkdtemp(folder));
+	struct instance i = { .name = folder, .dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) };
+	int listener = unix_listen_at(i.dir, "control.sock", SOCK_STREAM, 1);
+	assert_true(listener >= 0);
+	pid_t pid = fork();
+	if (!pid)
+		_exit(control_call(&i, "do", -1, 600, NULL) ? 0 : 1);
+	auto_close int fd = accept(listener, NULL, NULL);
+	stop_and_go_on(pid);
+	say(fd, "{\"hello\": 1}\n");
+	assert_true(read(fd, line, sizeof(line)) > 0);
+	stop_and_go_on(pid);
+	say(fd, "{\"return\": {\"");
+	stop_and_go_on(pid);
+	say(fd, "a\": 2}}\n");
+	assert_int_equal(wait_child(pid), 0);
+	close(listener);
+	unlinkat(i.dir, "control.sock", 0);
+	close(i.dir);
+	rmdir(folder);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_a_program), cmocka_unit_test(test_what_no_shim_says),
 		cmocka_unit_test(test_too_long), cmocka_unit_test(test_a_sentence), cmocka_unit_test(test_both_ways),
-		cmocka_unit_test(test_requests) };
+		cmocka_unit_test(test_requests), cmocka_unit_test(test_a_stopped_caller), cmocka_unit_test(test_a_stopped_client) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
