@@ -147,7 +147,7 @@ class Chaos:
             time.sleep(self.random.expovariate(1 / self.options.pause))
             if ways:
                 self.random.choice(ways)(command)
-        while self.own:                     # nobody is left stopped
+        while self.own & set(parents()):    # nobody is left stopped
             self.reap(command)
             time.sleep(0.01)
         return status
@@ -191,7 +191,7 @@ def main():
     group = make_group(options.quota) if options.quota else None
     child = subprocess.Popen(options.command, preexec_fn=(lambda: enter(group)) if group else None)
     for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(s, lambda n, _: child.send_signal(n))
+        signal.signal(s, lambda n, _: os.kill(child.pid, n))
     chaos = Chaos(options)
     status = chaos.run(child.pid)
     child.returncode = status
