@@ -16,7 +16,9 @@ enum { MISSES_MAX = 64, MISSES_SHIFT_MAX = 10 };
 
 static unsigned hash_block(uint64_t gpa, uint32_t key)
 {
-	return (unsigned)((gpa ^ gpa >> 13 ^ (uint64_t)key * 0x9e5) & ((1 << HASH_BITS) - 1));
+	uint32_t page = ((uint32_t)(gpa >> 12) ^ key << 20) * 0x9e3779b1u >> (32 - HASH_BITS);
+
+	return (page + (unsigned)(gpa >> 2 & 1023)) & ((1 << HASH_BITS) - 1);
 }
 
 static uint32_t *hash_head(struct jit_vm *vm, const struct jit_block *b)
@@ -38,6 +40,11 @@ static uint32_t chain(const struct jit_vm *vm, uint64_t gpa, uint32_t key)
 static uint32_t chain_next(const struct jit_vm *vm, uint32_t n)
 {
 	return __atomic_load_n(&vm->blocks[n].hash_next, __ATOMIC_ACQUIRE);
+}
+
+void block_prefetch(const struct jit_vm *vm, uint64_t gpa, uint32_t key)
+{
+	__builtin_prefetch(&vm->hash[hash_block(gpa, key)]);
 }
 
 struct jit_block *block_find(struct jit_vm *vm, const struct code *c, unsigned off, uint32_t key)

@@ -213,7 +213,7 @@ enum jit_stub { STUB_ENTER, STUB_LEAVE, STUB_SLOW, STUB_END, STUB_EXIT, STUB_POL
 		STUB_MEMO_WRITE, STUB_LOOKUP_OTHER, STUB_LOOKUP_OTHER_KERNEL, STUB_SEARCH, STUB_SEARCH_KERNEL,
 		STUB_SEARCH_NATIVE, STUB_SEARCH_NATIVE_KERNEL, STUB_GUARDED, STUB_RELINK, STUB_COUNT };
 
-enum { BLOCK_MAX = 64, EXIT_MAX = 1 << 20, BLOCKS_MAX = 1 << 19, HASH_BITS = 17, PAGE_HASH_BITS = 13,
+enum { BLOCK_MAX = 64, EXIT_MAX = 1 << 20, BLOCKS_MAX = 1 << 19, HASH_BITS = 18, PAGE_HASH_BITS = 13,
        REC_WORDS = 1 << 22, REC_WORDS_MOST = 6 };
 
 struct jit_page {
@@ -331,6 +331,8 @@ bool stubs_emit(struct jit_vm *vm, struct error *err);
 /* block.c: without the lock, while v does not count as stopped: */
 /* Is there a block that runs over from this page to another at `off`? */
 bool block_overruns(struct jit_vm *vm, uint64_t page, unsigned off, uint32_t key);
+/* Soon to be looked for. */
+void block_prefetch(const struct jit_vm *vm, uint64_t gpa, uint32_t key);
 /* Another vCPU may drop it meanwhile: then its entry says so. */
 struct jit_block *block_find(struct jit_vm *vm, const struct code *c, unsigned off, uint32_t key);
 /* requires: vm->lock */
@@ -356,6 +358,7 @@ void blocks_free(struct jit_vm *vm);
 uint32_t mode_key(struct vcpu *v);
 void jump_select(struct vcpu *v);                /* hot words for the current mode */
 const uint8_t *jump_get(struct vcpu *v, uint64_t rip);
+void jump_prefetch(struct vcpu *v, uint64_t rip);                /* soon to be asked for */
 void jump_put(struct vcpu *v, uint64_t rip, uint64_t lin, const uint8_t *code);
 /* Forgets what leads to code in [low, end). */
 void jump_evict(struct vcpu *v, const uint8_t *low, const uint8_t *end);

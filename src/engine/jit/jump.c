@@ -201,6 +201,8 @@ static struct past_jump *past_at(const struct jit_vcpu *j, uint64_t rip)
 	return &j->past[((uint32_t)rip + j->jc->epoch) * JC_FACTOR >> (32 - PAST_BITS)];
 }
 
+void jump_prefetch(struct vcpu *v, uint64_t rip) { __builtin_prefetch(past_at(jit_of(v), rip)); }
+
 static void enter(struct jump_cache *jc, uint64_t rip, const uint8_t *code)
 {
 	unsigned slot = jump_slot(rip);

@@ -315,6 +315,7 @@ const uint8_t *slow_exit(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 	struct jit_block *b = NULL;
 
 	stat_inc(v, exits);
+	block_prefetch(vm, block_page(from) + (uint32_t)x->target, from->key);
 	flags_in(v);
 	v->cpu.rip = wrap_rip(v, rip_base(v, x->block) + (uint32_t)x->target);
 	if (jit_of(v)->one_block && x->alone)
@@ -409,6 +410,7 @@ const uint8_t *slow_poll(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 const uint8_t *slow_lookup(struct vcpu *v, uint64_t rip, const uint8_t *rec)
 {
 	stat_inc(v, lookups);
+	jump_prefetch(v, rip);
 	flags_in(v);
 	v->cpu.rip = rip;
 	if (unlikely((jit_of(v)->key & KEY_SIZE) == 3 && (uint64_t)((int64_t)(rip << 16) >> 16) != rip)) {
