@@ -168,9 +168,10 @@ void bitmaps_mark_slow(struct qcow2 *q, uint64_t offset, uint64_t len)
 {
 	for (uint32_t i = 0; i < q->bitmaps->n && len; i++) {
 		struct bitmap *b = &q->bitmaps->b[i];
+		if (!b->sound || !(b->flags & AUTO) || !b->nbits)
+			continue;
 		uint64_t last = (offset + len - 1) >> b->granularity_bits;
-		if (b->sound && b->flags & AUTO && b->nbits)
-			set_bits(b, offset >> b->granularity_bits, MIN(last, b->nbits - 1));
+		set_bits(b, offset >> b->granularity_bits, MIN(last, b->nbits - 1));
 	}
 }
 
@@ -179,10 +180,9 @@ void bitmaps_resize(struct qcow2 *q, bool all)
 {
 	for (uint32_t i = 0; q->bitmaps && i < q->bitmaps->n; i++) {
 		struct bitmap *b = &q->bitmaps->b[i];
-		uint64_t n = bits_for(q, b->granularity_bits), *bits;
 		if (!b->sound)
 			continue;
-		bits = bits_new(q, n);
+		uint64_t n = bits_for(q, b->granularity_bits), *bits = bits_new(q, n);
 		memcpy(bits, b->bits, (MIN(n, b->nbits) + 7) / 8);
 		free(b->bits);
 		b->bits = bits;

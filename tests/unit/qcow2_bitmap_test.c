@@ -137,6 +137,38 @@ static void beside_a_name(void **state)
 	check_clean("top");
 }
 
+/* A granularity that nobody has: that bitmap is not to be trusted, and stays as it is beside the others. */
+static void strange_granularity(void **state)
+{
+	static const uint8_t entry[] = { 1, 16, 0, 1, 0, 0, 0, 0, 'b' }, data[512] = { 1 };
+	static uint8_t file[1 << 20];
+	char path[128];
+	create_at("s", 16, NULL);
+	struct image *i = open_at("s", false);
+	assert_true(qcow2_bitmap_add(i, "b", 16, NULL) && qcow2_bitmap_add(i, "good", 16, NULL));
+	image_close(i);
+	snprintf(path, sizeof(path), "%s/s", dir);
+	int fd = open(path, O_RDWR);
+	ssize_t n = pread(fd, file, sizeof(file), 0);
+	uint8_t *at = n > 0 ? memmem(file, (size_t)n, entry, sizeof(entry)) : NULL;
+	assert_non_null(at);
+	assert_true(fd_pwrite_full(fd, (uint8_t[]){ 137 }, 1, (uint64_t)(at + 1 - file)));
+	close(fd);
+	i = open_at("s", false);
+	assert_int_equal(image_write(i, data, sizeof(data), 1 << 20), 0);
+	assert_true(i->ops->resize(i, 2 * QEMU_SIZE, NULL));
+	image_close(i);
+	struct image_bitmap *list;
+	i = open_at("s", true);
+	unsigned bitmaps = qcow2_bitmap_list(i, &list);
+	assert_int_equal(bitmaps, 2);
+	assert_false(list[0].sound);
+	assert_true(list[1].sound);
+	assert_true(dirty_at(i, "good", 1 << 20));
+	image_bitmaps_free(list, bitmaps);
+	image_close(i);
+}
+
 static void with_qemu(void **state)
 {
 	static const uint8_t data[1 << 16] = { 1 };
@@ -257,7 +289,7 @@ static int teardown(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(sessions), cmocka_unit_test(beside_a_name),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(sessions), cmocka_unit_test(beside_a_name), cmocka_unit_test(strange_granularity),
 		cmocka_unit_test(with_qemu), cmocka_unit_test(power_cuts) };
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
