@@ -224,6 +224,22 @@ static void test_single_step(void **unused)
 	assert_int_equal(v->interpreted - before, 4);
 }
 
+/* The others have a vCPU do a single step, too: what is in their engine_data is theirs. */
+static void test_step_for_another_engine(void **unused)
+{
+	struct vcpu *v = rig.v;
+	void *own = v->engine_data;
+	rig_long_mode(&rig);
+	rig_code(&rig, 0x48000, debugged, sizeof(debugged));
+	v->cpu.rip = 0x48000;
+	v->engine_data = NULL;
+	if (!sigsetjmp(v->unwind, 0))
+		interp_step(v);
+	v->engine_data = own;
+	assert_int_equal(v->cpu.rip, 0x48005);
+	assert_int_equal(v->cpu.gpr[RAX], 1);
+}
+
 static void debug_point(struct vcpu *v, uint8_t kind, uint64_t addr, uint64_t len)
 {
 	v->debug.count = 1;
@@ -275,6 +291,7 @@ int main(void)
 		cmocka_unit_test(test_integer), cmocka_unit_test(test_integer_32), cmocka_unit_test(test_loop),
 		cmocka_unit_test(test_self_modifying), cmocka_unit_test(test_page_crossing),
 		cmocka_unit_test(test_single_step), cmocka_unit_test(test_points),
+		cmocka_unit_test(test_step_for_another_engine),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -85,6 +85,7 @@ static void debug_stop(struct vcpu *v, uint8_t kind)
 	cpu_exit(v, EXIT_DEBUG);
 }
 
+/* For any engine: whose engine_data it is does not matter. */
 void interp_step(struct vcpu *v)
 {
 	struct x86_insn insn;
@@ -95,7 +96,7 @@ void interp_step(struct vcpu *v)
 		debug_before(v);
 	decode_here(v, &insn);
 	interp_exec(v, &insn);
-	update_mode(v);
+	mmu_update_mode(v);
 	if (armed || v->cpu.debug_pending)
 		debug_after(v);
 	if (v->debug.hit)
@@ -236,6 +237,12 @@ static void next_turn(struct interp *e)
 	e->budget = TURN_INSTRUCTIONS;
 }
 
+static void step(struct vcpu *v)
+{
+	interp_step(v);
+	update_mode(v);
+}
+
 /* The instruction in the shadow of STI or MOV SS: nothing comes before it. */
 static void run_shadowed(struct vcpu *v, struct interp *e)
 {
@@ -244,7 +251,7 @@ static void run_shadowed(struct vcpu *v, struct interp *e)
 		interp_exec(v, &b->slot[0].insn);
 		update_mode(v);
 	} else {
-		interp_step(v);
+		step(v);
 	}
 }
 
@@ -263,7 +270,7 @@ static NORETURN void run_forever(struct vcpu *v, struct interp *e)
 		if (likely(b)) {
 			run_block(v, e, b);
 		} else {
-			interp_step(v);
+			step(v);
 			e->budget--;
 		}
 	}
