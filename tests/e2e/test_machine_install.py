@@ -45,7 +45,8 @@ def test_installs(abyme, installer, tmp_path):
     args = installer(INSTALL)
     status, out, text = abyme(*args, seconds=120)
     assert status == 0 and out == "box\n", text
-    assert text.splitlines() == ["Detecting the disk", "Installing the base system"]
+    steps = [line for line in text.splitlines() if not line.startswith("==")]      # but for a sanitizer's warnings
+    assert steps == ["Detecting the disk", "Installing the base system"]
     with open(tmp_path / "box.qcow2", "rb") as f:
         assert f.read(4) == b"QFI\xfb"
     status, out, _ = abyme("inspect", "box")

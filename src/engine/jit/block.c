@@ -225,7 +225,8 @@ void block_link_guarded(struct jit_vm *vm, uint32_t exit, struct jit_block *to, 
 {
 	struct jit_exit *x = &vm->exits[exit];
 	uint32_t *guard = guard_of(vm, x);
-	bool own = *guard < EPOCH_STEP || *guard % EPOCH_STEP == epoch % EPOCH_STEP;
+	uint32_t was = __atomic_load_n(guard, __ATOMIC_RELAXED);
+	bool own = was < EPOCH_STEP || was % EPOCH_STEP == epoch % EPOCH_STEP;
 
 	if (to->dead || vm->blocks[x->block].dead || (!own && x->to != block_index(vm, to)))
 		return;
