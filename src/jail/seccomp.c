@@ -69,7 +69,7 @@ static const int net_switch[] = { CALL(newfstatat), CALL(sched_getaffinity) };
 
 static const int vnc[] = {
 	CALL(setsockopt), CALL(getsockname), CALL(getpeername), CALL(select), CALL(pselect6), CALL(newfstatat),
-	CALL(socketpair),
+	CALL(socketpair), CALL(sched_getaffinity),
 };
 
 /* swtpm, once it has been executed; there is nothing else to execute in its root. It puts
