@@ -58,12 +58,19 @@ char *xasprintf(const char *fmt, ...)
 	return s;
 }
 
+ssize_t fd_read_some(int fd, void *buf, size_t n)
+{
+	ssize_t r;
+	do
+		r = read(fd, buf, n);
+	while (r < 0 && errno == EINTR);
+	return r;
+}
+
 bool fd_read_full(int fd, void *buf, size_t n)
 {
 	for (size_t done = 0; done < n; ) {
-		ssize_t r = read(fd, (char *)buf + done, n - done);
-		if (r < 0 && errno == EINTR)
-			continue;
+		ssize_t r = fd_read_some(fd, (char *)buf + done, n - done);
 		if (r <= 0) {
 			errno = r ? errno : 0;
 			return false;

@@ -61,6 +61,8 @@ DEFINE_LE(16)
 DEFINE_LE(32)
 DEFINE_LE(64)
 
+/* read(), over EINTR: where a time-out is set, a process that was stopped and goes on is interrupted (signal(7)). */
+ssize_t fd_read_some(int fd, void *buf, size_t n);
 /* Read or write all of it, over EINTR and short counts; false with errno set
  * (errno 0: end of file). */
 bool fd_read_full(int fd, void *buf, size_t n);

@@ -23,15 +23,7 @@ static bool send_command(int sock, const char *command, json_t *args, int fd, st
 	return error_set(err, errno, "cannot send '%s' to the machine", command);
 }
 
-/* With a time-out set, a process that was stopped and goes on is interrupted: signal(7). */
-static ssize_t read_on(void *sock, char *buf, size_t n)
-{
-	ssize_t r;
-	do
-		r = read(*(int *)sock, buf, n);
-	while (r < 0 && errno == EINTR);
-	return r;
-}
+static ssize_t read_on(void *sock, char *buf, size_t n) { return fd_read_some(*(int *)sock, buf, n); }
 
 /* The next line as an object, NULL at the end or after a time-out. */
 static json_t *read_object(FILE *f)

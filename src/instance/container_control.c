@@ -7,7 +7,6 @@
 #include "instance/container_keeper.h"
 #include "instance/container_config.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -134,12 +133,7 @@ static void serve(struct container_keeper *k, int fd)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (!send_line(fd, json_pack("{s:s, s:i}", "abyme", "container", "version", 1)))
 		return;
-	for (ssize_t r; n < sizeof(line); ) {
-		r = recv(fd, line + n, sizeof(line) - n, 0);
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r <= 0)
-			break;
+	for (ssize_t r; n < sizeof(line) && (r = fd_read_some(fd, line + n, sizeof(line) - n)) > 0; ) {
 		n += (size_t)r;
 		if (memchr(line, '\n', n))
 			break;

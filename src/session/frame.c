@@ -47,10 +47,7 @@ int frames_fill(struct frames *f, int fd)
 	memmove(f->buf, f->buf + f->taken, f->used - f->taken);
 	f->used -= f->taken;
 	f->taken = 0;
-	ssize_t n;
-	do
-		n = read(fd, f->buf + f->used, sizeof(f->buf) - f->used);
-	while (n < 0 && errno == EINTR);
+	ssize_t n = fd_read_some(fd, f->buf + f->used, sizeof(f->buf) - f->used);
 	if (n > 0)
 		f->used += (size_t)n;
 	return n > 0 ? 1 : (int)n;
