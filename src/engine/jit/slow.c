@@ -349,18 +349,24 @@ static bool far_allowed(struct vcpu *v, const struct jit_block *from, const stru
 	       (to->frame2 == FRAME_NONE || mmu_code_is_global(v, base + PAGE_SIZE, block_page2(to)));
 }
 
+/* Where a jump out of its page goes that may be linked now, or NULL. */
+static struct jit_block *find_to_link(struct vcpu *v, uint64_t rip)
+{
+	stat_inc(v, exits);
+	flags_in(v);
+	v->cpu.rip = rip;
+	return v->requests || jit_of(v)->one_block ? NULL : find_block(v, rip, jit_of(v)->key);
+}
+
 /* A jump out of its page, between blocks that were made for their addresses. */
 const uint8_t *slow_far(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 {
 	struct jit_vm *vm = jit_vm(v);
 	const struct jit_exit *x = &vm->exits[exit];
 	uint64_t before = changes(vm);
-	struct jit_block *b;
+	struct jit_block *b = find_to_link(v, (uint64_t)(int64_t)x->target);
 
-	stat_inc(v, exits);
-	flags_in(v);
-	v->cpu.rip = (uint64_t)(int64_t)x->target;
-	if (v->requests || jit_of(v)->one_block || !(b = find_block(v, v->cpu.rip, jit_of(v)->key)))
+	if (!b)
 		return slow_next(v);
 	jit_lock(v);
 	bool same = changes(vm) == before && jit_of(v)->far_version == v->mmu->far_version;
@@ -378,11 +384,8 @@ const uint8_t *slow_guarded(struct vcpu *v, uint64_t rip, const uint8_t *exit)
 	uint64_t before = changes(vm);
 	struct jit_block *b;
 
-	stat_inc(v, exits);
 	near_of(v)->unguarded = UNGUARDED;
-	flags_in(v);
-	v->cpu.rip = rip;
-	if (v->requests || jit_of(v)->one_block || !(b = find_block(v, rip, jit_of(v)->key)))
+	if (!(b = find_to_link(v, rip)))
 		return slow_next(v);
 	jit_lock(v);
 	bool same = changes(vm) == before;
