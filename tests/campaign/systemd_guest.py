@@ -135,7 +135,6 @@ class Guest:
         self.ok(f"i=0; until {command}; do i=$((i+1)); [ $i -lt {seconds * 10} ] || exit 1; sleep 0.1; done", seconds + 30)
 
 
-
 def started(tmp_path_factory, append=""):
     """A guest for all tests of a module; for a fixture to yield from."""
     where = folder()

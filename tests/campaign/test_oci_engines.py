@@ -7,12 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "e2e"))
 from oci import OCI, make_rootfs  # noqa: E402
+from patience import wait_for  # noqa: E402
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="these engines are started as root")
 
@@ -44,13 +44,6 @@ class Engine:
         status, out = self(*args, **more)
         assert status == 0, (args, out)
         return out
-
-
-def wait_for(what, seconds=60):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def life(engine, options, image, volume):

@@ -27,30 +27,26 @@ done </modules/order
 export ABYME_STATE=/tmp/state PATH=/bin
 # QEMU would bring some interrupts twice: kvm_reenter.c.
 kvm_reenter || { echo NOTHING STOPS INTERRUPTS FROM COMING TWICE; poweroff -f; }
-# wait_log NAME PATTERN SECONDS: until the machine's console has said it; now and then its
-# last line, for a test that is cut short meanwhile. Looks into the file itself: a program
+# count_lines NAME PATTERN: lines of its console. Looks into the file itself: a program
 # started twice a second would take the only CPU from the machine.
-wait_log() {
-	n=$3 log=$ABYME_STATE/instances/$1/console.log
-	while ! grep -q "$2" "$log" 2>/dev/null; do
+count_lines() {
+	grep -c "$2" "$ABYME_STATE/instances/$1/console.log" 2>/dev/null || :
+}
+# wait_lines NAME PATTERN COUNT SECONDS: until there are as many; now and then the last line,
+# for a test that is cut short meanwhile.
+wait_lines() {
+	n=$4 log=$ABYME_STATE/instances/$1/console.log
+	while lines=$(count_lines "$1" "$2"); [ "${lines:-0}" -lt "$3" ]; do
 		n=$((n - 1))
 		[ $n -gt 0 ] || { echo "NO $2 FROM $1"; abyme ls; sed "s/^/inner: /" "$log"; return 1; }
 		[ $((n % 15)) -ne 0 ] || { echo "waiting for '$2': $(tail -n 1 "$log")"; }
 		sleep 1
 	done
 }
-# more_beats NAME COUNT SECONDS: until its console has that many beats more than now, whole lines:
-# what it has said already was said before whatever the caller has just done to the machine.
-more_beats() {
-	log=$ABYME_STATE/instances/$1/console.log
-	set -- "$1" $(($(grep -c "$beat" "$log") + $2)) "$3"
-	while [ "$(grep -c "$beat" "$log")" -lt "$2" ]; do
-		set -- "$1" "$2" $(($3 - 1))
-		[ "$3" -gt 0 ] || { echo "NO BEAT $2 FROM $1"; abyme ls; sed "s/^/inner: /" "$log"; return 1; }
-		[ $(($3 % 15)) -ne 0 ] || { echo "waiting for beat $2: $(tail -n 1 "$log")"; }
-		sleep 1
-	done
-}
+wait_log() { wait_lines "$1" "$2" 1 "$3"; }
+# more_beats NAME COUNT SECONDS: until its console has that many beats more than now: what it
+# has said already was said before whatever the caller has just done to the machine.
+more_beats() { wait_lines "$1" "$beat" $(($(count_lines "$1" "$beat") + $2)) "$3"; }
 # recorder: KVM's last entries, exits and interrupts are kept from now on; recorded: tells them
 trace=/sys/kernel/debug/tracing
 recorder() {

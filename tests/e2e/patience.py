@@ -14,3 +14,12 @@ def patience(seconds):
 def deadline(seconds):
     """By when, on the monotonic clock."""
     return time.monotonic() + patience(seconds)
+
+
+def wait_for(what, seconds=300):
+    """Until what() is true: its value."""
+    end = deadline(seconds)
+    while not (value := what()):
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+    return value

@@ -2,12 +2,11 @@
 """Disks whose host has no space, and disks with limits, in a machine that runs."""
 import json
 import subprocess
-import time
 
 import pytest
 
 from conftest import off, run, shell
-from patience import deadline
+from patience import wait_for
 from test_disks import guest, ok, qemu_img  # noqa: F401, pylint: disable=unused-import
 
 
@@ -24,13 +23,6 @@ def small(tmp_path):
     yield places
     for at in places:
         subprocess.run(["umount", "-l", at], check=True)
-
-
-def wait_for(what, seconds=300):
-    end = deadline(seconds)
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def status(abyme, name):

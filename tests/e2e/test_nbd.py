@@ -12,8 +12,8 @@ import subprocess
 import pytest
 
 from conftest import off, run, shell
-from patience import patience
-from test_disk_errors import status, wait_for
+from patience import patience, wait_for
+from test_disk_errors import status
 from test_disks import guest, ok, qemu_img  # noqa: F401, pylint: disable=unused-import
 
 

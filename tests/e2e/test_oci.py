@@ -11,7 +11,7 @@ import time
 import pytest
 
 from oci import OCI, Bundle
-from patience import deadline, patience
+from patience import deadline, patience, wait_for
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="containers with the host's users need root")
 
@@ -21,16 +21,6 @@ def bundle(tmp_path):
     b = Bundle(tmp_path)
     yield b
     b.close()
-
-
-def wait_for(what, seconds=30):
-    end = deadline(seconds)
-    while time.monotonic() < end:
-        value = what()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError("did not happen")
 
 
 def test_links_only_what_it_needs():

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from oci import Bundle, find_cgroups
-from test_oci import wait_for
+from patience import wait_for
 
 UNIFIED = "/sys/fs/cgroup/unified"
 ALONE = not os.path.isdir(UNIFIED) and os.path.exists("/sys/fs/cgroup/cgroup.controllers")

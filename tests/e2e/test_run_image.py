@@ -19,7 +19,7 @@ import pytest
 
 from conftest import ABYME, free_port, vmlinuz
 from images import Image, busybox_layer, entry, layer
-from patience import deadline, patience
+from patience import patience, wait_for
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts overlays and makes control groups as root")
 LIMIT = 120
@@ -95,13 +95,6 @@ def named(name):
     full = f"t-{name}-{os.getpid()}"
     names_used.add(full)
     return full
-
-
-def wait_for(what, seconds=LIMIT):
-    end = deadline(seconds)
-    while not what():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
 
 
 def test_what_a_program_gets(box, tmp_path):
