@@ -61,11 +61,12 @@ bool container_shim(struct container_keeper *k, void (*child)(struct container_k
 		close_fd(&pair[0]);
 		return error_set(err, errno, "cannot start the program's shim");
 	}
-	close(pair[1]);
-	if (k->rest)
-		k->primary = -1;      /* the shim's from here on */
-	else
+	if (k->rest) {
+		k->client = move_fd(&k->primary);     /* the shim's from here on, ours to cut */
+	} else {
+		close(pair[1]);
 		hub_source(k->hub, pair[0]);
+	}
 	return true;
 }
 
@@ -162,13 +163,17 @@ static void timer_ready(void *opaque, int events)
 		container_failed(k, err.text);
 }
 
+/* A machine may end at any moment, also while it boots; a container that is just made is
+ * waited for, and without a program the shim takes it away when its client is gone. */
 void container_kill_all(struct container_keeper *k)
 {
 	k->killed = true;
 	if (k->pid)
 		k->wall->kill(k);
-	else if (k->told)
-		container_finish(k, 137, "killed");     /* between two runs */
+	else if (k->told || k->machine)
+		container_finish(k, 137, "killed");
+	else if (k->rest)
+		shutdown(k->client, SHUT_RDWR);
 }
 
 static void reap(struct container_keeper *k)
@@ -263,7 +268,7 @@ static struct container_keeper *keeper_new(const struct keeper_job *job, bool re
 	struct container_keeper *k = xnew(struct container_keeper);
 	const bool microvm = definition_isolation(job->definition) == ISOLATION_MICROVM;
 	*k = (struct container_keeper){ .wall = microvm ? &wall_microvm : &wall_container, .instance = job->instance, .definition = job->definition,
-		.options = job->options, .report = job->report, .leash = job->leash, .primary = job->primary, .delay_ms = FIRST_DELAY_MS, .rest = rest };
+		.options = job->options, .report = job->report, .leash = job->leash, .primary = job->primary, .client = -1, .delay_ms = FIRST_DELAY_MS, .rest = rest };
 	k->signals = keeper_settle(job);
 	return k;
 }

@@ -49,6 +49,7 @@ struct container_keeper {
 	time_t started;
 	bool rootless, told, killed, stopped, paused;
 	bool rest;                    /* its files are wanted only, by `primary`: no hub, no program */
+	int client;                   /* `primary`, when a shim serves it */
 	unsigned restarts, delay_ms;
 	int status;
 	char text[480];

@@ -322,7 +322,8 @@ static bool freeze(struct container_keeper *k, bool frozen, struct error *err)
 
 static void kill_all(struct container_keeper *k)
 {
-	kill(k->machine->process.pid, SIGKILL);
+	if (k->machine->process.pid > 0)
+		kill(k->machine->process.pid, SIGKILL);
 }
 
 static pid_t pid(const struct container_keeper *k, uint32_t inside) { return k->machine->process.pid; }

@@ -11,6 +11,7 @@ import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tarfile
 import time
@@ -256,7 +257,6 @@ def test_terminal(box):
         seen = seen[m.end():]
 
     import fcntl
-    import struct
     import termios
     expect(rb"# ")
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
@@ -291,6 +291,57 @@ def test_foreground_signals_and_death(box):
         ok(box, "start", name)
         ok(box, "kill", name)
         ok(box, "rm", name)
+
+
+def idle_kernel(path):
+    """A bzImage (Linux: boot.rst) that only halts: its machine boots for ever."""
+    image = bytearray(0x800)
+    image[0x1f1], image[0x211], image[0x234], image[0x236] = 1, 1, 1, 1     # set-up sectors; loaded high, relocatable, 64-bit entry
+    struct.pack_into("<H2s4sH", image, 0x1fe, 0xaa55, b"\xeb\x6a", b"HdrS", 0x20f)
+    struct.pack_into("<H", image, 0x20e, 0x100)                             # 0x200 below its release
+    image[0x300:0x305] = b"idle "
+    struct.pack_into("<II", image, 0x22c, 0x7fffffff, 0x200000)
+    struct.pack_into("<I", image, 0x238, 1000)
+    struct.pack_into("<QI", image, 0x258, 0x1000000, 0x10000)
+    image[0x600:0x603] = b"\xf4\xeb\xfd"                                   # hlt; jmp
+    path.write_bytes(image)
+    return str(path)
+
+
+@container_only
+def test_end_while_it_boots(box, tmp_path):
+    """A machine around a program ends at once when it is told to, also before it has come up."""
+    kernel = idle_kernel(tmp_path / "vmlinuz-idle")
+    run = ["run", "--isolation", "microvm", "--kernel", kernel, "--name"]
+    ends = {"kill": lambda name, p: ok(box, "kill", name), "stop": lambda name, p: ok(box, "stop", "--timeout", "100", name),
+            "leash": lambda name, p: p.kill()}
+    for how, end in ends.items():
+        name = named(f"boots-{how}")
+        with subprocess.Popen([ABYME, *run, name, "box", "true"], env=box.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+            try:
+                wait_for(lambda: "restarting" in ok(box, "ls") or p.poll() is not None)      # its keeper answers
+                end(name, p)
+                _, err = p.communicate(timeout=patience(LIMIT))
+            finally:
+                p.kill()
+        assert how == "leash" or (p.returncode and err == "abyme: killed\n"), (how, p.returncode, err)
+        wait_for(lambda: "stopped" in ok(box, "ls"), 10)
+        ok(box, "rm", name)
+
+
+def test_kill_of_a_copy(box):
+    """Who copies from a container that does not run holds it; a kill ends that, too."""
+    name = named("held")
+    ok(box, "create", "--name", name, "box", "true")
+    with subprocess.Popen([ABYME, "cp", f"{name}:/bin", "-"], env=box.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
+        try:
+            assert p.stdout.read(512)[257:262] == b"ustar"                  # the rest does not fit into any buffer
+            ok(box, "kill", name)
+            _, err = p.communicate(timeout=patience(LIMIT))
+        finally:
+            p.kill()
+    assert p.returncode and err.count(b"\n") == 1, (p.returncode, err)
+    ok(box, "rm", name)
 
 
 def test_restart(box):
