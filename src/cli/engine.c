@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "engine/engine.h"
 #include "instance/client.h"
+#include "instance/definition.h"
 #include "instance/engines.h"
 #include "instance/keeper.h"
 #include "instance/store.h"
@@ -43,6 +44,28 @@ static bool ask(const struct instance *i, const char *engine, struct error *err)
 	return o;
 }
 
+/* From a machine's status: the engine with its options, or NULL. */
+static char *engine_of(json_t *status)
+{
+	const char *name = json_string_value(json_object_get(status, "engine"));
+	const char *options = json_string_value(json_object_get(status, "engine-options"));
+	return name ? xasprintf("%s%s%s", name, options ? "," : "", options ? options : "") : NULL;
+}
+
+/* What was asked for, with the definition's options where it says none and means the same engine. */
+static char *with_options(const struct instance *i, const char *asked)
+{
+	char why[160];
+	size_t n = strcspn(asked, ",");
+	struct definition *d = asked[n] ? NULL : instance_definition(i, NULL);
+	bool same = d && d->engine && engine_resolve(d, why, NULL) && !strncmp(d->engine, asked, n) && d->engine[n] == ',';
+	char *text = xstrdup(same ? d->engine : asked);
+	if (text[n] && !text[n + 1])      /* "jit,": none */
+		text[n] = 0;
+	definition_free(d);
+	return text;
+}
+
 /* Until the machine answers from behind its keeper's new process. */
 static bool wait_for(const struct instance *i, const char *engine, struct error *err)
 {
@@ -50,12 +73,11 @@ static bool wait_for(const struct instance *i, const char *engine, struct error 
 	time_t end = time(NULL) + CHANGE_SECONDS;
 	while (time(NULL) < end && instance_keeper(i)) {
 		json_t *o = faccessat(i->dir, ENGINE_STATE, F_OK, 0) ? control_call(i, "status", -1, CALL_SECONDS, NULL) : NULL;
-		const char *now = json_string_value(json_object_get(o, "engine"));
-		bool there = now, right = now && !strcmp(now, engine);
+		auto_free char *now = engine_of(o);
 		json_decref(o);
-		if (right)
+		if (now && !strcmp(now, engine))
 			return true;
-		if (there)
+		if (now)
 			return error_set(err, 0, "'%s' goes on under its old engine: its log says why (abyme logs --monitor %s)",
 					 i->name, i->name);
 		nanosleep(&pause, NULL);
@@ -69,7 +91,7 @@ static bool change(const struct instance *i, const char *name, const char *cpu, 
 	const struct engine_ops *e = engine_find(name, strcspn(name, ","));
 	if (!e)
 		return error_set(err, 0, "engine '%s' is not known: use kvm, jit or interp", name);
-	return engine_options_ok(e, name, err) && can_run(e, cpu, err) && ask(i, name, err) && wait_for(i, e->name, err);
+	return engine_options_ok(e, name, err) && can_run(e, cpu, err) && ask(i, name, err) && wait_for(i, name, err);
 }
 
 int verb_engine(int argc, char **argv)
@@ -81,13 +103,16 @@ int verb_engine(int argc, char **argv)
 		return status;
 	struct instance *i = instance_open(words[0], &err);
 	json_t *o = i ? control_call(i, "status", -1, CALL_SECONDS, &err) : NULL;
-	const char *now = json_string_value(json_object_get(o, "engine"));
 	const char *cpu = json_string_value(json_object_get(o, "cpu"));
-	bool ok = now && cpu;
-	if (ok && !words[1])
+	auto_free char *now = engine_of(o);
+	auto_free char *wanted = i && words[1] ? with_options(i, words[1]) : NULL;
+	bool ok = now;
+	if (now && !wanted)
 		printf("%s\n", now);
-	else if (ok && strcmp(now, words[1]))
-		ok = change(i, words[1], cpu, &err);
+	else if (now && !cpu)
+		ok = error_set(&err, 0, "the program of '%s' stays under what it was started with", words[0]);
+	else if (now && strcmp(now, wanted))
+		ok = change(i, wanted, cpu, &err);
 	json_decref(o);
 	instance_close(i);
 	return ok ? 0 : cli_fail(&err);

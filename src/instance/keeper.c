@@ -152,19 +152,11 @@ static bool start_children(struct keeper *k, struct error *err)
 
 /* ---- another engine ---- */
 
-/* With the options it comes with; else with the definition's, if it is that engine. */
-static void set_engine(struct keeper *k, const char *engine)
-{
-	const char *first = k->definition->engine;
-	size_t n = strlen(engine);
-	opened_engine(&k->opened.config, !strncmp(first, engine, n) && first[n] == ',' ? first : engine);
-}
-
-/* The machine goes on from its state under that engine. */
+/* The machine goes on from its state under that engine, which comes with its options. */
 static bool start_again(struct keeper *k, const char *engine, struct error *err)
 {
 	struct machine_config *c = &k->opened.config;
-	set_engine(k, engine);
+	opened_engine(c, engine);
 	if (!opened_kvm(c, err) || !machine_process_start(&k->machine, &k->opened, &k->jail, NULL, k->log, err))
 		return false;
 	if (machine_process_ready(&k->machine, k->instance->name, &k->jail, err)) {

@@ -137,6 +137,8 @@ static json_t *run_status(struct control *c, struct request *r, struct error *er
 			 "engine", m->engine->name, "cpu", m->model->name,
 			 "vcpus", (json_int_t)m->nvcpus, "memory", (json_int_t)m->config->memory,
 			 "uptime_ns", (json_int_t)clock_now(m->clock));
+	if (m->config->engine_options && *m->config->engine_options)
+		json_object_set_new(o, "engine-options", json_string(m->config->engine_options));
 	if (trouble_describe(m, why, sizeof(why)))
 		json_object_set_new(o, "reason", json_string(why));
 	return o;
@@ -192,6 +194,8 @@ static json_t *run_suspend(struct control *c, struct request *r, struct error *e
 	pthread_t thread;
 	if (engine && c->machine->config->gdb_fd >= 0)
 		return error_null(err, 0, "the engine cannot be changed while gdb is served (--gdb)");
+	if (engine && strlen(engine) >= sizeof(c->machine->next_engine))
+		return error_null(err, 0, "the engine's options are too long");
 	if (r->fd < 0)
 		return error_null(err, 0, "suspend needs a file descriptor to write to");
 	if (c->saving || c->deferred)

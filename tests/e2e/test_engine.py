@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """abyme engine: a running machine goes on under another engine, and nobody it talks to notices."""
+import json
 import socket
 import subprocess
 
 import pytest
 
-from conftest import TOP, vmlinuz
+from conftest import TOP, off, run, shell, vmlinuz
 
 LIMIT = 120
 
@@ -56,3 +57,31 @@ def test_connection_goes_on(abyme, args, tmp_path):
         assert abyme("engine", "mover")[1].strip() == "jit"
         m.send("poweroff -f\n")
         assert m.wait(60) == 0
+
+
+def test_options_change(abyme, args):
+    """Options are the engine's part: other ones are a change, the same are none, and what failed is told."""
+    m = abyme.start("run", "--name", "options", "--engine", "jit,cache=64M", "--net", "none", *args)
+    shell(m)
+
+    def machine():
+        return json.loads(abyme("inspect", "--format", "json", "options")[1])["run"]["machine"]
+    count = 0
+    for asked, then, moves in (("jit,cache=64M", "jit,cache=64M", False), ("jit", "jit,cache=64M", False),       # the definition's
+                               ("jit,cache=32M", "jit,cache=32M", True), ("jit,", "jit", True), ("jit", "jit,cache=64M", True)):
+        before = machine()
+        status, _, err = abyme("engine", "options", asked, seconds=LIMIT)
+        assert status == 0, (asked, err)
+        assert abyme("engine", "options")[1] == then + "\n" and (machine() != before) == moves, (asked, moves)
+        count += 1
+        run(m, f"echo goes-on-$((40+{count}))", f"^goes-on-{40 + count}")
+    keeper = json.loads(abyme("inspect", "--format", "json", "options")[1])["run"]["keeper"]
+    subprocess.run(["prlimit", "--pid", str(keeper), f"--as={1 << 30}"], check=True)                              # of memory
+    status, _, err = abyme("engine", "options", "jit,cache=1G", seconds=LIMIT)
+    assert status == 1 and "goes on under its old engine" in err, (status, err)
+    assert "going on under jit,cache=64M" in abyme("logs", "--monitor", "options")[1]
+    assert abyme("engine", "options")[1] == "jit,cache=64M\n"
+    run(m, "echo goes-on-$((60+1))", "^goes-on-61")
+    status, _, err = abyme("engine", "options", "jit," + "verify," * 9 + "verify")
+    assert status == 1 and "too long" in err, (status, err)
+    off(m)
