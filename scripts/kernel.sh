@@ -9,14 +9,21 @@ set -eu
 flavour=${1:?"usage: kernel.sh amd64|cloud-amd64|686-pae"}
 cache=${ABYME_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/abyme}
 out=$cache/kernel-$flavour
-if [ -e "$out/.complete" ] && { [ "$flavour" != 686-pae ] || [ -e "$out/bin/busybox" ]; }; then
-	echo "$out"
-	exit 0
-fi
 arch=amd64 more=
 [ "$flavour" = 686-pae ] && arch=i386 more=busybox-static
 apt=$cache/apt-$arch
-mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$out.tmp"
+is_whole() { [ -e "$out/.complete" ] && { [ -z "$more" ] || [ -e "$out/bin/busybox" ]; }; }
+if ! is_whole; then
+	mkdir -p "$apt/lists/partial" "$apt/archives/partial"
+	exec 9>"$apt/lock"
+	flock 9
+fi
+if is_whole; then
+	echo "$out"
+	exit 0
+fi
+rm -rf "$out.tmp"
+mkdir "$out.tmp"
 : >"$apt/status"
 opts="-o APT::Architecture=$arch -o APT::Architectures::=$arch -o Dir::State=$apt -o Dir::State::Lists=$apt/lists
 	-o Dir::State::status=$apt/status -o Dir::Cache=$apt -o Dir::Cache::archives=$apt/archives
@@ -35,8 +42,8 @@ opts="-o APT::Architecture=$arch -o APT::Architectures::=$arch -o Dir::State=$ap
 for deb in "$apt/${real}"_*.deb ${more:+"$apt/$more"_*.deb}; do
 	dpkg-deb -x "$deb" "$out.tmp"
 done
+touch "$out.tmp/.complete"
 rm -rf "$out"
 mv "$out.tmp" "$out"
-touch "$out/.complete"
 rm -f "$apt"/*.deb
 echo "$out"

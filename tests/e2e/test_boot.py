@@ -2,11 +2,13 @@
 """Unmodified Debian kernels boot to a shell, and power off with status 0."""
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
 
 from conftest import TOP, vmlinuz
+from patience import patience
 
 LIMIT = {"interp": 150, "jit": 60}
 # "==1==WARNING:" is what a sanitizer says of itself in an empty root.
@@ -68,3 +70,32 @@ def test_unpacking(abyme, kernel_tree, initrd, memory, append, address):
     m.send("poweroff -f\n")
     assert m.wait(60) == 0, m.text[-2000:]
     assert not TROUBLE.search(m.text), TROUBLE.search(m.text).group(0)
+
+
+APT = """#!/bin/sh
+case "$(basename "$0") $*" in
+apt-cache*) echo "  Depends: linux-image-9-mine" ;;
+*download*) echo once >>"$LOG"; sleep 1; cp "$LOG.deb" linux-image-9-mine_1_amd64.deb ;;
+esac
+"""
+
+
+@pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="a package is made by dpkg-deb")
+def test_a_kernel_is_fetched_once(tmp_path):
+    """Tests that run at the same time want the same one, and may find none."""
+    log, programs, tree = tmp_path / "log", tmp_path / "bin", tmp_path / "tree"
+    programs.mkdir()
+    for name in ("apt-get", "apt-cache"):
+        (programs / name).write_text(APT)
+        (programs / name).chmod(0o755)
+    for folder in ("DEBIAN", "boot"):
+        (tree / folder).mkdir(parents=True)
+    (tree / "DEBIAN/control").write_text("Package: linux-image-9-mine\nVersion: 1\nArchitecture: amd64\nMaintainer: x\nDescription: x\n")
+    (tree / "boot/vmlinuz-9").write_text("mine")
+    subprocess.run(["dpkg-deb", "-b", str(tree), f"{log}.deb"], check=True, capture_output=True)
+    env = dict(os.environ, ABYME_CACHE=str(tmp_path / "cache"), LOG=str(log), PATH=f"{programs}:{os.environ['PATH']}")
+    several = [subprocess.Popen(["sh", f"{TOP}/scripts/kernel.sh", "amd64"], env=env, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    for p in several:
+        out = p.communicate(timeout=patience(60))[0]
+        assert p.returncode == 0 and open(vmlinuz(out.strip()), encoding="ascii").read() == "mine", (p.returncode, out)
+    assert log.read_text() == "once\n"
