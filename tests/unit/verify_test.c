@@ -15,9 +15,11 @@
 #define CODE 0x20000ull
 #define DATA 0x100000ull
 
+enum { LONG = 4 * 65536 };       /* elements of a string: four of an interpreter's shares */
+
 static struct rig rig;
 
-static enum vcpu_exit run(void)
+static void prepare(void)
 {
 	struct x86_cpu *c = &rig.v->cpu;
 
@@ -25,6 +27,24 @@ static enum vcpu_exit run(void)
 	memset(c->gpr, 0, sizeof(c->gpr));
 	c->gpr[RBX] = DATA;
 	c->gpr[RSP] = DATA + 0x8000;
+}
+
+static enum vcpu_exit run(void)
+{
+	prepare();
+	return rig_run(&rig, CODE);
+}
+
+static enum vcpu_exit run_move(uint64_t from, uint64_t to, uint64_t count)
+{
+	struct x86_cpu *c = &rig.v->cpu;
+
+	prepare();
+	c->gpr[RSP] = DATA;
+	c->gpr[RSI] = from;
+	c->gpr[RDI] = to;
+	c->gpr[RCX] = count;
+	c->gpr[RBP] = LONG / 4;
 	return rig_run(&rig, CODE);
 }
 
@@ -51,6 +71,50 @@ static void test_strings_and_system(void **unused)
 		"\xfb\x90\xfa\xff\xc9\x75\xe3\xf4");
 	assert_int_equal(run(), EXIT_HALT);
 	assert_int_equal((uint32_t)rig.v->cpu.gpr[RCX], 0);
+}
+
+/* Numbers from DATA on, 2 MiB and a page of them. */
+static uint64_t *numbers(void)
+{
+	uint64_t *at = rig_ram(&rig, DATA);
+
+	for (unsigned n = 0; n < LONG + PAGE_SIZE / 8; n++)
+		at[n] = n;
+	return at;
+}
+
+/* rep movsq; nop (four times); hlt: what has been moved by a share lies in the way of the next. */
+static void test_long_move(void **unused)
+{
+	uint64_t *at = numbers();
+
+	PROGRAM("\xf3\x48\xa5\x90\x90\x90\x90\xf4");
+	assert_int_equal(run_move(DATA + PAGE_SIZE, DATA, LONG), EXIT_HALT);
+	for (unsigned n = 0; n < LONG; n++)
+		assert_int_equal(at[n], n + PAGE_SIZE / 8);
+}
+
+/* std; push %rcx; rep movsq; pop %rcx; hlt: each store is on its own. */
+static void test_long_move_down(void **unused)
+{
+	uint64_t *at = numbers();
+
+	PROGRAM("\xfd\x51\xf3\x48\xa5\x59\xf4");
+	assert_int_equal(run_move(DATA + LONG * 8 - 8, DATA + LONG * 8 - 8 + PAGE_SIZE, LONG), EXIT_HALT);
+	for (unsigned n = 0; n < LONG; n++)
+		assert_int_equal(at[n + PAGE_SIZE / 8], n);
+}
+
+/* (mov %ebp,%ecx; rep movsq) four times; hlt: 2 MiB of stores in one block. */
+static void test_moves_of_a_block(void **unused)
+{
+#define MOVE "\x89\xe9\xf3\x48\xa5"
+	uint64_t *at = numbers();
+
+	PROGRAM(MOVE MOVE MOVE MOVE "\xf4");
+	assert_int_equal(run_move(DATA + PAGE_SIZE, DATA, 0), EXIT_HALT);
+	for (unsigned n = 0; n < LONG; n++)
+		assert_int_equal(at[n], n + PAGE_SIZE / 8);
 }
 
 /* mov $1,%eax; hlt; then the 1 becomes 2 behind the translator's back. */
@@ -87,6 +151,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hot_loop),
 		cmocka_unit_test(test_strings_and_system),
+		cmocka_unit_test(test_long_move),
+		cmocka_unit_test(test_long_move_down),
+		cmocka_unit_test(test_moves_of_a_block),
 		cmocka_unit_test(test_difference),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -109,17 +109,33 @@ static const struct x86_insn *fetch(struct vcpu *v, struct verify *y)
 	return decode_slowly(v, y, lin, real);
 }
 
+static void make_room(struct verify *y)
+{
+	if (y->room >= y->undo.bytes)
+		return;
+	y->room = y->undo.byte_room;
+	y->stored = xrealloc(y->stored, y->room);
+	y->found = xrealloc(y->found, y->room);
+}
+
 /* A place at which the translation may stop. */
 static void mark(struct vcpu *v, struct verify *y)
 {
 	struct verify_point *p = &y->points[y->npoints++];
 
+	make_room(y);
 	for (unsigned n = y->undo.joined_from; n < y->undo.n; n++)
 		memcpy(y->stored + y->undo.store[n].at, y->undo.store[n].host, y->undo.store[n].size);
 	p->nstored = y->undo.joined_from = y->undo.n;
 	p->tape_end = y->tape.next;
 	p->why = 0;
 	memcpy(&p->cpu, &v->cpu, offsetof(struct x86_cpu, lapic));
+}
+
+/* A string instruction that had more to do than its share: the run loop is due, in both. */
+static bool is_cut(const struct vcpu *v, const struct x86_insn *insn)
+{
+	return insn->prefix & (PFX_REP | PFX_REPNE) && v->cpu.rip == v->insn_rip;
 }
 
 /* At most `count` instructions, as they follow each other in a block. */
@@ -142,6 +158,8 @@ static void interpret(struct vcpu *v, struct verify *y, unsigned count)
 		/* Back to the start: a loop of which the block holds several turns. */
 		if (v->cpu.rip != next && v->cpu.rip != y->before.rip)
 			return;
+		if (is_cut(v, insn))
+			return;
 		/* STI leaves the block if requests wait (t_sti). */
 		if (insn->op == OP_STI && (v->requests || v->irq_waiting))
 			return;
@@ -154,7 +172,6 @@ static void run_interpreter(struct vcpu *v, struct verify *y, unsigned count)
 	int why;
 
 	y->undo.n = y->undo.bytes = y->undo.joined_from = 0;
-	y->undo.full = false;
 	y->npoints = 0;
 	y->tape.next = 0;
 	y->tape.closed = y->tape.torn = false;
@@ -387,6 +404,9 @@ void verify_destroy(struct vcpu *v)
 	v->mmu = y->mmu;
 	mmu_destroy(v);
 	v->mmu = mmu;
+	undo_free(&y->undo);
+	free(y->stored);
+	free(y->found);
 	free(y);
 	jit_vm(v)->verify = NULL;
 }

@@ -23,8 +23,9 @@ struct verify {
 	uint64_t cr0, cr3, cr4, efer;    /* that it was last used with */
 	struct undo_log undo;
 	struct tape tape;
-	uint8_t stored[UNDO_BYTES];      /* what the interpreter stored, as undo.store[].at; */
-	uint8_t found[UNDO_BYTES];       /* what is there now */
+	unsigned room;                   /* of these two: */
+	uint8_t *stored;                 /* what the interpreter stored, as undo.store[].at; */
+	uint8_t *found;                  /* what is there now */
 	struct verify_point points[BLOCK_MAX + 1], *expected;   /* expected: where the translation stopped */
 	unsigned npoints;
 	bool closely;                    /* after each instruction; else only at the end */
@@ -43,7 +44,6 @@ struct verify {
 	struct x86_insn other;           /* not from there */
 	const struct x86_insn *insns[BLOCK_MAX];   /* what ran */
 	unsigned ninsns;
-	bool cut;                        /* the last one did not end: REP */
 };
 
 /* While it runs, the guest's time goes 2^6 times slower: its watchdogs mind how long

@@ -86,8 +86,6 @@ static const char *compare_with(struct vcpu *v, struct verify *y, int why)
 		return f->name;
 	if (why != y->expected->why)
 		return "the way it ended";
-	if (y->undo.full)
-		return NULL;             /* too many stores to know */
 	if (differing_store(y))
 		return "memory";
 	return y->tape.torn || y->tape.next != y->expected->tape_end ? "access to devices" : NULL;

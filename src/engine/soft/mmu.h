@@ -9,6 +9,7 @@
  *
  *   tlb.c     entries and flushes       walk.c   page walk
  *   access.c  loads, stores, blocks     watch.c  watched data
+ *   undo.c    what stores replace
  * All but watch.c are compiled for general registers only, so that translations
  * need not save vectors around a plain miss.
  */
@@ -76,32 +77,21 @@ struct mmu_ram {
 	bool readonly;
 };
 
-/* The bytes that stores replaced, so that they can be put back: verify mode. */
-enum { UNDO_STORES = 1 << 16, UNDO_BYTES = 1 << 20 };
+/* The bytes that stores replaced, so that they can be put back: verify mode. It takes
+ * whatever a block stores: a string instruction up to half a MiB before it has to yield. */
 struct undo_log {
 	unsigned n, bytes;
 	unsigned joined_from;        /* stores before this one are not grown any more */
-	bool full;
-	struct { uint8_t *host; uint32_t size, at; } store[UNDO_STORES];
-	uint8_t old[UNDO_BYTES];
+	unsigned store_room, byte_room;
+	struct undo_store { uint8_t *host; uint32_t size, at; } *store;
+	uint8_t *old;                /* what was there, as store[].at */
 };
+void undo_add(struct undo_log *u, uint8_t *host, unsigned size);
+void undo_free(struct undo_log *u);
 static inline void undo_note(struct undo_log *u, uint8_t *host, unsigned size)
 {
-	if (likely(!u))
-		return;
-	if (u->n == UNDO_STORES || u->bytes + size > UNDO_BYTES) {
-		u->full = true;
-		return;
-	}
-	memcpy(u->old + u->bytes, host, size);
-	if (u->n > u->joined_from && u->store[u->n - 1].host + u->store[u->n - 1].size == host) {
-		u->store[u->n - 1].size += size;
-	} else {
-		u->store[u->n].host = host;
-		u->store[u->n].size = size;
-		u->store[u->n++].at = u->bytes;
-	}
-	u->bytes += size;
+	if (unlikely(u))
+		undo_add(u, host, size);
 }
 
 /* Pages of RAM by host address, hashed: see soft_mmu.stored. */
