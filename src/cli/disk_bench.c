@@ -13,7 +13,7 @@
 
 enum { DEPTH_MAX = 1024, BLOCK_MAX = 16 << 20, PAGE = 4096 };
 
-struct bench_options { char *block, *depth, *count, *pattern, *format, *output; bool write, no_uring; };
+struct bench_options { char *block, *depth, *count, *pattern, *format, *output; bool write, no_uring, one_buffer; };
 #define ROW(name, arg, kind, field, text) { name, arg, text, kind, offsetof(struct bench_options, field), NULL }
 static const struct cli_option bench_options[] = {
 	ROW("--block", "SIZE", OPTION_STRING, block, "bytes a request (default 4k)"),
@@ -22,6 +22,7 @@ static const struct cli_option bench_options[] = {
 	ROW("--pattern", "random|sequential", OPTION_STRING, pattern, "default: random"),
 	ROW("--disk-format", "raw|qcow2", OPTION_STRING, format, "default: by the first bytes"),
 	ROW("--write", NULL, OPTION_FLAG, write, "write: the contents of the disk are lost"),
+	ROW("--one-buffer", NULL, OPTION_FLAG, one_buffer, "all requests share one block of memory, as those of qemu-img bench do"),
 	ROW("--threads", NULL, OPTION_FLAG, no_uring, "the thread pool, even where io_uring works"),
 	ROW("--format", "json", OPTION_STRING, output, "print one JSON object"),
 	{ NULL }
@@ -36,6 +37,7 @@ struct bench {
 	int failed;
 	struct slot { struct disk_request r; struct iovec v; struct slot *next; struct bench *b; } *slots, *spare;
 	uint8_t *buffer;
+	bool one_buffer;
 };
 
 static void slot_done(struct disk_request *r, int result);
@@ -83,24 +85,30 @@ static void begin(void *opaque)
 	fill(opaque);
 }
 
-static double run(struct bench *b)
+/* The user decides how much: it may fail. */
+static bool make_slots(struct bench *b, struct error *err)
 {
+	uint64_t bytes = ALIGN_UP((b->one_buffer ? 1 : b->depth) * b->block, PAGE);
+	b->buffer = aligned_alloc(PAGE, bytes);     /* as a guest's are */
+	if (!b->buffer)
+		return error_set(err, 0, "no memory for %" PRIu64 " requests of %" PRIu64 " bytes: lower --depth or --block", b->depth, b->block);
+	memset(b->buffer, 0xa5, bytes);
 	b->slots = xcalloc(b->depth, sizeof(*b->slots));
-	b->buffer = aligned_alloc(PAGE, ALIGN_UP(b->depth * b->block, PAGE));     /* as a guest's are */
-	memset(b->buffer, 0xa5, b->depth * b->block);
 	for (uint64_t i = 0; i < b->depth; i++) {
 		b->slots[i].b = b;
-		b->slots[i].v = (struct iovec){ b->buffer + i * b->block, b->block };
+		b->slots[i].v = (struct iovec){ b->buffer + (b->one_buffer ? 0 : i * b->block), b->block };
 		b->slots[i].next = b->spare;
 		b->spare = &b->slots[i];
 	}
+	return true;
+}
+
+static double run(struct bench *b)
+{
 	uint64_t from = monotonic_ns();
 	loop_post(b->loop, begin, b);
 	loop_run(b->loop);
-	uint64_t took = monotonic_ns() - from;
-	free(b->slots);
-	free(b->buffer);
-	return (double)took / 1e9;
+	return (double)(monotonic_ns() - from) / 1e9;
 }
 
 static bool plan(const struct bench_options *o, struct bench *b, uint64_t *count, struct error *err)
@@ -117,6 +125,7 @@ static bool plan(const struct bench_options *o, struct bench *b, uint64_t *count
 	if (o->pattern && strcmp(o->pattern, "random") && strcmp(o->pattern, "sequential"))
 		return error_set(err, 0, "pattern '%s' is not known: random or sequential", o->pattern);
 	b->left = *count;
+	b->one_buffer = o->one_buffer;
 	b->op = o->write ? DISK_WRITE : DISK_READ;
 	return true;
 }
@@ -172,7 +181,7 @@ int disk_bench(int argc, char **argv)
 	int json = cli_format(&f, &err);
 	if (json < 0 || !plan(&o, &b, &count, &err))
 		return cli_usage(&err);
-	bool ok = open_bench(&b, &o, words[0], &err);
+	bool ok = open_bench(&b, &o, words[0], &err) && make_slots(&b, &err);
 	double seconds = 0;
 	if (ok) {
 		set_step(&b, o.pattern && !strcmp(o.pattern, "sequential"));
@@ -181,6 +190,8 @@ int disk_bench(int argc, char **argv)
 	disk_close(b.disk);
 	if (b.loop)
 		loop_free(b.loop);
+	free(b.slots);
+	free(b.buffer);
 	if (b.failed)
 		ok = error_set(&err, -b.failed, "a request to disk '%s' failed", words[0]);
 	if (!ok)

@@ -157,7 +157,7 @@ def test_bench(abyme, tmp_path):
     ok(abyme, "disk", "create", raw, "--size", "8M")
     ok(abyme, "disk", "create", qcow, "--size", "8M")
     for words in (["--depth", "1"], ["--depth", "64"], ["--depth", "7", "--write"], ["--depth", "64", "--threads"],
-                  ["--depth", "3", "--block", "1M", "--pattern", "sequential"]):
+                  ["--depth", "3", "--block", "1M", "--pattern", "sequential"], ["--depth", "9", "--write", "--one-buffer"]):
         for disk in (raw, qcow):
             result = json.loads(ok(abyme, "disk", "bench", "--count", "3000", "--format", "json", *words, disk))
             assert result["requests"] == 3000 and result["iops"] > 0
