@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from conftest import guest_args
 from test_disks import guest, ok, qemu_img, run, shell  # noqa: F401, pylint: disable=unused-import
 from test_snapshots import words, write
 
@@ -21,6 +22,11 @@ def poke(disk, *changes):
     for offset, byte in changes:
         commands += ["-c", f"write -P {byte} {offset} 65536" if byte else f"write -z {offset} 65536"]
     subprocess.run(["qemu-io", "-f", "qcow2", *commands, str(disk)], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def guest_on_net(kernel_tree, tmp_path_factory):
+    return guest_args(kernel_tree("amd64"), tmp_path_factory.mktemp("identity"), ["virtio_pci", "virtio_net", "vmgenid"])
 
 
 def instance(abyme, name, disk):
@@ -63,6 +69,39 @@ def test_linked_clones(abyme, tmp_path):
         assert status == 1 and word in err, err
     for name in ("origin", "copy", "third", "fourth", "alone"):
         abyme("rm", name)
+
+
+def identity(m):
+    """What a guest knows itself by: (generation id, machine id, network address)."""
+    genid = run(m, "busybox xxd -p -s $((0xe0000 + 40)) -l 16 /dev/mem",     # its page, where there is no firmware
+                "^([0-9a-f]{32})\r?$").group(1)
+    uuid = run(m, "cat /sys/class/dmi/id/product_uuid", r"^([0-9a-f]{8}-[0-9a-f-]{27})").group(1)
+    return genid, uuid, run(m, "cat /sys/class/net/eth0/address", r"^((?:[0-9a-f]{2}:){5}[0-9a-f]{2})").group(1)
+
+
+def test_identity_of_a_clone(abyme, guest_on_net, tmp_path):
+    """The clone's guest sees a generation id, a machine id and an address of its own; a resumed guest hears of a new id."""
+    disk, state = tmp_path / "disk.qcow2", str(tmp_path / "saved.state")
+    ok(abyme, "disk", "create", str(disk), "--size", "64M")
+    m = abyme.start("run", "--name", "origin", *guest_on_net, "--net", "user", "--disk", f"{disk},format=qcow2")
+    shell(m)
+    origin = identity(m)
+    ok(abyme, "suspend", "origin", state)
+    m.wait(60)
+    m = abyme.start("resume", state)
+    m.send("\n")
+    run(m, "while ! dmesg | grep 'reseeded due to virtual machine fork'; do sleep 1; done; echo heard=$?", "^heard=0")
+    resumed = identity(m)
+    assert resumed[0] != origin[0] and resumed[1:] == origin[1:]
+    m.send("poweroff -f\n")
+    assert m.wait(60) == 0
+    ok(abyme, "clone", "origin", "copy")
+    m = abyme.start("start", "--attach", "copy")
+    shell(m)
+    copy = identity(m)
+    assert copy[0] not in (origin[0], resumed[0]) and copy[1] != origin[1] and copy[2] != origin[2]
+    m.send("poweroff -f\n")
+    assert m.wait(60) == 0
 
 
 def test_incremental(abyme, tmp_path):
