@@ -2,6 +2,8 @@
 /* Tapes, see tap.h. */
 #include "memory/tap.h"
 
+enum { ROOM_FIRST = 256 };
+
 __thread struct tape *tape_now;
 
 static bool is_write(enum tape_kind kind)
@@ -36,18 +38,25 @@ bool tape_replay(struct tape *t, enum tape_kind kind, uint64_t where, unsigned s
 
 void tape_put(struct tape *t, enum tape_kind kind, uint64_t where, unsigned size, uint64_t value)
 {
-	if (t->n < TAPE_EVENTS)
-		t->e[t->n++] = (struct tape_event){ (uint8_t)kind, (uint8_t)size, where, value };
-	else
-		t->torn = true;
+	if (t->n == t->room) {
+		t->room = MAX(2 * t->room, (unsigned)ROOM_FIRST);
+		t->e = xrealloc(t->e, t->room * sizeof(t->e[0]));
+	}
+	t->e[t->n++] = (struct tape_event){ (uint8_t)kind, (uint8_t)size, where, value };
 	t->next = t->n;
 	tape_now = t;
 }
 
 void tape_rewind(struct tape *t)
 {
-	memmove(t->e, t->e + t->next, (t->n - t->next) * sizeof(t->e[0]));
+	if (t->next < t->n)
+		memmove(t->e, t->e + t->next, (t->n - t->next) * sizeof(t->e[0]));
 	t->n -= t->next;
 	t->next = 0;
 	t->closed = t->torn = false;
+}
+
+void tape_free(struct tape *t)
+{
+	free(t->e);
 }

@@ -25,12 +25,12 @@ enum tape_kind { TAPE_READ, TAPE_WRITE, TAPE_APIC_READ, TAPE_APIC_WRITE, TAPE_MS
 		 TAPE_MSR_WRITE, TAPE_TIME, TAPE_RANDOM };
 struct tape_event { uint8_t kind, size; uint64_t where, value; };
 
-enum { TAPE_EVENTS = 8192 };
+/* It grows with what a piece of code does: INS and OUTS go on for 65,536 turns. */
 struct tape {
 	bool closed;             /* nothing more is recorded */
-	bool torn;               /* the second run did not do what the first did; or it overran */
-	unsigned n, next;
-	struct tape_event e[TAPE_EVENTS];
+	bool torn;               /* the second run did not do what the first did */
+	unsigned n, next, room;
+	struct tape_event *e;
 };
 extern __thread struct tape *tape_now;
 
@@ -49,6 +49,7 @@ bool tape_replay(struct tape *t, enum tape_kind kind, uint64_t where, unsigned s
 void tape_put(struct tape *t, enum tape_kind kind, uint64_t where, unsigned size, uint64_t value);
 /* Open again: what has been handed out is cut off. */
 void tape_rewind(struct tape *t);
+void tape_free(struct tape *t);
 static inline void tape_record(struct tape *t, enum tape_kind kind, uint64_t where, unsigned size,
 			       uint64_t value)
 {

@@ -54,6 +54,7 @@ static void test_replay(void **state)
 	assert_int_equal(tapped_read(7), 0);          /* past the end */
 	assert_true(t.torn);
 	tape_now = NULL;
+	tape_free(&t);
 }
 
 static void test_torn(void **state)
@@ -67,6 +68,7 @@ static void test_torn(void **state)
 	tapped_write(8, 6);
 	assert_true(t.torn);
 	tape_now = NULL;
+	tape_free(&t);
 }
 
 /* What is left after a part was handed out comes first, or is forgotten. */
@@ -89,12 +91,31 @@ static void test_rest(void **state)
 	assert_int_equal(t.n, 1);
 	assert_false(t.torn);
 	tape_now = NULL;
+	tape_free(&t);
+}
+
+/* As much as comes. */
+static void test_long(void **state)
+{
+	static struct tape t;
+
+	counter = 0;
+	tape_now = &t;
+	for (unsigned n = 0; n < 65536; n++)
+		tapped_read(n);
+	t.closed = true;
+	t.next = 0;
+	for (unsigned n = 0; n < 65536; n++)
+		assert_int_equal(tapped_read(n), n + 1);
+	assert_false(t.torn);
+	tape_now = NULL;
+	tape_free(&t);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_replay), cmocka_unit_test(test_torn),
-					    cmocka_unit_test(test_rest) };
+					    cmocka_unit_test(test_rest), cmocka_unit_test(test_long) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

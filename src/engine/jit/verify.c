@@ -405,6 +405,7 @@ void verify_destroy(struct vcpu *v)
 	mmu_destroy(v);
 	v->mmu = mmu;
 	undo_free(&y->undo);
+	tape_free(&y->tape);
 	free(y->stored);
 	free(y->found);
 	free(y);
