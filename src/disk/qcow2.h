@@ -96,7 +96,7 @@ static inline void be32_put(void *p, uint32_t v) { v = htobe32(v); memcpy(p, &v,
 static inline void be64_put(void *p, uint64_t v) { v = htobe64(v); memcpy(p, &v, 8); }
 
 /* qcow2_table.c: metadata in memory; requires: q->lock */
-/* The table at `offset`; `fresh`: do not read it, it is new (zeroed, dirty). The
+/* The table at `offset`; `fresh`: do not read it, it is new (zeroed, dirty), and none is there. The
  * pointer is good until the next call, or until the lock is let go. */
 int table_get(struct qcow2 *q, uint64_t offset, enum table_kind kind, bool fresh, struct table **t);
 void table_forget(struct qcow2 *q, uint64_t offset);
@@ -111,8 +111,9 @@ bool tables_are_dirty(const struct qcow2 *q);
 int metadata_sync(struct qcow2 *q);
 /* The same, letting go of the lock while the disk works; then what may be reused is. */
 int metadata_flush(struct qcow2 *q);
-/* The table if it is in memory. */
+/* The table if it is in memory; is there one of any kind? */
 struct table *table_peek(struct qcow2 *q, uint64_t offset, enum table_kind kind);
+bool table_is_at(struct qcow2 *q, uint64_t offset);
 int mark_dirty(struct qcow2 *q);
 /* The i-th entry of the active L1 table: it is to be written; as it is written. */
 static inline void l1_changed(struct qcow2 *q, uint32_t i)
@@ -238,7 +239,10 @@ bool qcow2_tidy(struct image *i);
 enum image_direct qcow2_direct(struct image *i, uint64_t offset, uint64_t len, bool writes, uint64_t *host,
 			       unsigned *token);
 void qcow2_landed(struct image *i, unsigned token);
-/* An aligned host offset within the file, outside the header, the L1 and the refcount table. */
+/* Does the header, the L1 or the refcount table lie in there? Nothing else ever does, whatever the counts of a
+ * damaged image say. */
+bool place_is_fixed(const struct qcow2 *q, uint64_t offset, uint64_t len);
+/* An aligned host offset within the file, outside those. */
 bool place_sound(const struct qcow2 *q, uint64_t offset);
 
 #endif

@@ -153,6 +153,8 @@ static int compare(struct check *c, bool repair)
 		/* a missing block is not made here: its place may be in use */
 		if (!repair || i >= covered || !c->q->reftable[i / c->q->refs_per_block])
 			continue;
+		if (!c->refs[i])      /* whatever it was, it is free */
+			table_forget(c->q, i << c->q->cluster_bits);
 		r = refcount_set(c->q, i, c->refs[i]);
 		c->found->fixed++;
 	}

@@ -14,14 +14,19 @@
 
 enum { WINDOW = 200, FREED_ENOUGH = 1024, IN_PLACE = 2 /* in a token, beside its generation */ };
 
-bool place_sound(const struct qcow2 *q, uint64_t offset)
+bool place_is_fixed(const struct qcow2 *q, uint64_t offset, uint64_t len)
 {
 	uint64_t l1_end = q->l1_offset + 8ull * q->l1_size, ref_end = q->reftable_offset + 8 * q->reftable_entries;
-	uint64_t end = offset + q->cluster_size;
+	uint64_t end = offset + len;
+	return offset < q->cluster_size || (end > q->l1_offset && offset < l1_end) ||
+	       (end > q->reftable_offset && offset < ref_end);
+}
+
+bool place_sound(const struct qcow2 *q, uint64_t offset)
+{
 	/* what was never written to the file cannot be referred to (invariant 5): else one entry of a
 	 * hostile image makes a file of exabytes */
-	return offset >= q->cluster_size && !(offset & (q->cluster_size - 1)) && offset < q->virgin &&
-	       (end <= q->l1_offset || offset >= l1_end) && (end <= q->reftable_offset || offset >= ref_end);
+	return !(offset & (q->cluster_size - 1)) && offset < q->virgin && !place_is_fixed(q, offset, q->cluster_size);
 }
 
 enum cluster_kind entry_kind(const struct qcow2 *q, uint64_t e)

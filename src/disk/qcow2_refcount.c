@@ -68,6 +68,8 @@ static int grow_reftable(struct qcow2 *q, uint64_t k)
 	uint64_t start = k * per, old_offset = q->reftable_offset, old_clusters = q->reftable_entries / per_cluster;
 	if (entries * 8 > REFTABLE_MAX_BYTES || start > CLUSTERS_MAX)
 		return -EFBIG;
+	if (place_is_fixed(q, start << q->cluster_bits, (blocks + clusters) << q->cluster_bits))
+		return -EIO;          /* a damaged image */
 	auto_free uint8_t *block = xmalloc(q->cluster_size);
 	auto_free uint8_t *raw = xcalloc(entries, 8);
 	uint64_t *table = xcalloc(entries, sizeof(*table));
@@ -130,7 +132,7 @@ static int block_get(struct qcow2 *q, uint64_t cluster, bool make, struct table 
 	if (!make)
 		return 0;
 	uint64_t offset = (k * q->refs_per_block) << q->cluster_bits;
-	int r = table_get(q, offset, TABLE_REFCOUNT, true, t);
+	int r = place_is_fixed(q, offset, q->cluster_size) ? -EIO : table_get(q, offset, TABLE_REFCOUNT, true, t);
 	if (r)
 		return r;
 	ref_store(q, (*t)->data, 0, 1);
@@ -213,6 +215,13 @@ static int find_free(struct qcow2 *q, uint64_t *cluster, struct table **t)
 	}
 }
 
+/* A count of 0 is not believed where something is known to be: a guest's data would go there. */
+static bool may_be_free(struct qcow2 *q, uint64_t cluster)
+{
+	uint64_t offset = cluster << q->cluster_bits;
+	return !place_is_fixed(q, offset, q->cluster_size) && !table_is_at(q, offset);
+}
+
 /* Within one block: the next one may have to be made. */
 int clusters_alloc(struct qcow2 *q, uint64_t want, uint64_t *offset, uint64_t *got)
 {
@@ -222,8 +231,10 @@ int clusters_alloc(struct qcow2 *q, uint64_t want, uint64_t *offset, uint64_t *g
 	if (r)
 		return r;
 	uint64_t in = c % q->refs_per_block, most = MIN(want, q->refs_per_block - in);
-	for (; n < most && !ref_load(q, t->data, in + n); n++)
+	for (; n < most && !ref_load(q, t->data, in + n) && may_be_free(q, c + n); n++)
 		ref_store(q, t->data, in + n, 1);
+	if (!n)
+		return -EIO;          /* a damaged image */
 	t->dirty = true;
 	q->next_free = c + n;
 	used_up_to(q, c + n);
@@ -246,6 +257,8 @@ static int alloc_far(struct qcow2 *q, uint64_t want, uint64_t *offset)
 		if ((r = grow_reftable(q, MAX(k + blocks, q->reftable_entries))))
 			return r;
 	}
+	if (place_is_fixed(q, (k * per) << q->cluster_bits, (blocks + want) << q->cluster_bits))
+		return -EIO;          /* a damaged image */
 	auto_free uint8_t *block = xmalloc(q->cluster_size);
 	for (uint64_t b = 0; b < blocks && !r; b++) {
 		memset(block, 0, q->cluster_size);
@@ -280,6 +293,13 @@ int clusters_alloc_run(struct qcow2 *q, uint64_t bytes, uint64_t *offset)
 	return 0;
 }
 
+/* Nor is a last reference where something else is known to be: it would become a hole. */
+static bool may_become_free(struct qcow2 *q, uint64_t cluster)
+{
+	uint64_t offset = cluster << q->cluster_bits;
+	return !place_is_fixed(q, offset, q->cluster_size) && !table_peek(q, offset, TABLE_REFCOUNT);
+}
+
 /* Those of one block at a time. */
 int refcount_run(struct qcow2 *q, uint64_t first, uint64_t n, int delta)
 {
@@ -292,13 +312,13 @@ int refcount_run(struct qcow2 *q, uint64_t first, uint64_t n, int delta)
 		r = r || t ? r : -EIO;
 		for (; c < stop && !r; c++) {
 			uint64_t count = ref_load(q, t->data, c % q->refs_per_block);
-			if (!count || (delta > 0 && count == refcount_max(q))) {
+			bool last = delta < 0 && count == 1;
+			if (!count || (delta > 0 && count == refcount_max(q)) || (last && !may_become_free(q, c))) {
 				r = -EIO;             /* a damaged image */
 				break;
 			}
-			if (delta < 0 && count == 1) {
-				if (c << q->cluster_bits != t->offset)
-					table_forget(q, c << q->cluster_bits);
+			if (last) {
+				table_forget(q, c << q->cluster_bits);
 				becomes_hole(q, c);
 				continue;
 			}

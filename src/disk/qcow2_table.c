@@ -36,6 +36,11 @@ struct table *table_peek(struct qcow2 *q, uint64_t offset, enum table_kind kind)
 	return t;
 }
 
+bool table_is_at(struct qcow2 *q, uint64_t offset)
+{
+	return *slot(q, offset) != NULL;
+}
+
 static bool no_space(int r) { return r == -ENOSPC || r == -EDQUOT; }
 
 int metadata_unwritten(struct qcow2 *q, int r)
@@ -262,7 +267,7 @@ void table_forget(struct qcow2 *q, uint64_t offset)
 int table_get(struct qcow2 *q, uint64_t offset, enum table_kind kind, bool fresh, struct table **out)
 {
 	struct table *t = *slot(q, offset);
-	if (t && t->kind != kind)
+	if (t && (fresh || t->kind != kind))
 		return -EIO;          /* one cluster in two roles: a damaged image */
 	if (!t) {
 		if (!fresh && !place_sound(q, offset))

@@ -480,6 +480,64 @@ static void refuses(void **state)
 	}
 }
 
+static uint64_t number_at(const char *path, uint64_t where)
+{
+	uint8_t v[8];
+	auto_close int fd = open(path, O_RDONLY);
+	assert_true(fd_pread_full(fd, v, sizeof(v), where));
+	return __builtin_bswap64(le64_get(v));
+}
+
+static void patch(const char *path, uint64_t where, uint64_t value)
+{
+	uint8_t v[8];
+	auto_close int fd = open(path, O_RDWR);
+	le64_put(v, __builtin_bswap64(value));
+	assert_true(fd_pwrite_full(fd, v, sizeof(v), where));
+}
+
+/* An image whose counts say that its header and tables are free: nothing is written there, nor punched. */
+static void damaged_counts(void **state)
+{
+	enum { CLUSTER = 65536, HEADER_L1 = 40, HEADER_REFTABLE = 48 };
+	static uint8_t data[CLUSTER] = { 1, 2, 3 };
+	auto_free char *path = at("counts.qcow2");
+	struct image_check found;
+	create(path, &(struct qcow2_create){ .size = 1 << 20, .cluster_bits = 16, .version = 3 });
+	struct image *i = open_image(path, false);
+	assert_int_equal(image_write(i, data, CLUSTER, 0), 0);
+	image_close(i);
+	uint64_t reftable = number_at(path, HEADER_REFTABLE), l1 = number_at(path, HEADER_L1), first = number_at(path, l1);
+	uint64_t block = number_at(path, reftable), l2 = first & ~(1ull << 63), entry = number_at(path, l2);
+
+	patch(path, block, 0);                /* clusters 0 to 3: the header, the tables */
+	i = open_image(path, false);
+	assert_int_equal(image_write(i, data, CLUSTER, CLUSTER), -EIO);
+	image_close(i);
+	patch(path, reftable, 0);             /* no counts at all */
+	i = open_image(path, false);
+	assert_int_equal(image_write(i, data, CLUSTER, CLUSTER), -EIO);
+	image_close(i);
+	patch(path, reftable, block);
+	i = open_image(path, false);
+	assert_true(qcow2_check(i, true, &found, NULL));
+	assert_int_equal(image_write(i, data, CLUSTER, CLUSTER), 0);
+	image_close(i);
+	check_clean(path);
+
+	patch(path, l2, l1 | 1ull << 63);     /* the guest's first cluster is the L1 table, it says */
+	i = open_image(path, false);
+	i->ops->zero(i, 0, CLUSTER, true);
+	assert_int_equal(i->ops->flush(i), -EIO);
+	image_close(i);
+	assert_int_equal(number_at(path, l1), first);
+	patch(path, l2, entry);
+	i = open_image(path, false);
+	assert_true(qcow2_check(i, true, &found, NULL));
+	image_close(i);
+	check_clean(path);
+}
+
 static int make_dir(void **state)
 {
 	/* memory if possible: the syncs are for the order, not for the wait */
@@ -500,7 +558,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(scribbles), cmocka_unit_test(external_data), cmocka_unit_test(backing), cmocka_unit_test(resizes),
 		cmocka_unit_test(from_qemu), cmocka_unit_test(compressed), cmocka_unit_test(snapshots),
-		cmocka_unit_test(large_tables), cmocka_unit_test(refuses),
+		cmocka_unit_test(large_tables), cmocka_unit_test(refuses), cmocka_unit_test(damaged_counts),
 	};
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
