@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from conftest import TOP, off, run, shell, vmlinuz
+from patience import patience
 
 LIMIT = 120
 
@@ -25,7 +26,7 @@ def test_connection_goes_on(abyme, args, tmp_path):
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared" / "file").write_text("from-the-host\n")
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(LIMIT)
+        server.settimeout(patience(LIMIT))
         m = abyme.start("run", "--name", "mover", "--engine", "jit", "--vcpus", "2", "--net", "user",
                         "--share", f"{tmp_path}/shared:tag", *args)
         m.expect("USERSPACE-REACHED", LIMIT)
@@ -35,7 +36,7 @@ def test_connection_goes_on(abyme, args, tmp_path):
         port = server.getsockname()[1]
         m.send(f"(n=0; while true; do n=$((n+1)); echo tick $n; sleep 0.1; done | nc 10.0.2.2 {port}) &\n")
         line, _ = server.accept()
-        line.settimeout(LIMIT)
+        line.settimeout(patience(LIMIT))
         with line, line.makefile() as ticks:
             last = 0
 

@@ -177,7 +177,7 @@ def test_network_boot(abyme, card):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     m = abyme.start("run", "--rm", "--memory", "64M", "--boot", "net", "--net",
                     f"user,model={card},mac=02:00:00:00:00:07")
-    for _ in range(3):           # it waits for the key for two seconds: else the firmware begins again a minute later
+    for _ in range(10):          # it waits for the key for two seconds: else the firmware begins again a minute later
         m.expect("Configuring \\(net0 02:00:00:00:00:07\\)", 90)
         m.expect("net0: 10.0.2.15", 60)
         m.expect("Nothing to boot", 60)

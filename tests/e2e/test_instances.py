@@ -2,27 +2,17 @@
 """The life of an instance through its verbs, with a real guest."""
 import json
 import os
-import time
 
 import pytest
 
 from conftest import vmlinuz
-from patience import deadline
+from patience import wait_for
 
 
 @pytest.fixture
 def boot_args(kernel_tree, initrd):
     return ["--memory", "256M", "--kernel", vmlinuz(kernel_tree("cloud-amd64")), "--initrd", initrd,
             "--append", "console=ttyS0 quiet panic=-1"]
-
-
-def wait_for(abyme, name, word, seconds=150):
-    end = deadline(seconds)
-    while time.monotonic() < end:
-        if word in abyme("logs", name)[1]:
-            return
-        time.sleep(0.3)
-    raise AssertionError(f"{word!r} never came:\n" + abyme("logs", name)[1][-2000:] + abyme("ls")[1])
 
 
 def state_of(abyme, name):
@@ -45,7 +35,7 @@ def test_life(abyme, boot_args, tmp_path):
     assert abyme("start", "web")[0] == 1
     assert abyme("rm", "web")[0] == 1
     assert state_of(abyme, "web") == "running"
-    wait_for(abyme, "web", "USERSPACE-REACHED")
+    wait_for(lambda: "USERSPACE-REACHED" in abyme("logs", "web")[1])
     assert abyme("pause", "web")[0] == 0
     assert state_of(abyme, "web") == "paused"
     assert abyme("unpause", "web")[0] == 0
@@ -78,7 +68,7 @@ def test_life(abyme, boot_args, tmp_path):
 def test_damaged_state(abyme, boot_args, tmp_path):
     """A state file cut or flipped is refused or at least does no harm."""
     assert abyme("run", "--detach", "--rm", "--name", "sick", *boot_args)[0] == 0
-    time.sleep(2)
+    wait_for(lambda: "USERSPACE-REACHED" in abyme("logs", "sick")[1])
     file = tmp_path / "sick.state"
     assert abyme("suspend", "sick", str(file), seconds=120)[0] == 0
     whole = file.stat().st_size
@@ -109,10 +99,7 @@ def test_detach_by_leash(abyme, boot_args):
     m.expect(r"\S", 60)
     m.process.kill()
     m.process.wait()
-    end = deadline(10)
-    while abyme("ls", "--quiet")[1] and time.monotonic() < end:
-        time.sleep(0.1)
-    assert abyme("ls", "--quiet")[1] == ""
+    wait_for(lambda: abyme("ls", "--quiet")[1] == "")
 
 
 def test_doctor(abyme):

@@ -20,7 +20,7 @@ import pytest
 
 from conftest import ABYME, free_port, vmlinuz
 from images import Image, busybox_layer, entry, layer
-from patience import patience, wait_for
+from patience import deadline, patience, wait_for
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts overlays and makes control groups as root")
 LIMIT = 120
@@ -221,7 +221,7 @@ def test_life(box, tmp_path):
     ok(box, "exec", "-d", name, "sh", "-c", "echo detached >/tmp/d")
     wait_for(lambda: box("exec", name, "cat", "/tmp/d")[1] == "detached\n")
     ok(box, "stop", "--timeout", "100", name)
-    assert waiter.communicate(timeout=LIMIT)[0] == "9\n"
+    assert waiter.communicate(timeout=patience(LIMIT))[0] == "9\n"
     assert ok(box, "logs", name).endswith("bye\n")
     status, _, err = box("rmi", "box")
     assert status == 0, err
@@ -244,7 +244,7 @@ def test_terminal(box):
 
     def expect(pattern):
         nonlocal seen
-        end = time.monotonic() + LIMIT
+        end = deadline(LIMIT)
         while not re.search(pattern, seen):
             assert time.monotonic() < end, seen
             if select.select([fd], [], [], 1)[0]:
@@ -356,7 +356,7 @@ def test_network(box):
     server = socket.create_server(("127.0.0.1", 0))
     port = server.getsockname()[1]
     p = box.popen("run", "--rm", "box", "sh", "-c", f"echo hello | nc 10.0.2.2 {port}")
-    server.settimeout(LIMIT)
+    server.settimeout(patience(LIMIT))
     assert server.accept()[0].recv(100) == b"hello\n"
     assert p.wait(patience(LIMIT)) == 0
     outside, name = free_port(), named("web")
@@ -435,7 +435,7 @@ def test_first_process(box):
     wait_for(lambda: "up" in ok(box, "logs", name))
     with box.popen("wait", name) as waiter:
         ok(box, "stop", "--timeout", "100", name)
-        assert waiter.communicate(timeout=LIMIT)[0] == "9\n"
+        assert waiter.communicate(timeout=patience(LIMIT))[0] == "9\n"
     assert box("run", "--rm", "--init", "box", "/nonexistent")[0] == 127
 
 
@@ -481,7 +481,7 @@ def ordinary_user(home):
 
     def user(*args, seconds=LIMIT):
         p = subprocess.run([ABYME, *args], env=dict(os.environ, ABYME_STATE=f"{home}/state", HOME=str(home)), user=64321, group=64321,
-                           extra_groups=[], capture_output=True, text=True, timeout=seconds, check=False)
+                           extra_groups=[], capture_output=True, text=True, timeout=patience(seconds), check=False)
         return p.returncode, p.stdout, p.stderr
     status, _, err = user("load", image)
     if status and "user namespace" in err:
