@@ -142,6 +142,9 @@ static UNUSED void fixture_turn(struct machine *m)
 	loop_run(m->loop);
 }
 
+/* Of 200 us each: what waits for a disk's threads gives a busy host a minute. */
+enum { FIXTURE_TURNS = 300000 };
+
 /* Run the machine's clock from `ns` on until *counter changes or 2 s pass. */
 static UNUSED bool fixture_until(struct machine *m, const unsigned *counter, unsigned old)
 {

@@ -73,11 +73,11 @@ static void put_command(unsigned n, unsigned slot, const uint8_t fis[16], const 
 
 static bool wait_for(unsigned at, uint32_t mask)
 {
-	for (unsigned i = 0; i < 2000; i++) {
+	for (unsigned i = 0; i < FIXTURE_TURNS; i++) {
 		fixture_turn(&fx.m);
 		if (!(reg(at) & mask))
 			return true;
-		usleep(500);
+		usleep(200);
 	}
 	return false;
 }
@@ -89,7 +89,7 @@ static uint32_t ata(unsigned n, uint8_t cmd, uint64_t lba, uint16_t count, uint3
 			    (uint8_t)count, (uint8_t)(count >> 8) };
 	put_command(n, 0, fis, NULL, len, DATA);
 	set_reg(port(n, 0x38), 1);
-	for (unsigned i = 0; i < 2000 && reg(port(n, 0x38)) && !(reg(port(n, 0x10)) & 1 << 30); i++) {
+	for (unsigned i = 0; i < FIXTURE_TURNS && reg(port(n, 0x38)) && !(reg(port(n, 0x10)) & 1 << 30); i++) {
 		fixture_turn(&fx.m);
 		usleep(200);
 	}
@@ -151,7 +151,7 @@ static uint32_t packet(const uint8_t p[12], uint32_t len)
 	uint8_t fis[16] = { 0x27, 0x80, 0xa0, 1 };
 	put_command(1, 0, fis, p, len, DATA);
 	set_reg(port(1, 0x38), 1);
-	for (unsigned i = 0; i < 2000 && reg(port(1, 0x38)) && !(reg(port(1, 0x10)) & 1 << 30); i++) {
+	for (unsigned i = 0; i < FIXTURE_TURNS && reg(port(1, 0x38)) && !(reg(port(1, 0x10)) & 1 << 30); i++) {
 		fixture_turn(&fx.m);
 		usleep(200);
 	}

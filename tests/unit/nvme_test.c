@@ -68,7 +68,7 @@ static void put(unsigned q, uint8_t op, uint32_t nsid, uint64_t prp1, uint64_t p
 static int next(unsigned q)
 {
 	uint64_t at = cq_at(q) + head[q] * 16;
-	for (unsigned i = 0; i < 2000; i++) {
+	for (unsigned i = 0; i < FIXTURE_TURNS; i++) {
 		uint32_t v = (uint32_t)memory_load(fx.m.memory, at + 12, 4);
 		if ((v >> 16 & 1) == phase[q]) {
 			if (++head[q] == 16) {
@@ -235,7 +235,7 @@ static void disabled_under_load(void **unused)
 	set_reg(0x1008, tail[1]);
 	fixture_turn(m);
 	set_reg(CC, 0);
-	for (unsigned i = 0; i < 2000 && reg(CSTS); i++) {
+	for (unsigned i = 0; i < FIXTURE_TURNS && reg(CSTS); i++) {
 		fixture_turn(m);
 		usleep(200);
 	}
