@@ -36,6 +36,7 @@ struct tpm {
 	struct loop_fd *watch;
 	bool granted, idle, fatal;
 	bool busy;                /* a command is on its way */
+	uint8_t asked;            /* requests that wait for its end */
 	bool gone;                /* so is swtpm */
 	uint8_t buffer[BUFFER];   /* what the guest sees */
 	uint8_t reply[BUFFER];
@@ -44,19 +45,30 @@ struct tpm {
 
 static uint32_t be32_at(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return be32toh(v); }
 
+/* No command is on its way any more: what was asked for meanwhile is done. An idle TPM takes none. */
+static void rest(struct tpm *t)
+{
+	t->busy = false;
+	if (t->asked)
+		t->idle = !(t->asked & REQ_READY);
+	t->asked = 0;
+}
+
 static void lose(struct tpm *t, const char *why)
 {
 	if (!t->gone)
 		log_warn("%s; the guest's TPM fails from now on", why);
 	t->gone = t->fatal = true;
-	t->busy = false;
+	rest(t);
 }
 
 /* --- a command ------------------------------------------------------------------ */
+/* A guest that has given it up meanwhile would take its reply for that of its next one. */
 static void finish(struct tpm *t)
 {
-	memcpy(t->buffer, t->reply, t->got);
-	t->busy = false;
+	if (!t->asked)
+		memcpy(t->buffer, t->reply, t->got);
+	rest(t);
 }
 
 /* A command that says nonsense of its length would leave swtpm waiting for the rest. */
@@ -128,6 +140,7 @@ static uint32_t register_read(const struct tpm *t, unsigned at)
 	case LOC_STS: return t->granted ? LOC_GRANTED : 0;
 	case INTF_ID: return INTERFACE;
 	case INTF_ID_HIGH: return VENDOR;
+	case CTRL_REQ: return t->asked;
 	case CTRL_STS: return (t->fatal ? STS_FATAL : 0) | (t->idle ? STS_IDLE : 0);
 	case CTRL_START: return t->busy;
 	case CMD_SIZE: case RSP_SIZE: return BUFFER;
@@ -143,15 +156,14 @@ static void take_locality(struct tpm *t, uint32_t v)
 		t->granted = false;
 }
 
-/* An idle TPM takes no command; a request is done when its bit reads zero: at once. */
+/* A request is done when its bit reads zero: at once, or when the command that is on its way has ended. */
 static void change_state(struct tpm *t, uint32_t v)
 {
-	if (!t->granted || t->busy)
+	if (!t->granted)
 		return;
-	if (v & REQ_READY)
-		t->idle = false;
-	else if (v & REQ_IDLE)
-		t->idle = true;
+	t->asked |= v & (REQ_READY | REQ_IDLE);
+	if (!t->busy)
+		rest(t);
 }
 
 static void cancel(struct tpm *t)
