@@ -189,10 +189,11 @@ static bool change_engine(struct keeper *k)
 		dprintf(k->log, "abyme: error: engine %s: %s; going on under %s\n", k->last.text, err.text, old);
 		ok = start_again(k, old, &err);
 	}
-	unlinkat(k->instance->dir, ENGINE_STATE, 0);
+	bool told = ok && write_facts(k, &err);
+	unlinkat(k->instance->dir, ENGINE_STATE, 0);       /* for whoever waits for the change it is done */
 	k->have_end = !ok;
 	if (ok)
-		return write_facts(k, &err);
+		return told;
 	k->last.end = END_ERROR;
 	snprintf(k->last.text, sizeof(k->last.text), "%s", err.text);
 	return false;
