@@ -2,7 +2,12 @@
 /*
  * play FILE: the bytes of a file through /dev/snd/pcmC0D0p as 48 kHz, 16 bits, two
  * channels, to the last one.  Without a library, for an initrd.
+ *
+ * EIO: the kernel has waited for little more than a buffer's time, and gone on without an
+ * error of the device; so it does when the whole computer stood still.  A drain would
+ * throw away then what is not played yet.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <sound/asound.h>
 #include <stdio.h>
@@ -47,6 +52,30 @@ static int set_up(int fd)
 	return ioctl(fd, SNDRV_PCM_IOCTL_HW_PARAMS, &p) || ioctl(fd, SNDRV_PCM_IOCTL_PREPARE);
 }
 
+/* All of it, however many calls that takes. */
+static int play(int fd, char *buf, unsigned long frames)
+{
+	while (frames) {
+		struct snd_xferi x = { .buf = buf, .frames = frames };
+		if (!ioctl(fd, SNDRV_PCM_IOCTL_WRITEI_FRAMES, &x)) {
+			buf += x.result * FRAME;
+			frames -= (unsigned long)x.result;
+		} else if (errno != EIO) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* The last frame has been played when the stream runs dry. */
+static int finish(int fd)
+{
+	long left = 1;
+	while (left > 0 && !ioctl(fd, SNDRV_PCM_IOCTL_DELAY, &left))
+		usleep(10000);
+	return left > 0 && errno != EPIPE ? -1 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	static char buf[PERIOD * FRAME];
@@ -56,14 +85,13 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	for (ssize_t n; (n = read(in, buf, sizeof(buf))) > 0; ) {
-		struct snd_xferi x = { .buf = buf, .frames = (unsigned long)n / FRAME };
-		if (ioctl(out, SNDRV_PCM_IOCTL_WRITEI_FRAMES, &x)) {
+		if (play(out, buf, (unsigned long)n / FRAME)) {
 			perror("play: write");
 			return 1;
 		}
 	}
-	if (ioctl(out, SNDRV_PCM_IOCTL_DRAIN)) {
-		perror("play: drain");
+	if (finish(out)) {
+		perror("play: end");
 		return 1;
 	}
 	puts("played");
