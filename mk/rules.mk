@@ -58,7 +58,9 @@ $(TESTLIB): $(TESTLIB_OBJS)
 $(B)/tests/%: tests/unit/%.c $(TESTLIB) $(LIB)
 	@mkdir -p $(@D)
 	@echo "  TEST $@"
-	@$(CC) $(CFLAGS_ALL) -Itests -o $@ $< $(TESTLIB) $(LIB) -Wl,--as-needed $(LIBS_TEST)
+	@$(CC) $(CFLAGS_ALL) $(LDFLAGS) -Itests -o $@ $< $(TESTLIB) $(LIB) -Wl,--as-needed $(LIBS_TEST)
+# it decides which allocations find no memory
+$(B)/tests/disk_memory_test: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 $(B)/fuzz/%: tests/fuzz/%.c $(TESTLIB) $(LIB)
 	@mkdir -p $(@D)
 	@echo "  FUZZ $@"

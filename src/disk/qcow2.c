@@ -175,8 +175,8 @@ static bool check_numbers(const struct opening *o)
 
 static uint64_t *read_table(struct opening *o, uint64_t offset, uint64_t entries)
 {
-	uint64_t *t = xcalloc(entries + 1, sizeof(*t));
-	int r = file_read(o->q->file, t, entries * 8, offset);
+	uint64_t *t = calloc(entries + 1, sizeof(*t));          /* not xcalloc: the file decides */
+	int r = t ? file_read(o->q->file, t, entries * 8, offset) : -ENOMEM;
 	if (r) {
 		free(t);
 		return error_null(o->err, -r, "cannot read the tables of disk '%s'", o->q->image->path);

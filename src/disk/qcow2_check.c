@@ -232,5 +232,7 @@ bool qcow2_check(struct image *i, bool repair, struct image_check *found, struct
 	}
 	free(c.refs);
 	pthread_mutex_unlock(&q->lock);
+	if (r == -ENOMEM)
+		return error_set(err, 0, "there is not enough memory to check disk '%s'", i->path);
 	return !r || error_set(err, -r, "disk '%s' is damaged too badly to be checked", i->path);
 }

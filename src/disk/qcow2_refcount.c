@@ -71,8 +71,10 @@ static int grow_reftable(struct qcow2 *q, uint64_t k)
 	if (place_is_fixed(q, start << q->cluster_bits, (blocks + clusters) << q->cluster_bits))
 		return -EIO;          /* a damaged image */
 	auto_free uint8_t *block = xmalloc(q->cluster_size);
-	auto_free uint8_t *raw = xcalloc(entries, 8);
-	uint64_t *table = xcalloc(entries, sizeof(*table));
+	auto_free uint8_t *raw = calloc(entries, 8);            /* up to 64 MiB: it may fail */
+	uint64_t *table = raw ? calloc(entries, sizeof(*table)) : NULL;
+	if (!table)
+		return -ENOMEM;
 	memcpy(table, q->reftable, q->reftable_entries * sizeof(*table));
 	int r = 0;
 	for (uint64_t b = 0; b < blocks && !r; b++) {

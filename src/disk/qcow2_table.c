@@ -275,7 +275,9 @@ int table_get(struct qcow2 *q, uint64_t offset, enum table_kind kind, bool fresh
 		int r = q->ntables >= q->tables_max ? evict(q) : 0;
 		if (r)
 			return r;
-		t = xcalloc(1, sizeof(*t) + q->cluster_size);
+		t = calloc(1, sizeof(*t) + q->cluster_size);      /* up to 2 MiB: it may fail */
+		if (!t)
+			return -ENOMEM;
 		t->offset = offset;
 		t->kind = kind;
 		r = fresh ? 0 : file_read(q->file, t->data, q->cluster_size, offset);
