@@ -10,7 +10,7 @@ PKGS := libuv jansson libcyaml liburing libseccomp libcap-ng slirp zydis
 OPT ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Werror \
 	-Wno-unused-parameter -Wno-format-truncation -Wno-missing-field-initializers
-SAN := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
+SAN := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 CFLAGS_ALL = -std=gnu17 -D_GNU_SOURCE -Isrc -I$(B)/gen $(OPT) $(WARN) $(SAN) -fno-strict-aliasing \
 	-fstack-protector-strong $(CFLAGS) -MMD -MP -pthread
 include mk/rules.mk

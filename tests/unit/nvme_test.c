@@ -191,7 +191,7 @@ static void crooked_commands(void **unused)
 	assert_int_equal(go(1, 2, 2, DATA, 0, 0, 0, 0), 0x400b);
 	assert_int_equal(go(0, 1, 0, SQ, 0, 15 << 16 | 1, 1 << 16 | 1, 0), 0x4101);
 	assert_int_equal(go(0, 1, 0, SQ, 0, 15 << 16 | 2, 9 << 16 | 1, 0), 0x4100);
-	assert_int_equal(go(0, 5, 0, CQ, 0, 0xffff << 16 | 2, 3, 0), 0x4102);
+	assert_int_equal(go(0, 5, 0, CQ, 0, 0xffffu << 16 | 2, 3, 0), 0x4102);
 	assert_int_equal(go(0, 4, 0, 0, 0, 1, 0, 0), 0x410c);
 	assert_int_equal(go(0, 0, 0, 0, 0, 1, 0, 0), 0);
 	assert_int_equal(go(0, 4, 0, 0, 0, 1, 0, 0), 0);
