@@ -3,7 +3,7 @@
  * Memos: an access that mostly finds the page it found before remembers that page
  * with its addend (struct page_memo), instead of looking into the TLB. The check
  *
- *     lea S0, [first byte]    xor S0, [page]    cmp S0, [limit]    jae renew
+ *     lea S0, [first byte]    xor S0, [page]    cmp S0, limit    jae renew
  *     mov S0, [addend]
  *
  * is half as long, and the access does not wait for the address to be looked up. An
@@ -13,10 +13,29 @@
  * Code at CPL 3 has memos, and that at CPL 0 without SMAP (an early kernel, its
  * decompressor), whose accesses all go by one table whatever EFLAGS.AC is.
  */
+#include <sys/random.h>
+
 #include "engine/jit/memo.h"
 #include "engine/jit/trans.h"
 
 enum { INDEX_MASK = (TLB_SIZE - 1) << 5, INDEX_SHIFT = 12 - 5, REVIEW = 1 << 18 };
+
+/* What remembers nothing names a page that no access lies in: one of 2^50 whose addresses
+ * are not canonical, as nothing but chance would find it; should a guest do, its
+ * access faults in the host, too, whatever the addend. So the limit is a constant in
+ * the code instead of a third word to load. */
+void memos_create(struct vcpu *v)
+{
+	struct jit_near *near = near_of(v);
+	uint64_t none;
+
+	if (getrandom(&none, sizeof(none), 0) != sizeof(none))
+		none = (uintptr_t)v * 0x9e3779b97f4a7c15;
+	near->none = (none & ~(BIT(63) | PAGE_MASK)) | BIT(62);
+	for (unsigned n = 0; n < MEMOS; n++)
+		near->memo[n].page = near->none;
+	v->mmu->memos = (struct memo_log) { .count = &near->memos, .memo = near->log, .none = near->none };
+}
 
 static unsigned log2_of(unsigned n) { return (unsigned)__builtin_ctz(n); }
 
@@ -29,12 +48,12 @@ struct memo_use *memo_check(struct trans *t, unsigned size, unsigned align, unsi
 	*u = (struct memo_use) { .site = n, .write = acc & ACC_WRITE, .reload = s1_source(t) };
 	unsigned limit = align ? (4096 - size) / align + 1 : 4096 + 1 - size;
 	t->vm->sites[n] = (struct memo_site) { .in_page = 4096 + 1 - size, .mask = align ? align - 1 : 0,
-		.limit = limit, .block = block_index(t->vm, t->b) };
+		.block = block_index(t->vm, t->b) };
 	emit_rm(e, 8, 0, 0x33, S0, EGS(OFF_MEMO(n, page)));      /* xor */
 	if (align)
 		emit_shift_imm(e, 8, SHIFT_ROR, S0, log2_of(align));
-	emit_in_line(e, 9 + 6);
-	emit_alu_load(e, 8, ALU_CMP, S0, EGS(OFF_MEMO(n, limit)));
+	emit_in_line(e, 7 + 6);
+	emit_alu_imm(e, 8, ALU_CMP, S0, (int)limit);
 	u->from = emit_jcc(e, CC_AE);
 	t->vm->sites[n].resume = emit_here(e);
 	emit_load(e, 8, S0, EGS(OFF_MEMO(n, addend)));
@@ -106,7 +125,8 @@ static void look_up(struct emit *e, bool write, uint8_t *misses[3])
 /* One that held nothing goes into the log. */
 static void fill(struct emit *e)
 {
-	emit_alu_mem_imm(e, 4, ALU_CMP, MEMO(limit), 0);
+	emit_load(e, 8, RDX, EGS(OFF_NEAR(none)));
+	emit_alu_load(e, 8, ALU_CMP, RDX, MEMO(page));
 	uint8_t *logged = emit_jcc(e, CC_NE);
 	emit_load(e, 8, RDX, EGS(OFF_NEAR(memos)));
 	emit_store(e, 8, EMEM(RCX, OFF_NEAR(memo)), S1);         /* page, for now */
@@ -119,8 +139,19 @@ static void fill(struct emit *e)
 	emit_bind(e, logged);
 	emit_store(e, 8, MEMO(page), S1);
 	emit_store(e, 8, MEMO(addend), S0);
-	emit_load(e, 4, RDX, SITE(limit));
-	emit_store(e, 8, MEMO(limit), RDX);
+}
+
+/* Zero: it has been renewed often. */
+static void count(struct emit *e)
+{
+	const struct emem renewals = { .base = EREG_NONE, .index = RDX, .scale = 1, .gs = true, .disp = OFF_NEAR(renewals) };
+
+	emit_mov(e, 8, RDX, RCX);
+	emit_alu_load(e, 8, ALU_SUB, RDX, EGS(OFF_HOT(HOT_SELF)));
+	emit_shift_imm(e, 8, SHIFT_SHR, RDX, log2_of(sizeof(struct page_memo) / sizeof(uint32_t)));
+	emit_alu_mem_imm(e, 4, ALU_ADD, renewals, 1);
+	emit_rm(e, 4, 0, 0xf7, 0, renewals);         /* test */
+	emit32(e, REVIEW - 1);
 }
 
 void memo_stub(struct jit_vm *vm, struct emit *e, bool write)
@@ -130,9 +161,7 @@ void memo_stub(struct jit_vm *vm, struct emit *e, bool write)
 	find(e, vm);
 	look_up(e, write, misses);
 	fill(e);
-	emit_alu_mem_imm(e, 4, ALU_ADD, MEMO(misses), 1);
-	emit_rm(e, 4, 0, 0xf7, 0, MEMO(misses));     /* test */
-	emit32(e, REVIEW - 1);
+	count(e);
 	uint8_t *review = emit_jcc(e, CC_E);
 	emit_load(e, 8, S1, SITE(resume));
 	restore(e);

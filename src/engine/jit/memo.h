@@ -24,8 +24,10 @@ struct profile {
 struct jit_near {
 	uint64_t save[3];            /* registers of the guest while a memo is renewed */
 	uint64_t memos;              /* that hold something: log[] */
+	uint64_t none;               /* the page in those that do not (memo.c) */
 	struct page_memo *log[MEMOS];
 	struct page_memo memo[MEMOS];
+	uint32_t renewals[MEMOS];
 	struct profile profile[PROFILES];
 	/* Runs of blocks that are not watched, by index. Packed: a large program has
 	 * more blocks than the cache has lines, and neighbours run together. */
@@ -43,7 +45,6 @@ struct memo_site {
 	const uint8_t *resume, *slow;
 	uint32_t in_page;            /* offsets in a page below this are good ... */
 	uint32_t mask;               /* ... if these bits of them are clear */
-	uint32_t limit;              /* for page_memo.limit */
 	uint32_t block;
 };
 
@@ -54,6 +55,8 @@ static inline bool memo_key(uint32_t key)
 	return !(key & KEY_ALONE) && (key & KEY_USER || (key & (KEY_KERNEL | KEY_SMAP)) == KEY_KERNEL);
 }
 
+/* A vCPU's memos, none of which remembers anything. */
+void memos_create(struct vcpu *v);
 /* The stubs that renew a memo. */
 void memo_stub(struct jit_vm *vm, struct emit *e, bool write);
 

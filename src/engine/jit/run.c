@@ -116,7 +116,7 @@ static bool jit_vcpu_create(struct vcpu *v, struct error *err)
 	if (syscall(SYS_arch_prctl, ARCH_SET_GS, v))
 		return error_set(err, errno, "cannot set the GS base");
 	v->hot[HOT_SELF] = (uintptr_t)v;
-	v->mmu->memos = (struct memo_log) { .count = &near_of(v)->memos, .memo = near_of(v)->log };
+	memos_create(v);
 	v->hot[HOT_MXCSR] = __builtin_ia32_stmxcsr();
 	if (ok && jit_vm(v)->verifies)
 		ok = verify_create(v, err);

@@ -106,26 +106,25 @@ static inline unsigned far_hash(uint64_t lin) { return (unsigned)(lin >> 21 ^ li
 
 /*
  * What translated code remembers of TLB entries, one for each place in
- * it that found its pages alike (jit/memo.c): an access at `lin` may use `addend` if
- * (lin ^ page) < limit. They are copies: whatever drops or takes rights from any
+ * it that found its pages alike (jit/memo.c): an access that lies in `page` may use
+ * `addend`. They are copies: whatever drops or takes rights from any
  * entry, or changes the space, drops them all (memos_drop).
  */
 struct page_memo {
-	uint64_t page;
+	uint64_t page;               /* or `none` of the log: nothing is remembered */
 	int64_t addend;
-	uint64_t limit;              /* 0: nothing remembered */
-	uint32_t misses, unused;
 };
 struct memo_log {
 	uint64_t *count;             /* NULL: the engine keeps none */
-	struct page_memo **memo;     /* those with a limit, each once */
+	struct page_memo **memo;     /* those that remember something, each once */
+	uint64_t none;               /* a page that no access lies in */
 };
 static inline void memos_drop(struct memo_log *log)
 {
 	if (!log->count)
 		return;
 	for (uint64_t i = 0; i < *log->count; i++)
-		log->memo[i]->limit = 0;
+		log->memo[i]->page = log->none;
 	*log->count = 0;
 }
 
