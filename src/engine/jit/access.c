@@ -323,6 +323,22 @@ struct slow_path *access_check(struct trans *t, const struct x86_insn *i, unsign
 	return check(t, &a, i->mem_size, i->op == OP_CMPXCHG16B ? 16 : i->align, acc, mem);
 }
 
+uint8_t *hint_check(struct trans *t, const struct x86_insn *i, struct emem *mem)
+{
+	struct address a = take_apart(t, i);
+
+	t->s0_group = t->s0_next = -1;
+	lose_s1(t);
+	flags_before_check(t);
+	if (a.general)
+		general_linear(t, &a, 0);
+	else
+		short_linear(t, &a, 0);
+	uint8_t *miss = tlb_compare(t, 0, ACC_READ);
+	checked_operand(t, &a, mem);
+	return miss;
+}
+
 struct slow_path *stack_check(struct trans *t, unsigned base, int disp, unsigned size, unsigned acc,
 			      struct emem *mem)
 {

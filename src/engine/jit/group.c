@@ -103,7 +103,7 @@ static int8_t assign_operand(struct pass *p, const struct x86_insn *i, unsigned 
 	for (unsigned n = 0; n < i->nops; n++)
 		if (i->o[n].kind == OPK_MEM)
 			acc |= i->o[n].access & OPA_W ? ACC_WRITE : ACC_READ;
-	if (!acc || !access_ok(p->t, i) || i->seg >= FS || i->addrsize != 8 || i->op == OP_CMPXCHG16B || is_bit_string(i) ||
+	if (!acc || !access_ok(p->t, i) || i->seg >= FS || i->addrsize != 8 || i->op == OP_CMPXCHG16B || i->op == OP_NOP || is_bit_string(i) ||
 	    base == EREG_NONE || (index != EREG_NONE && is_slot_reg(index)))
 		return -1;
 	if (base == X86_RIP && is_fixed(p->t))

@@ -139,8 +139,29 @@ bool t_bit(struct trans *t, const struct x86_insn *i)
 	return t_copy(t, i);
 }
 
+/* PREFETCHh and PREFETCHW (SDM 2B), without which a program that looks up large tables waits
+ * for each line; of a page that is not in the TLB nothing is fetched. */
+static bool is_prefetch(const struct trans *t, const struct x86_insn *i)
+{
+	return i->op == OP_NOP && i->map == 1 && (i->opcode == 0x18 || i->opcode == 0x0d) && i->o[0].kind == OPK_MEM &&
+	       (i->modrm >> 3 & 7) < 4 && t->size == 8 && access_ok(t, i);
+}
+
+static void prefetch(struct trans *t, const struct x86_insn *i)
+{
+	struct emem mem;
+	uint8_t *miss = hint_check(t, i, &mem);
+
+	emit_rm(&t->e, 4, 1, i->opcode, i->modrm >> 3 & 7, mem);
+	emit_bind(&t->e, miss);
+}
+
 bool t_nop(struct trans *t, const struct x86_insn *i)
 {
+	if (is_prefetch(t, i)) {
+		prefetch(t, i);
+		return true;
+	}
 	if (!live_after(t))
 		t->flags = FLAGS_DEAD;
 	keep_scratch(t);

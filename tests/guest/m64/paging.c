@@ -183,6 +183,20 @@ static void smep_smap(void)
 	say("  ac %lu\n", trap.flags >> 18 & 1);
 }
 
+/* Prefetches of what is there, is not, and cannot be: none faults, and flags stay. */
+static void prefetches(void)
+{
+	reset();
+	READ("before prefetches");
+	TRY("prefetches", "movabs $0x400000000000, %%rbx; cmp $1, %%ebx; prefetcht0 (%%rbx); prefetchw 64(%%rbx,%%rbx);"
+	    "movabs $0x5000000000000000, %%rcx; prefetchnta (%%rcx); xor %%r10d, %%r10d; stc; prefetcht1 (%%r10); prefetcht2 8(%%rbx,%%r10,4);"
+	    "jnc 1f; cmp %%rbx, %%rbx; prefetcht0 %%gs:(%%rbx,%%r10,2); jz 2f; 1: ud2; 2:");
+	pt[0] = 0;
+	write_cr3(read_cr3());
+	TRY("prefetch of a page taken away", "movabs $0x400000000000, %%rbx; cmp %%rbx, %%rbx; prefetchw (%%rbx); jz 1f; ud2; 1:");
+	READ("after it");
+}
+
 int main(void)
 {
 	level("PML4E", &page_tables[128]);
@@ -192,6 +206,7 @@ int main(void)
 	large();
 	flushes();
 	pcid();
+	prefetches();
 	smep_smap();
 	return 0;
 }
