@@ -14,7 +14,8 @@
 
 enum {
 	THREADS_MAX = 8, STACK = 256 * 1024,
-	BATCH_MAX = 32, BATCH_NS = 50000  /* of one lane, before anybody hears of them; about what it takes to wake the loop */
+	BATCH_MAX = 32, BATCH_NS = 50000, /* of one lane, before anybody hears of them; about what it takes to wake the loop */
+	BATCH_PART = 8
 };
 
 struct workers {
@@ -53,18 +54,21 @@ static struct work *lane_take(struct workers *ws, struct lane *lane)
 {
 	pthread_mutex_lock(&ws->lock);
 	struct work *w = lane->first;
-	if (w)
+	if (w) {
 		lane->first = w->next;
+		lane->waiting--;
+	}
 	pthread_mutex_unlock(&ws->lock);
 	return w;
 }
 
-/* Does a work, and what else its lane has for as long as a batch takes; the last of them. */
+/* Does a work, and what else its lane has for as long as a batch takes, or is a small part of what waits there; the
+ * last of them. */
 static struct work *run(struct workers *ws, struct work *w)
 {
 	uint64_t end = w->lane ? monotonic_ns() + BATCH_NS : 0;
 	w->run(w);
-	for (unsigned n = 1; w->lane && n < BATCH_MAX && monotonic_ns() < end; n++) {
+	for (unsigned n = 1; w->lane && n < BATCH_MAX && (n < w->lane->waiting / BATCH_PART || monotonic_ns() < end); n++) {
 		struct work *next = lane_take(ws, w->lane);
 		if (!next)
 			break;
@@ -83,6 +87,7 @@ static void lane_leave(struct workers *ws, struct lane *lane)
 	if (!w)
 		return;
 	lane->first = w->next;
+	lane->waiting--;
 	put(ws, w);
 }
 
@@ -117,6 +122,7 @@ void workers_submit(struct workers *ws, struct work *w)
 		w->next = NULL;
 		*(lane->first ? lane->last : &lane->first) = w;
 		lane->last = &w->next;
+		lane->waiting++;
 	} else {
 		if (lane)
 			lane->busy = true;

@@ -12,7 +12,7 @@
 #include "base/loop.h"
 
 /* Works of one lane run one after the other, in their order; all zero at first. */
-struct lane { struct work *first, **last; bool busy; };
+struct lane { struct work *first, **last; _Atomic unsigned waiting; bool busy; };
 
 struct work {
 	void (*run)(struct work *w);      /* on one of the threads, may block */

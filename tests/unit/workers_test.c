@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <semaphore.h>
+#include <time.h>
 
 #include "disk/workers.h"
 
@@ -19,7 +20,7 @@ struct scene {
 	unsigned begun, at_once, most_at_once, done;
 };
 
-struct job { struct work work; struct scene *scene; unsigned place; bool held; };
+struct job { struct work work; struct scene *scene; unsigned place; bool held, slow; };
 
 /* Its place among all that have begun is noted. */
 static void job_run(struct work *w)
@@ -32,6 +33,8 @@ static void job_run(struct work *w)
 	j->place = __atomic_fetch_add(&s->begun, 1, __ATOMIC_SEQ_CST);
 	while (j->held && sem_wait(&s->gate))
 		;
+	if (j->slow)                          /* longer than a batch takes by its time */
+		nanosleep(&(struct timespec){ .tv_nsec = 200000 }, NULL);
 	__atomic_sub_fetch(&s->at_once, 1, __ATOMIC_SEQ_CST);
 }
 
@@ -125,6 +128,22 @@ static void test_lane_gives_back_before_its_end(void **state)
 	scene_end(&s, LANE_WORKS);
 }
 
+/* Where many wait, slow ones are not given back one by one: each time wakes the loop's thread. */
+static void test_deep_lane_gives_back_several(void **state)
+{
+	static struct job jobs[64];
+	struct scene s;
+	scene_begin(&s, 1);
+	for (unsigned i = 0; i < ARRAY_SIZE(jobs); i++) {
+		submit(&s, &jobs[i], &s.lane, !i);
+		jobs[i].slow = true;                  /* the first is held */
+	}
+	sem_post(&s.gate);
+	workers_wait(s.workers);
+	assert_in_range(s.done, 5, ARRAY_SIZE(jobs));
+	scene_end(&s, ARRAY_SIZE(jobs));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -132,6 +151,7 @@ int main(void)
 		cmocka_unit_test(test_lane_lets_others_in_between),
 		cmocka_unit_test(test_lane_that_waits_stops_nobody),
 		cmocka_unit_test(test_lane_gives_back_before_its_end),
+		cmocka_unit_test(test_deep_lane_gives_back_several),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
