@@ -23,12 +23,15 @@ static int tell(struct instance *i, const char *command, const char *argument, c
 	return waiting;
 }
 
-/* A machine that stands still presses no more keys, nor does one whose guest does not read them. */
+/* A machine that stands still presses no more keys, nor does one whose guest does not read them. What
+ * was typed may have ended it, before it could say that the last key was pressed. */
 static bool finish(struct instance *i, int waiting, struct error *err)
 {
 	for (unsigned idle = 0; waiting > 0; usleep(POLL_US)) {
 		int before = waiting;
 		waiting = tell(i, "type", "text", "", err);
+		if (waiting < 0)
+			return instance_wait_stopped(i, ANSWER_SECONDS);
 		idle = waiting < before ? 0 : idle + POLL_US;
 		if (idle > ANSWER_SECONDS * 1000000)
 			return error_set(err, 0, "the machine has not taken a key for %d seconds: %d are still to be pressed", ANSWER_SECONDS, waiting);
