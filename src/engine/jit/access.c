@@ -155,6 +155,23 @@ static void general_linear(struct trans *t, const struct address *a, int last)
 	emit_lea(e, t->size, S1, EMEM(S0, last));
 }
 
+static void linear(struct trans *t, const struct address *a, int last)
+{
+	if (a->general)
+		general_linear(t, a, last);
+	else
+		short_linear(t, a, last);
+}
+
+/* An access that no other shares its check with: S0, S1 := its first byte. */
+static void linear_alone(struct trans *t, const struct address *a)
+{
+	t->s0_group = t->s0_next = -1;
+	lose_s1(t);
+	flags_before_check(t);
+	linear(t, a, 0);
+}
+
 /* Compare and take the addend. */
 uint8_t *tlb_compare(struct trans *t, unsigned align, unsigned acc)
 {
@@ -262,10 +279,7 @@ static struct slow_path *check(struct trans *t, const struct address *a, unsigne
 	if (memo) {
 		s = check_by_memo(t, a, size, align, acc);
 	} else {
-		if (a->general)
-			general_linear(t, a, last);
-		else
-			short_linear(t, a, last);
+		linear(t, a, last);
 		s = trans_slow(t, tlb_compare(t, align, acc));
 		tier_note(t);
 	}
@@ -299,13 +313,7 @@ struct slow_path *bit_check(struct trans *t, const struct x86_insn *i, unsigned 
 {
 	struct address a = take_apart(t, i);
 
-	t->s0_group = t->s0_next = -1;
-	lose_s1(t);
-	flags_before_check(t);
-	if (a.general)
-		general_linear(t, &a, 0);
-	else
-		short_linear(t, &a, 0);
+	linear_alone(t, &a);
 	add_bit_offset(t, i);
 	struct slow_path *s = trans_slow(t, tlb_compare(t, 0, acc));
 	checked_operand(t, &a, mem);
@@ -327,13 +335,7 @@ uint8_t *hint_check(struct trans *t, const struct x86_insn *i, struct emem *mem)
 {
 	struct address a = take_apart(t, i);
 
-	t->s0_group = t->s0_next = -1;
-	lose_s1(t);
-	flags_before_check(t);
-	if (a.general)
-		general_linear(t, &a, 0);
-	else
-		short_linear(t, &a, 0);
+	linear_alone(t, &a);
 	uint8_t *miss = tlb_compare(t, 0, ACC_READ);
 	checked_operand(t, &a, mem);
 	return miss;
