@@ -2,19 +2,10 @@
 /* Loops whose usual way leads over taken branches, forward and back, which a translator may
  * lay out as they are run: what they compute, flags over such a branch, code that changes
  * there, faults there (RIP), and interrupts, which must reach each of them. */
-#include "guest.h"
+#include "loops.h"
 
-enum { WORDS = 4096, HOT = 1500, TICKS = 20, VECTOR = 0x30 };
-ulong from[WORDS] __attribute__((aligned(4096))), to[WORDS] __attribute__((aligned(4096)));
-typedef void loop(ulong *regs);
-
-/* RDI: { RSI, RDI, RAX, RCX } in, RBX and RDX of the end out. */
-#define LOOP(name, body) \
-	__asm__(".text\n.balign 256\n" #name ": push %rbx\n push %rbp\n push %rdi\n" \
-		" mov (%rdi), %rsi\n mov 16(%rdi), %rax\n mov 24(%rdi), %rcx\n mov 8(%rdi), %rdi\n" \
-		" xor %ebx, %ebx\n xor %edx, %edx\n" body \
-		" pop %rdi\n mov %rbx, 32(%rdi)\n mov %rdx, 40(%rdi)\n mov %rax, 48(%rdi)\n pop %rbp\n pop %rbx\n ret\n"); \
-	loop name
+enum { TICKS = 20, VECTOR = 0x30 };
+#define LOOP(name, body) LOOP_ALIGNED(256, name, body)
 
 LOOP(there_and_back, "1: mov (%rsi,%rax,8), %rdx\n test $31, %dl\n jne 3f\n rol $1, %rbx\n2: inc %rax\n cmp %rcx, %rax\n"
 	" jne 1b\n jmp 4f\n3: add %rdx, %rbx\n mov %rbx, (%rdi,%rax,8)\n jmp 2b\n4:\n");
@@ -36,32 +27,6 @@ static const struct { const char *name; loop *run; } loops[] = {
 	{ "behind_a_call", behind_a_call }, { "around", around }, { "two_ways", two_ways },
 	{ "kept_flags", kept_flags }, { "nested", nested },
 };
-
-static void fill(void)
-{
-	ulong x = 88172645463325252ull;
-	for (unsigned n = 0; n < WORDS; n++) {
-		x ^= x << 13;
-		x ^= x >> 7;
-		x ^= x << 17;
-		from[n] = x;
-		to[n] = n;
-	}
-}
-
-static ulong sum(ulong h, const ulong *p, unsigned n)
-{
-	while (n--)
-		h = (h ^ *p++) * 0x100000001b3ull;
-	return h;
-}
-
-static ulong once(loop *run, unsigned at, unsigned count)
-{
-	ulong regs[7] = { (ulong)&from[at], (ulong)&to[at], 0, count };
-	run(regs);
-	return sum(0, regs + 2, 5);
-}
 
 static void compute(void)
 {

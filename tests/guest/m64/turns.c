@@ -1,19 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Loops that a translator may lay out several turns at a time: registers that move
  * by constants, over page ends, left after every number of turns. */
-#include "guest.h"
+#include "loops.h"
 
-enum { WORDS = 4096, HOT = 1500 };
-ulong from[WORDS] __attribute__((aligned(4096))), to[WORDS] __attribute__((aligned(4096)));
-typedef void loop(ulong *regs);
-
-/* RDI: { RSI, RDI, RAX, RCX } in, RBX and RDX of the end out. */
-#define LOOP(name, body) \
-	__asm__(".text\n.balign 64\n" #name ": push %rbx\n push %rbp\n push %rdi\n" \
-		" mov (%rdi), %rsi\n mov 16(%rdi), %rax\n mov 24(%rdi), %rcx\n mov 8(%rdi), %rdi\n" \
-		" xor %ebx, %ebx\n xor %edx, %edx\n" body \
-		" pop %rdi\n mov %rbx, 32(%rdi)\n mov %rdx, 40(%rdi)\n mov %rax, 48(%rdi)\n pop %rbp\n pop %rbx\n ret\n"); \
-	loop name
+#define LOOP(name, body) LOOP_ALIGNED(64, name, body)
 
 LOOP(by_index, "1: mov (%rsi,%rax,8), %rdx\n add %rdx, (%rdi,%rax,8)\n add $1, %rax\n cmp %rcx, %rax\n jne 1b\n");
 LOOP(by_pointers, "1: mov (%rsi), %rdx\n xor 8(%rsi), %rdx\n mov %rdx, 24(%rdi)\n add $8, %rsi\n lea 16(%rdi), %rdi\n"
@@ -40,32 +30,6 @@ static const struct { const char *name; loop *run; } loops[] = {
 	{ "other_registers", other_registers }, { "aligned", aligned }, { "on_stack", on_stack }, { "by_jump", by_jump },
 	{ "wide", wide }, { "set_within", set_within }, { "two_ends", two_ends },
 };
-
-static void fill(void)
-{
-	ulong x = 88172645463325252ull;
-	for (unsigned n = 0; n < WORDS; n++) {
-		x ^= x << 13;
-		x ^= x >> 7;
-		x ^= x << 17;
-		from[n] = x;
-		to[n] = n;
-	}
-}
-
-static ulong sum(ulong h, const ulong *p, unsigned n)
-{
-	while (n--)
-		h = (h ^ *p++) * 0x100000001b3ull;
-	return h;
-}
-
-static ulong once(loop *run, unsigned at, unsigned count)
-{
-	ulong regs[7] = { (ulong)&from[at], (ulong)&to[at], 0, count };
-	run(regs);
-	return sum(0, regs + 2, 5);
-}
 
 int main(void)
 {
