@@ -450,6 +450,14 @@ static void large_tables(void **state)
 	image_close(i);
 }
 
+static void patch(const char *path, uint64_t where, unsigned size, uint64_t value)
+{
+	uint8_t v[8];
+	auto_close int fd = open(path, O_RDWR);
+	le64_put(v, __builtin_bswap64(value));
+	assert_true(fd_pwrite_full(fd, v + sizeof(v) - size, size, where));
+}
+
 static void refuses(void **state)
 {
 	auto_free char *path = at("bad.qcow2");
@@ -464,14 +472,7 @@ static void refuses(void **state)
 	};
 	for (unsigned k = 0; k < ARRAY_SIZE(bad); k++) {
 		create(path, &(struct qcow2_create){ .size = 1 << 20, .cluster_bits = 16, .version = 3 });
-		uint8_t v[8];
-		int fd = open(path, O_RDWR);
-		if (bad[k].size == 8)
-			le64_put(v, __builtin_bswap64(bad[k].v));
-		else
-			le32_put(v, __builtin_bswap32((uint32_t)bad[k].v));
-		assert_true(fd_pwrite_full(fd, v, bad[k].size, bad[k].at));
-		close(fd);
+		patch(path, bad[k].at, bad[k].size, bad[k].v);
 		struct error err = { 0 };
 		struct image_open o = { .path = path, .fd = -1, .format = "qcow2", .readonly = true };
 		assert_null(image_open(&o, &err));
@@ -488,14 +489,6 @@ static uint64_t number_at(const char *path, uint64_t where)
 	return __builtin_bswap64(le64_get(v));
 }
 
-static void patch(const char *path, uint64_t where, uint64_t value)
-{
-	uint8_t v[8];
-	auto_close int fd = open(path, O_RDWR);
-	le64_put(v, __builtin_bswap64(value));
-	assert_true(fd_pwrite_full(fd, v, sizeof(v), where));
-}
-
 /* An image whose counts say that its header and tables are free: nothing is written there, nor punched. */
 static void damaged_counts(void **state)
 {
@@ -510,28 +503,28 @@ static void damaged_counts(void **state)
 	uint64_t reftable = number_at(path, HEADER_REFTABLE), l1 = number_at(path, HEADER_L1), first = number_at(path, l1);
 	uint64_t block = number_at(path, reftable), l2 = first & ~(1ull << 63), entry = number_at(path, l2);
 
-	patch(path, block, 0);                /* clusters 0 to 3: the header, the tables */
+	patch(path, block, 8, 0);                /* clusters 0 to 3: the header, the tables */
 	i = open_image(path, false);
 	assert_int_equal(image_write(i, data, CLUSTER, CLUSTER), -EIO);
 	image_close(i);
-	patch(path, reftable, 0);             /* no counts at all */
+	patch(path, reftable, 8, 0);             /* no counts at all */
 	i = open_image(path, false);
 	assert_int_equal(image_write(i, data, CLUSTER, CLUSTER), -EIO);
 	image_close(i);
-	patch(path, reftable, block);
+	patch(path, reftable, 8, block);
 	i = open_image(path, false);
 	assert_true(qcow2_check(i, true, &found, NULL));
 	assert_int_equal(image_write(i, data, CLUSTER, CLUSTER), 0);
 	image_close(i);
 	check_clean(path);
 
-	patch(path, l2, l1 | 1ull << 63);     /* the guest's first cluster is the L1 table, it says */
+	patch(path, l2, 8, l1 | 1ull << 63);     /* the guest's first cluster is the L1 table, it says */
 	i = open_image(path, false);
 	i->ops->zero(i, 0, CLUSTER, true);
 	assert_int_equal(i->ops->flush(i), -EIO);
 	image_close(i);
 	assert_int_equal(number_at(path, l1), first);
-	patch(path, l2, entry);
+	patch(path, l2, 8, entry);
 	i = open_image(path, false);
 	assert_true(qcow2_check(i, true, &found, NULL));
 	image_close(i);
