@@ -34,6 +34,8 @@ for i in range(300000):
     s = (s * 31 + d[k]) & 0xffffffff
 print(s)'
 measure cc integer sh -c 'gcc -O1 -S -o - /usr/src/sample.c'
+measure aes-128-gcm float evp aes-128-gcm
+measure evp-sha256 float evp sha256
 measure openssl float sh -c 'i=0; while [ $i -lt 4 ]; do openssl enc -aes-128-ctr -K 00112233445566778899aabbccddeeff -iv 00000000000000000000000000000000 < data | openssl dgst -sha256 -r; i=$((i+1)); done'
 measure find kernel sh -c 'i=0; while [ $i -lt 20 ]; do find /usr -xdev; i=$((i+1)); done | sort | tail -n 3'
 measure shell kernel sh -c 'i=0; while [ $i -lt 300 ]; do x=$(/bin/echo $i); i=$((i+1)); done; echo $x'
