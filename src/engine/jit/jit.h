@@ -377,9 +377,10 @@ uint8_t *emit_lookup(struct emit *e, enum hot_word jc);
 
 /* S1 := the first entry of the pair for S0. */
 void emit_jump_slot(struct emit *e, enum hot_word jc);
-/* stubs.c: flags from EFLAGS to HOT_FLAGS, and back. Use S1. */
-void emit_save_flags(struct emit *e);
-void emit_restore_flags(struct emit *e);
+/* stubs.c: flags from EFLAGS to HOT_FLAGS, and back: at least those of `live`. Use S1, but
+ * to save no other than CF. */
+void emit_save_flags(struct emit *e, unsigned live);
+void emit_restore_flags(struct emit *e, unsigned live);
 
 /* slow.c: called by stubs; each returns the code to go on with */
 const uint8_t *slow_insn(struct vcpu *v, uint64_t rec, const uint8_t *resume);

@@ -76,20 +76,31 @@ static void move_ah(struct emit *e, unsigned opcode)
 }
 
 /* By bytes: to read AX behind LAHF costs as much as all the rest. */
-void emit_save_flags(struct emit *e)
+void emit_save_flags(struct emit *e, unsigned live)
 {
+	if (live == FL_CF) {
+		emit_rm(e, 1, 1, 0x90 | CC_B, 0, EGS(OFF_HOT(HOT_FLAGS) + 1));     /* setc */
+		return;
+	}
 	emit_mov(e, 8, S1, RAX);
 	emit8(e, 0x9f);                              /* lahf */
-	emit_rm(e, 4, 1, 0x90 | CC_O, 0, GS_HOT(HOT_FLAGS));     /* seto */
+	if (live & FL_OF)
+		emit_rm(e, 4, 1, 0x90 | CC_O, 0, GS_HOT(HOT_FLAGS));
 	move_ah(e, 0x88);
 	emit_mov(e, 8, RAX, S1);
 }
 
-void emit_restore_flags(struct emit *e)
+void emit_restore_flags(struct emit *e, unsigned live)
 {
+	if (live == FL_CF) {
+		emit_load(e, 1, S1, EGS(OFF_HOT(HOT_FLAGS) + 1));
+		emit_shift_imm(e, 4, SHIFT_SHR, S1, 1);
+		return;
+	}
 	emit_mov(e, 8, S1, RAX);
 	move_ah(e, 0x8a);
-	emit_alu_mem_imm(e, 1, ALU_CMP, GS_HOT(HOT_FLAGS), -0x7f);   /* OF := the byte */
+	if (live & FL_OF)
+		emit_alu_mem_imm(e, 1, ALU_CMP, GS_HOT(HOT_FLAGS), -0x7f);   /* OF := the byte */
 	emit8(e, 0x9e);                              /* sahf */
 	emit_mov(e, 8, RAX, S1);
 }
@@ -177,7 +188,7 @@ static void stub_load_vec(struct emit *e, struct jit_vm *vm)
 
 static void stub_flags_then(struct emit *e, slow_fn *fn, bool avx)
 {
-	emit_save_flags(e);
+	emit_save_flags(e, FL_STATUS);
 	call_c(e, fn, avx);
 }
 
@@ -200,7 +211,7 @@ static void stub_search(struct emit *e, const struct jit_vm *vm, enum hot_word j
 {
 	emit_store(e, 8, GS_HOT(HOT_TMP), S1);
 	if (native)
-		emit_save_flags(e);
+		emit_save_flags(e, FL_STATUS);
 	uint8_t *other = emit_lookup(e, jc);
 
 	emit_bind(e, other);
@@ -265,7 +276,7 @@ bool stubs_emit(struct jit_vm *vm, struct error *err)
 	emit_load(&e, 8, S0, EGS(OFF_CPU(rip)));
 	emit_jmp_mem(&e, GS_HOT(HOT_TMP));
 	begin(vm, &e, STUB_LINKED);                  /* as a linked exit goes: flags in EFLAGS */
-	emit_restore_flags(&e);
+	emit_restore_flags(&e, FL_STATUS);
 	emit_jmp_mem(&e, GS_HOT(HOT_TMP));
 	begin(vm, &e, STUB_SLOT);                    /* ... in HOT_FLAGS */
 	emit_jmp_mem(&e, GS_HOT(HOT_TMP));

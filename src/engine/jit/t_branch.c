@@ -25,12 +25,27 @@ bool t_jmp(struct trans *t, const struct x86_insn *i)
 	return true;
 }
 
+/* Flags that are put away stay there where a test of their byte tells: all conditions but
+ * those that compare SF with OF. */
+static unsigned condition(struct trans *t, const struct x86_insn *i)
+{
+	unsigned reads = insn_reads(i);
+	bool overflow = reads == FL_OF;
+
+	if (t->flags != FLAGS_SLOT || (reads & FL_OF && !overflow)) {
+		flags_to_native(t, t->live[t->cur]);
+		return i->cond;
+	}
+	emit_rm(&t->e, 1, 0, 0xf6, 0, EGS(OFF_HOT(HOT_FLAGS) + !overflow));    /* test */
+	emit8(&t->e, overflow ? 1 : reads);
+	return i->cond & 1 ? CC_E : CC_NE;
+}
+
 bool t_jcc(struct trans *t, const struct x86_insn *i)
 {
 	if (t->size != 8 && i->opsize == 2)
 		return false;
-	flags_to_native(t);
-	trans_goto_if(t, i->cond ^ t->turns[t->cur], leave_target(t, t->cur));
+	trans_goto_if(t, condition(t, i) ^ t->turns[t->cur], leave_target(t, t->cur));
 	keep_scratch(t);
 	if (!live_after(t))
 		t->flags = FLAGS_DEAD;

@@ -109,7 +109,7 @@ bool t_pushf(struct trans *t, const struct x86_insn *i)
 
 	if (!(t->key & KEY_KERNEL) || i->opsize != 8)
 		return false;
-	flags_to_slot(t);
+	flags_to_slot(t, FL_STATUS);
 	emit_load(e, 1, S0, EGS(OFF_HOT(HOT_FLAGS)));            /* OF */
 	emit_load(e, 1, S1, EGS(OFF_HOT(HOT_FLAGS) + 1));        /* the others */
 	emit_shift_imm(e, 4, SHIFT_SHL, S0, 11);
@@ -230,7 +230,7 @@ static void leaf(struct trans *t, uint64_t fn)
 	struct emit *e = &t->e;
 
 	if (t->live[t->cur])
-		flags_to_slot(t);
+		flags_to_slot(t, FL_STATUS);
 	emit_mov_imm(e, S0, fn);
 	emit_bytes(e, "\x4c\x8d\x1d\x05\0\0\0", 7);  /* lea S1, [rip + 5] */
 	emit_jmp_to(e, t->vm->stub[STUB_LEAF]);

@@ -49,7 +49,7 @@ void tier_begin(struct trans *t)
 			return;
 		}
 	}
-	if (t->live[0] && !trans_slot_first(t))
+	if (t->live[0] & ~FL_CF && !trans_slot_first(t))
 		return;              /* the count would lose flags */
 	t->counted = true;
 	if (!t->b->watched)
@@ -72,12 +72,17 @@ void tier_count(struct trans *t)
 {
 	if (!t->counted)
 		return;
+	bool carry = t->flags == FLAGS_NATIVE;       /* in a loop that ends with DEC */
+	if (carry)
+		emit_save_flags(&t->e, FL_CF);
 	if (t->profile)
 		emit_alu_mem_imm(&t->e, 4, ALU_SUB, EGS(OFF_PROFILE(t->profile - 1, count)), 1);
 	else
 		emit_alu_mem_imm(&t->e, 2, ALU_ADD, EGS(OFF_RUNS(block_index(t->vm, t->b))),
 				 t->vm->verify ? VERIFY_RUN : RUN);
 	t->count = emit_jcc(&t->e, CC_S);
+	if (carry)
+		emit_restore_flags(&t->e, FL_CF);
 }
 
 void tier_tail(struct trans *t)

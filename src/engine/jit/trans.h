@@ -16,7 +16,8 @@ struct slow_path {
 	uint8_t *from;                /* a jump to here */
 	uint32_t rec;
 	const uint8_t *resume;        /* NULL: never comes back (ends the block) */
-	bool restore_flags, load_vec; /* state at `resume` */
+	unsigned restore_flags;       /* state at `resume`: those in EFLAGS */
+	bool load_vec;
 	int s0, s1;                   /* s0_group, s1_group then */
 	struct memo_site *memo;       /* this comes here, or NULL */
 };
@@ -27,7 +28,7 @@ struct exit_path {
 	uint32_t exit;
 	bool poll;
 	bool alone;                   /* a failed group check: `from` jumps here for good */
-	bool restore_flags;
+	unsigned restore_flags;
 	bool far, save_flags;         /* out of the page; flags are in EFLAGS */
 	uint8_t *guarded;             /* the jump behind a guarded one, to here too; NULL: it is none */
 	struct memo_site *memo;
@@ -131,8 +132,9 @@ struct slow_path *trans_slow(struct trans *t, uint8_t *from); /* resume is set b
 /* Continue here after it; s may be NULL. */
 void trans_resume(struct trans *t, struct slow_path *s);
 bool trans_slot_first(const struct trans *t);   /* do blocks start with flags in HOT_FLAGS? */
-void flags_to_slot(struct trans *t);
-void flags_to_native(struct trans *t);
+/* `live`: those that will be needed. */
+void flags_to_slot(struct trans *t, unsigned live);
+void flags_to_native(struct trans *t, unsigned live);
 /* EFLAGS may be lost now (an inline TLB check): what the current instruction and
  * those after it still need is put away. */
 void flags_before_check(struct trans *t);

@@ -81,26 +81,27 @@ void trans_resume(struct trans *t, struct slow_path *s)
 	if (!s || groups_live(t))
 		return;
 	s->resume = emit_here(&t->e);
-	s->restore_flags = t->flags == FLAGS_NATIVE;
+	s->restore_flags = t->flags == FLAGS_NATIVE ? live_after(t) : 0;
 	s->load_vec = t->vec;
 	s->s0 = t->s0_next;
 	s->s1 = t->s1_next;
 }
 
-void flags_to_slot(struct trans *t)
+void flags_to_slot(struct trans *t, unsigned live)
 {
 	if (t->flags == FLAGS_NATIVE) {
-		lose_s1(t);
-		emit_save_flags(&t->e);
+		if (live != FL_CF)
+			lose_s1(t);
+		emit_save_flags(&t->e, live);
 		t->flags = FLAGS_SLOT;
 	}
 }
 
-void flags_to_native(struct trans *t)
+void flags_to_native(struct trans *t, unsigned live)
 {
 	if (t->flags == FLAGS_SLOT) {
 		lose_s1(t);
-		emit_restore_flags(&t->e);
+		emit_restore_flags(&t->e, live);
 		t->flags = FLAGS_NATIVE;
 	}
 }
@@ -110,15 +111,21 @@ void flags_before_check(struct trans *t)
 	if (!t->live[t->cur])
 		t->flags = FLAGS_DEAD;
 	else
-		flags_to_slot(t);
+		flags_to_slot(t, t->live[t->cur]);
 }
 
+/* What it reads, or keeps while it changes others. CF by itself is fetched for the
+ * operation only (ADC, DEC): the others stay where they are until it has changed them. */
 void flags_before_op(struct trans *t, const struct x86_insn *i)
 {
-	bool partly = insn_changes(i) && live_after(t) & ~insn_writes(i);
+	unsigned kept = insn_changes(i) ? live_after(t) & ~insn_writes(i) : 0, needed = insn_reads(i) | kept;
 
-	if (insn_reads(i) || partly)
-		flags_to_native(t);
+	if (needed == FL_CF && t->flags == FLAGS_SLOT) {
+		lose_s1(t);
+		emit_restore_flags(&t->e, FL_CF);
+	} else if (needed) {
+		flags_to_native(t, t->live[t->cur]);
+	}
 }
 
 void flags_after_op(struct trans *t, const struct x86_insn *i)
@@ -185,7 +192,7 @@ void trans_alone(struct trans *t, uint8_t *from, struct memo_site *memo)
 	p->from = from;
 	p->memo = memo;
 	p->alone = true;
-	p->restore_flags = t->flags == FLAGS_SLOT;
+	p->restore_flags = t->flags == FLAGS_SLOT ? t->live[t->cur] : 0;
 	t->vm->exits[p->exit].alone = true;
 }
 
@@ -256,7 +263,7 @@ static void lookup_elsewhere(struct trans *t, uint32_t rec)
 void trans_before_lookup(struct trans *t)
 {
 	if (!t->counted)
-		flags_to_slot(t);
+		flags_to_slot(t, FL_STATUS);
 }
 
 /* Uses S1. */
@@ -268,7 +275,7 @@ void trans_lookup(struct trans *t, uint32_t rec)
 	}
 	struct lookup_tail *l = &t->lookups[t->nlookups++];
 
-	flags_to_slot(t);
+	flags_to_slot(t, FL_STATUS);
 	*l = (struct lookup_tail) { .from = emit_lookup(&t->e, jc_word(t->key)), .rec = rec };
 }
 
@@ -330,7 +337,7 @@ static void goto_guarded(struct trans *t, int64_t target)
 {
 	struct emit *e = &t->e;
 
-	flags_to_slot(t);
+	flags_to_slot(t, FL_STATUS);
 	struct exit_path *p = far_exit(t, target);
 	t->vm->exits[p->exit].guarded = true;
 	emit_align_guard(e);
@@ -372,14 +379,14 @@ void trans_goto(struct trans *t, int64_t target)
 		return;
 	}
 	if (!in_reach(t, target)) {
-		flags_to_slot(t);
+		flags_to_slot(t, FL_STATUS);
 		trans_rip(t, S0, target);
 		trans_lookup(t, trans_rec(t));
 		return;
 	}
 	unsigned live = live_at(t, target);
 	if (live)
-		flags_to_native(t);
+		flags_to_native(t, live);
 	if (target <= t->off[t->cur])
 		emit_poll(t, target, live);
 	struct exit_path *p = new_exit(t, target);
@@ -389,7 +396,7 @@ void trans_goto(struct trans *t, int64_t target)
 	emit_poll_end(t);
 }
 
-/* The taken side of a conditional branch; EFLAGS are the guest's. */
+/* The taken side of a conditional branch; EFLAGS are the guest's, or put away. */
 void trans_goto_if(struct trans *t, unsigned cc, int64_t target)
 {
 	struct emit *e = &t->e;
@@ -397,14 +404,16 @@ void trans_goto_if(struct trans *t, unsigned cc, int64_t target)
 
 	bool near = in_reach(t, target);
 	bool far = !near && is_far(t, target) && !(t->key & KEY_USER);
-	if ((near || far) && target > t->off[t->cur]) {
+	/* such a target is entered with flags in EFLAGS */
+	bool restores = near && t->flags == FLAGS_SLOT && live_at(t, target);
+	if ((near || far) && !restores && target > t->off[t->cur]) {
 		struct exit_path *p = near ? new_exit(t, target) : far_exit(t, target);
 		emit_align_patch(e, 2);
 		p->from = emit_jcc(e, cc);
 		set_patch(t, p);
 		return;
 	}
-	if (!near && !far && t->naside < ARRAY_SIZE(t->aside)) {
+	if ((restores ? target > t->off[t->cur] : !near && !far) && t->naside < ARRAY_SIZE(t->aside)) {
 		t->aside[t->naside++] = (struct aside) { .from = emit_jcc(e, cc), .target = target,
 							   .cur = t->cur, .flags = t->flags };
 		return;
@@ -422,7 +431,7 @@ static void fallback(struct trans *t, const struct x86_insn *i)
 	struct emit *e = &t->e;
 
 	if (t->live[t->cur])
-		flags_to_slot(t);
+		flags_to_slot(t, FL_STATUS);
 	emit_mov_imm(e, S0, trans_rec(t));
 	if (ends_block(i, t->key) || i->op == OP_STI) {
 		emit_jmp_to(e, t->vm->stub[STUB_END]);
@@ -483,7 +492,7 @@ static void entry_by_eflags(struct trans *t)
 	if (!t->slot_first)
 		return;
 	t->b->code = entry_here(t);
-	emit_save_flags(&t->e);
+	emit_save_flags(&t->e, FL_STATUS);
 	emit_jmp_to(&t->e, block_jump(t->vm, t->b) + t->b->slot);
 }
 
@@ -493,7 +502,7 @@ static void head_by_eflags(struct trans *t)
 
 	t->b->slot = (uint8_t)entry_here(t);
 	if (t->live[0])
-		emit_restore_flags(e);
+		emit_restore_flags(e, t->live[0]);
 	t->b->code = entry_here(t);
 	t->flags = t->live[0] ? FLAGS_NATIVE : FLAGS_DEAD;
 }
@@ -543,7 +552,7 @@ static void emit_slow(struct trans *t, struct slow_path *s)
 		emit_jmp_to(e, t->vm->stub[STUB_LOAD_VEC]);
 	}
 	if (s->restore_flags)
-		emit_restore_flags(e);
+		emit_restore_flags(e, s->restore_flags);
 	if (s0 != EREG_NONE)
 		emit_load(e, 8, S0, slot_mem(s0));
 	if (s1 != EREG_NONE)
@@ -586,7 +595,7 @@ static void emit_exit(struct trans *t, struct exit_path *p)
 		if (p->memo)
 			p->memo->slow = emit_here(e);
 		if (p->restore_flags)
-			emit_restore_flags(e);
+			emit_restore_flags(e, p->restore_flags);
 		emit_align_patch(e, 1);
 		p->from = emit_jmp(e);
 		set_patch(t, p);
@@ -601,7 +610,7 @@ static void emit_exit(struct trans *t, struct exit_path *p)
 		return;
 	}
 	if (p->save_flags)
-		emit_save_flags(e);
+		emit_save_flags(e, FL_STATUS);
 	emit_mov_imm(e, S0, p->exit);
 	if (!p->far) {
 		emit_jmp_to(e, t->vm->stub[p->poll ? STUB_POLL : STUB_EXIT]);
@@ -612,7 +621,7 @@ static void emit_exit(struct trans *t, struct exit_path *p)
 		return;
 	x->lookup = (uint8_t)(code_at(t) - (t->b->cold + x->stub));
 	if (p->save_flags)
-		emit_save_flags(e);
+		emit_save_flags(e, FL_STATUS);
 	emit_mov_imm(e, S0, (uint64_t)(int64_t)x->target);
 	emit_jmp_to(e, t->vm->stub[STUB_FAR_LOOKUP]);
 }

@@ -36,7 +36,7 @@ static ulong sum(ulong h, const ulong *p, unsigned n)
 	return h;
 }
 
-static ulong once(loop *run, unsigned at, unsigned count)
+static inline ulong once(loop *run, unsigned at, unsigned count)
 {
 	ulong regs[7] = { (ulong)&from[at], (ulong)&to[at], 0, count };
 	run(regs);
