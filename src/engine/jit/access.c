@@ -273,7 +273,7 @@ static struct slow_path *check(struct trans *t, const struct address *a, unsigne
 	flags_before_check(t);
 	if (is_constant(a, size, align))
 		return check_constant(t, a, acc, mem);
-	bool memo = tier_memo(t) && !a->general;
+	bool memo = tier_memo(t, acc) && !a->general;
 	if (!memo || a->part || a->size != 8 || !t->s1_safe)
 		lose_s1(t);
 	if (memo) {

@@ -303,6 +303,14 @@ bool group_live(const struct trans *t, int group)
 	return group >= 0 && t->groups[group].checked && t->groups[group].members;
 }
 
+bool group_by_memo(const struct trans *t, int32_t memo)
+{
+	for (unsigned n = 0; n < t->ngroups; n++)
+		if (t->groups[n].memo == memo && group_live(t, (int)n))
+			return true;
+	return false;
+}
+
 static int32_t source(struct group *g)
 {
 	g->loaded = true;
@@ -340,7 +348,7 @@ static void check_group(struct trans *t, struct group *g)
 		emit_load(e, 8, S1, EGS(part));
 		base = S1;
 	}
-	bool memo = tier_memo(t);
+	bool memo = tier_memo(t, g->acc);
 	if (memo && !part && t->s1_free)
 		s0_to_s1(t);
 	else
@@ -356,7 +364,7 @@ static void check_group(struct trans *t, struct group *g)
 		u->size = 8;
 		u->first = guest_operand(t, g, base, g->lo);
 		trans_alone(t, NULL, &t->vm->sites[u->site]);
-		g->memo = by_addend(g) ? OFF_MEMO(u->site, addend) : 0;
+		g->memo = by_addend(g) ? OFF_MEMO(u->memo, addend) : 0;
 	} else {
 		emit_lea(e, 8, S1, guest_operand(t, g, base, g->hi - 1));
 		trans_alone(t, tlb_compare(t, 0, g->acc), NULL);

@@ -113,6 +113,7 @@ struct __attribute__((aligned(64))) jit_block {   /* a line of the cache: findin
 	uint8_t nexits;
 	uint8_t count;                /* instructions */
 	uint8_t nsites;               /* accesses it counts (tier.c), */
+	uint8_t turns;                /* ... each of them once in each of these */
 	bool watched : 1;             /* they are counted; else only its runs */
 	bool dead : 1, needs_flags : 1;
 };

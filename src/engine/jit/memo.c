@@ -39,24 +39,36 @@ void memos_create(struct vcpu *v)
 
 static unsigned log2_of(unsigned n) { return (unsigned)__builtin_ctz(n); }
 
+/* Turns of a loop share one, unless a group counts on what it holds. */
+static uint32_t memo_for(struct trans *t, uint32_t site)
+{
+	struct check_place *p = t->place;
+
+	if (!p->has_memo || group_by_memo(t, OFF_MEMO(p->memo, addend))) {
+		p->memo = site;
+		p->has_memo = true;
+	}
+	return p->memo;
+}
+
 struct memo_use *memo_check(struct trans *t, unsigned size, unsigned align, unsigned acc)
 {
 	struct memo_use *u = &t->memos[t->nmemos++];
-	uint32_t n = t->vm->nmemos++ % MEMOS;
+	uint32_t n = t->vm->nmemos++ % MEMOS, memo = memo_for(t, n);
 	struct emit *e = &t->e;
 
-	*u = (struct memo_use) { .site = n, .write = acc & ACC_WRITE, .reload = s1_source(t) };
+	*u = (struct memo_use) { .site = n, .memo = memo, .write = acc & ACC_WRITE, .reload = s1_source(t) };
 	unsigned limit = align ? (4096 - size) / align + 1 : 4096 + 1 - size;
 	t->vm->sites[n] = (struct memo_site) { .in_page = 4096 + 1 - size, .mask = align ? align - 1 : 0,
-		.block = block_index(t->vm, t->b) };
-	emit_rm(e, 8, 0, 0x33, S0, EGS(OFF_MEMO(n, page)));      /* xor */
+		.block = block_index(t->vm, t->b), .memo = memo };
+	emit_rm(e, 8, 0, 0x33, S0, EGS(OFF_MEMO(memo, page)));   /* xor */
 	if (align)
 		emit_shift_imm(e, 8, SHIFT_ROR, S0, log2_of(align));
 	emit_in_line(e, 7 + 6);
 	emit_alu_imm(e, 8, ALU_CMP, S0, (int)limit);
 	u->from = emit_jcc(e, CC_AE);
 	t->vm->sites[n].resume = emit_here(e);
-	emit_load(e, 8, S0, EGS(OFF_MEMO(n, addend)));
+	emit_load(e, 8, S0, EGS(OFF_MEMO(memo, addend)));
 	return u;
 }
 
@@ -95,7 +107,7 @@ static void find(struct emit *e, const struct jit_vm *vm)
 	emit8(e, sizeof(struct memo_site));
 	emit_mov_imm(e, RCX, (uintptr_t)vm->sites);
 	emit_alu(e, 8, ALU_ADD, RAX, RCX);
-	emit_rr(e, 8, 0, 0x6b, RCX, S1);
+	emit_rm(e, 4, 0, 0x6b, RCX, SITE(memo));
 	emit8(e, sizeof(struct page_memo));
 	emit_alu_load(e, 8, ALU_ADD, RCX, EGS(OFF_HOT(HOT_SELF)));
 }

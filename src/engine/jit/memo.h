@@ -46,6 +46,7 @@ struct memo_site {
 	uint32_t in_page;            /* offsets in a page below this are good ... */
 	uint32_t mask;               /* ... if these bits of them are clear */
 	uint32_t block;
+	uint32_t memo;               /* its own number; or another's of the block, that it shares */
 };
 
 /* May code with this key have memos? They are copies of entries of one table: all

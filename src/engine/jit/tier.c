@@ -94,11 +94,24 @@ void tier_tail(struct trans *t)
 	emit_jmp_to(&t->e, t->vm->stub[STUB_TIER]);
 }
 
-/* Called in the same order for both kinds. */
-bool tier_memo(struct trans *t)
+/* The number of the place that the current check is for, the same for both kinds. */
+static unsigned place_of(struct trans *t, bool write)
 {
-	unsigned n = t->nsites++;
+	unsigned insn = t->turn ? t->cur % t->turn : t->cur;
 
+	for (unsigned n = 0; t->turn && n < MIN(t->nsites, (unsigned)TIER_SITES); n++)
+		if (t->places[n].insn == insn && t->places[n].write == write)
+			return n;
+	if (t->nsites < TIER_SITES)
+		t->places[t->nsites] = (struct check_place) { .insn = (uint8_t)insn, .write = write };
+	return t->nsites++;
+}
+
+bool tier_memo(struct trans *t, unsigned acc)
+{
+	unsigned n = place_of(t, acc & ACC_WRITE);
+
+	t->place = &t->places[MIN(n, (unsigned)TIER_SITES - 1)];
 	t->site = t->profile && n < TIER_SITES ? t->profile + n : 0;
 	return t->better && n < TIER_SITES && t->better->good >> n & 1 && memo_left(t);
 }
@@ -126,12 +139,12 @@ static void start(struct vcpu *v, const struct jit_block *b, uint32_t index)
 	p->count = PROFILE_RUNS;
 }
 
-static uint64_t conclude(const struct profile *p, unsigned n)
+static uint64_t conclude(const struct profile *p, const struct jit_block *b)
 {
 	uint64_t good = 0;
 
-	for (unsigned k = 0; k < n; k++)
-		if (p[1 + k].count <= CHANGES_MOST)
+	for (unsigned k = 0; k < b->nsites; k++)
+		if (p[1 + k].count <= CHANGES_MOST * b->turns)
 			good |= BIT(k);
 	return good;
 }
@@ -156,7 +169,7 @@ static void look_again(struct vcpu *v, struct jit_block *b, uint32_t index)
 		start(v, b, index);
 	} else {
 		p->owner = UINT32_MAX;
-		make_better(v, b, conclude(p, b->nsites));
+		make_better(v, b, conclude(p, b));
 	}
 }
 

@@ -37,12 +37,19 @@ struct exit_path {
 /* A check by memo, and how to get its first byte into S0 again (memo.c). */
 struct memo_use {
 	uint8_t *from;
-	uint32_t site;
+	uint32_t site, memo;
 	bool write;
 	int32_t part;                 /* into S1 first, 0: nothing */
 	int32_t reload;               /* into S1 behind it, 0: nothing */
 	uint8_t size;                 /* of the address */
 	struct emem first;
+};
+
+/* What a check is for: loops that are unrolled count the same one of all turns together (tier.c). */
+struct check_place {
+	uint8_t insn;                 /* of one turn */
+	bool write, has_memo;
+	uint32_t memo;
 };
 
 /* The taken side of a conditional branch out of the page, which is written behind the block. */
@@ -85,6 +92,7 @@ struct trans {
 	const struct code *code;
 	struct x86_insn *insns;
 	unsigned n, cur;
+	unsigned turn;                /* instructions of one, in a loop that is unrolled; 0: it is none */
 	uint16_t off[BLOCK_MAX + 1];
 	uint16_t live[BLOCK_MAX + 1]; /* flags needed before each instruction */
 	enum flags_at flags;
@@ -97,6 +105,7 @@ struct trans {
 	bool counted;                 /* its runs are */
 	uint32_t profile, site;       /* watched: where its accesses are counted, and the next */
 	unsigned nsites;
+	struct check_place *place;    /* of the current check */
 	uint8_t *count;               /* the jump at its head */
 	int8_t group_mem[BLOCK_MAX];  /* group of the memory operand, of the implicit stack access */
 	int8_t group_stack[BLOCK_MAX];
@@ -114,6 +123,7 @@ struct trans {
 	unsigned ngroups;
 	struct group groups[GROUPS_MAX];
 	struct slow_path slow[BLOCK_MAX * 3];
+	struct check_place places[TIER_SITES];
 	struct exit_path exits[BLOCK_MAX * 3];
 	struct memo_use memos[BLOCK_MAX];
 	struct aside aside[BLOCK_MAX];
@@ -180,6 +190,8 @@ void trans_groups(struct trans *t);
 /* The operand, if a group covers it (-1: none); disp is relative to the base now. */
 bool group_access(struct trans *t, int group, int disp, struct emem *mem);
 bool group_live(const struct trans *t, int group);
+/* Will a base be loaded from this memo again? */
+bool group_by_memo(const struct trans *t, int32_t memo);
 /* Where to load it from again, 0: it holds nothing. */
 int32_t s1_source(struct trans *t);
 /* C code has run: nothing that was checked holds any more. */
@@ -218,7 +230,7 @@ void memo_renew(struct trans *t, const struct memo_use *u);
 bool tier_hot(const struct trans *t);          /* is it made because it runs often? */
 void tier_begin(struct trans *t);
 void tier_count(struct trans *t);
-bool tier_memo(struct trans *t);              /* shall the next check be by memo? */
+bool tier_memo(struct trans *t, unsigned acc); /* shall the next check be by memo? */
 void tier_note(struct trans *t);
 void tier_tail(struct trans *t);
 void tier_end(struct trans *t);

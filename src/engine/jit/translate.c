@@ -684,7 +684,11 @@ static void unroll(struct trans *t)
 		t->off[turn * n] = t->b->off;
 		t->turns[turn * n - 1] = true;
 	}
-	t->n = MAX(n * turns, n);
+	if (turns < 2)
+		return;
+	t->n = n * turns;
+	t->turn = n;
+	t->b->turns = (uint8_t)turns;
 }
 
 static void decode_block(struct trans *t)
@@ -809,7 +813,7 @@ struct jit_block *translate(struct vcpu *v, const struct code *code, unsigned of
 	struct jit_block *b = &vm->blocks[vm->nblocks];
 	*b = (struct jit_block) { .frame = (uint32_t)(code->page >> 12), .base = (int32_t)code->base,
 				  .frame2 = code->page2 == PAGE_NONE ? FRAME_NONE : (uint32_t)(code->page2 >> 12),
-				  .off = (uint16_t)off, .key = (uint16_t)key, .exits = vm->nexits };
+				  .off = (uint16_t)off, .key = (uint16_t)key, .exits = vm->nexits, .turns = 1 };
 	t.e = (struct emit) { .rx = vm->rx - vm->rw };
 	t.v = v;
 	t.vm = vm;

@@ -20,7 +20,11 @@ __asm__(".text\n"
 	".balign 64\nhot_aligned: movaps (%rbx), %xmm0\n add %rdi, %rbx\n dec %ecx\n jnz hot_aligned\n"
 	" movq %xmm0, seen\n ret\n"
 	".balign 64\nhot_frame: push %rax\n push %rbx\n mov 8(%rsp), %rdx\n add $1, %rdx\n mov %rdx, 8(%rsp)\n"
-	" pop %rbx\n pop %rax\n dec %ecx\n jnz hot_frame\n mov %rax, seen\n ret\n");
+	" pop %rbx\n pop %rax\n dec %ecx\n jnz hot_frame\n mov %rax, seen\n ret\n"
+	/* turns: what is at -1000 goes by the check for 0 and -500 of the turn before, when 0 has gone by another */
+	".balign 64\nhot_turns: xor %eax, %eax\n2: mov %rbx, %rsi\n mov $5, %edx\n1: add (%rsi), %rax\n add -500(%rsi), %rax\n"
+	" rol $3, %rax\n add -1000(%rsi), %rax\n add $600, %rsi\n dec %edx\n jnz 1b\n"
+	" add %rdi, %rbx\n dec %ecx\n jnz 2b\n mov %rax, seen\n ret\n");
 
 #define RUN(what, where, step, times, name) \
 	TRY_USER(what, "movabs $" where ", %%rbx; mov $" step ", %%edi; mov $" times ", %%ecx; call " name)
@@ -69,6 +73,14 @@ static void edges(void)
 	other[0] = 0x22;
 	RUN("into the next page", "0x400000000ffc", "0", "9000", "hot_read");
 	say("  %lx\n", seen >> 32 & 0xff);
+	pt[1] = (ulong)page | P | W | U;
+	invlpg((void *)(TOP + 4096));
+	for (unsigned n = 0; n < 4096; n++)
+		page[n] = (uint8_t)(n * n >> 4);
+	RUN("turns", "0x4000000003f0", "0", "3000", "hot_turns");
+	say("  %lx\n", seen);
+	RUN("turns, over the end", "0x4000000003f0", "8", "250", "hot_turns");
+	say("  %lx\n", seen);
 	RUN("frames", START, "0", "9000", "hot_frame");
 	say("  %lx\n", seen);
 }

@@ -24,12 +24,35 @@ LOOP(wide, "1: mov (%rsi), %rdx\n add %rdx, 1000(%rsi)\n add $248, %rsi\n add $-
 LOOP(set_within, "1: mov (%rsi,%rax,8), %rdx\n and $7, %edx\n add (%rdi,%rdx,8), %rbx\n mov %rsi, %rbp\n add $8, %rbp\n"
 	" add (%rbp,%rax,8), %rbx\n inc %rax\n cmp %rcx, %rax\n jne 1b\n");
 LOOP(two_ends, "1: add (%rsi,%rax,8), %rbx\n inc %rax\n test $0x1f, %bl\n je 2f\n cmp %rcx, %rax\n jb 1b\n2:\n");
+/* By the links that links() makes. */
+LOOP(chain, "1: mov (%rdi), %rdx\n add 8(%rdi), %rbx\n mov %rbx, 16(%rdi)\n lea to(%rdx), %rdi\n dec %rcx\n jnz 1b\n");
 
 static const struct { const char *name; loop *run; } loops[] = {
 	{ "by_index", by_index }, { "by_pointers", by_pointers }, { "downwards", downwards }, { "with_carry", with_carry },
 	{ "other_registers", other_registers }, { "aligned", aligned }, { "on_stack", on_stack }, { "by_jump", by_jump },
 	{ "wide", wide }, { "set_within", set_within }, { "two_ends", two_ends },
 };
+
+/* A few links to each page, and back at the end. */
+static void links(void)
+{
+	for (unsigned n = 0; n < WORDS; n++)
+		to[n] = n % 14 ? n : 8 * (n + 14 + 3 < WORDS ? n + 14 : 0);
+}
+
+/* Along the links: in one page, then over its end in each of the turns. */
+static void along(void)
+{
+	ulong h = 0;
+
+	links();
+	for (unsigned hot = 0; hot < 2 * HOT; hot++)
+		h = h * 31 + once(chain, 126, 5);
+	for (unsigned at = 126; at < 1030; at += 14)
+		h = h * 31 + once(chain, at, 5);
+	h = h * 31 + once(chain, 0, 9000);
+	say("chain: %lx %lx\n", h, sum(0, to, WORDS));
+}
 
 int main(void)
 {
@@ -44,5 +67,6 @@ int main(void)
 				h = h * 31 + once(loops[n].run, at, count);
 		say("%s: %lx %lx %lx\n", loops[n].name, h, sum(0, from, WORDS), sum(0, to, WORDS));
 	}
+	along();
 	return 0;
 }
