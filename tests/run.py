@@ -102,7 +102,7 @@ def run_guests(build, tally):
         return job, run(["tests/guest/run", "-e", engine, "-b", build, topic], GUEST_LIMIT, env=env)
     with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
         for (engine, topic), (status, out, seconds) in pool.map(
-                one, [(e, t) for e in ("interp", "jit") for t in topics]):
+                one, [(e, t) for e in ("interp", "jit", "jit,hot=1000") for t in topics]):
             tally.add(f"guest/{topic} [{engine}]", seconds, int(status == 0), int(status != 0), 0, out)
 
 

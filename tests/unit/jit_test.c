@@ -264,13 +264,16 @@ static void test_small_cache(void **unused)
 static void test_options(void **unused)
 {
 	static struct jit_vm vm;
-	static const char *const wrong[] = { "cache", "cache=", "cache=0", "cache=1000", "cache=2G", "cache=1.5M", "fast", "eager,fast" };
+	static const char *const wrong[] = { "cache", "cache=", "cache=0", "cache=1000", "cache=2G", "cache=1.5M", "fast", "eager,fast",
+		"hot=", "hot=0", "hot=32769", "hot=-1", "hot=1x" };
 	struct error err = { 0 };
 
 	assert_true(jit_options(&vm, NULL, &err));
 	assert_int_equal(vm.size, 64 * MiB);
 	assert_false(vm.eager || vm.verifies);
-	assert_true(jit_options(&vm, "eager,cache=16M", &err));
+	assert_int_equal(vm.hot_runs, HOT_RUNS);
+	assert_true(jit_options(&vm, "eager,hot=500,cache=16M", &err));
+	assert_int_equal(vm.hot_runs, 500);
 	assert_int_equal(vm.size, 16 * MiB);
 	assert_true(vm.eager && !vm.verifies);
 	assert_true(jit_options(&vm, "verify", &err));

@@ -277,6 +277,7 @@ struct jit_vm {
 	_Atomic uint64_t drops;       /* counts dropped blocks */
 	bool avx;                     /* AVX state is kept in the host's registers too */
 	bool eager;                   /* no counting: memos for all (tests) */
+	unsigned hot_runs;            /* of a block, until it is made better; at most HOT_RUNS */
 	bool verifies;                /* asked for: each vCPU makes `verify` */
 	struct verify *verify;        /* NULL: not in verify mode */
 	struct vcpu *owner;           /* who holds the lock, if a vCPU */
@@ -304,6 +305,9 @@ static inline struct jit_rec *rec_at(const struct jit_vm *vm, uint32_t rec)
 	return (struct jit_rec *)&vm->recs[rec];
 }
 
+/* How often a block runs before it counts as hot, if not asked otherwise: a count is 16 bits,
+ * of which the highest tells. */
+enum { HOT_RUNS = 1 << 15 };
 /* options.c: sets vm->size and what was asked for; text: the words, or NULL */
 enum { CACHE_LEAST = MiB, CACHE_SIZE = 64 * MiB, CACHE_MOST = GiB };
 bool jit_options(struct jit_vm *vm, const char *text, struct error *err);

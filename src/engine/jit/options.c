@@ -1,8 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What follows the engine's name: --engine jit,verify,eager,cache=SIZE. */
+/* What follows the engine's name: --engine jit,verify,eager,hot=RUNS,cache=SIZE. */
+#include <stdlib.h>
 #include <string.h>
 #include "base/util.h"
 #include "engine/jit/jit.h"
+
+static bool hot_option(struct jit_vm *vm, const char *text, struct error *err)
+{
+	char *end;
+	unsigned long runs = strtoul(text, &end, 10);
+
+	if (*text < '1' || *text > '9' || *end || runs > HOT_RUNS)
+		return error_set(err, 0, "a block cannot be hot after '%s' runs: use 1 to %d", text, HOT_RUNS);
+	vm->hot_runs = (unsigned)runs;
+	return true;
+}
 
 static bool option(struct jit_vm *vm, const char *word, struct error *err)
 {
@@ -12,6 +24,8 @@ static bool option(struct jit_vm *vm, const char *word, struct error *err)
 		return vm->verifies = true;
 	if (!strcmp(word, "eager"))
 		return vm->eager = true;
+	if (!strncmp(word, "hot=", 4))
+		return hot_option(vm, word + 4, err);
 	if (strncmp(word, "cache=", 6))
 		return error_set(err, 0, "engine jit has no option '%s': use verify or cache=SIZE", word);
 	if (!parse_size(word + 6, &size) || size < CACHE_LEAST || size > CACHE_MOST || size % CACHE_LEAST)
@@ -32,6 +46,7 @@ bool jit_options(struct jit_vm *vm, const char *text, struct error *err)
 	char *rest = NULL;
 
 	vm->size = CACHE_SIZE;
+	vm->hot_runs = HOT_RUNS;
 	for (char *word = strtok_r(copy, ",", &rest); word; word = strtok_r(NULL, ",", &rest))
 		if (!option(vm, word, err))
 			return false;

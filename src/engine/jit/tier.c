@@ -2,7 +2,7 @@
 /*
  * Blocks that run often are translated again. The first translation
  * counts its runs only, as what it would note about each access costs more cache
- * than large programs have; after RUNS the second one notes how often each access
+ * than large programs have; after vm->hot_runs the second one notes how often each access
  * changed its page; PROFILE_RUNS later the third one gives memos (memo.c) to those
  * that mostly stay in their page. Their renewals are counted: many lead
  * back to the first kind.
@@ -14,8 +14,8 @@
 #include "engine/jit/slow.h"
 #include "engine/jit/trans.h"
 
-enum { RUNS = 1024, RUN = (1u << 15) / RUNS, PROFILE_RUNS = 128, CHANGES_MOST = PROFILE_RUNS / 20 };
-enum { VERIFY_RUNS = 16, VERIFY_RUN = (1u << 15) / VERIFY_RUNS };     /* it runs less, and wants to see all */
+enum { PROFILE_RUNS = 128, CHANGES_MOST = PROFILE_RUNS / 20 };
+enum { VERIFY_RUNS = 16 };           /* it runs less, and wants to see all */
 
 static bool is_wanted(const struct trans *t)
 {
@@ -79,7 +79,7 @@ void tier_count(struct trans *t)
 		emit_alu_mem_imm(&t->e, 4, ALU_SUB, EGS(OFF_PROFILE(t->profile - 1, count)), 1);
 	else
 		emit_alu_mem_imm(&t->e, 2, ALU_ADD, EGS(OFF_RUNS(block_index(t->vm, t->b))),
-				 t->vm->verify ? VERIFY_RUN : RUN);
+				 HOT_RUNS / (int)(t->vm->verify ? VERIFY_RUNS : t->vm->hot_runs));
 	t->count = emit_jcc(&t->e, CC_S);
 	if (carry)
 		emit_restore_flags(&t->e, FL_CF);
