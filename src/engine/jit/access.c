@@ -331,10 +331,41 @@ struct slow_path *access_check(struct trans *t, const struct x86_insn *i, unsign
 	return check(t, &a, i->mem_size, i->op == OP_CMPXCHG16B ? 16 : i->align, acc, mem);
 }
 
+static void one_byte(struct trans *t, const struct address *a, unsigned into)
+{
+	if (a->part)
+		emit_load(&t->e, 8, S1, EGS(a->part));
+	emit_lea(&t->e, a->size, into, first_byte(a));
+}
+
+/* By whatever entry is in its place, so that flags stay: a line of another page is fetched for
+ * nothing, but does no harm. RORX and SHRX leave the index alone. */
+static void hint_unchecked(struct trans *t, const struct address *a, struct emem *mem)
+{
+	struct emit *e = &t->e;
+
+	t->s0_group = t->s0_next = -1;
+	lose_s1(t);
+	one_byte(t, a, S0);
+	emit_bytes(e, "\xc4\x43\xfb\xf0\xd2", 5);              /* rorx S0, S0, 12 + TLB_BITS */
+	emit8(e, 12 + TLB_BITS);
+	emit_mov_imm(e, S1, 64 - TLB_BITS);
+	emit_bytes(e, "\xc4\x42\xa3\xf7\xd2", 5);              /* shrx S0, S0, S1 */
+	emit_lea(e, 8, S0, (struct emem){ .base = EREG_NONE, .index = S0, .scale = 8 });
+	emit_load(e, 8, S1, EGS(OFF_HOT(HOT_TLB)));
+	emit_load(e, 8, S0, (struct emem){ .base = S1, .index = S0, .scale = 4, .disp = offsetof(struct tlb_entry, addend) });
+	one_byte(t, a, S1);
+	*mem = (struct emem){ .base = S0, .index = S1, .scale = 1 };
+}
+
 uint8_t *hint_check(struct trans *t, const struct x86_insn *i, struct emem *mem)
 {
 	struct address a = take_apart(t, i);
 
+	if (t->vm->bmi2 && !a.general) {
+		hint_unchecked(t, &a, mem);
+		return NULL;
+	}
 	linear_alone(t, &a);
 	uint8_t *miss = tlb_compare(t, 0, ACC_READ);
 	checked_operand(t, &a, mem);

@@ -70,6 +70,7 @@ static bool jit_vm_create(struct machine *m, struct error *err)
 
 	vm->machine = m;
 	m->engine_data = vm;
+	vm->bmi2 = __builtin_cpu_supports("bmi2");
 	vm->avx = x86_has(m->model, FEAT_AVX) && __builtin_cpu_supports("avx");
 	pthread_mutex_init(&vm->lock, NULL);
 	vm->sites = xcalloc(MEMOS, sizeof(*vm->sites));

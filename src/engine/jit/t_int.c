@@ -140,7 +140,7 @@ bool t_bit(struct trans *t, const struct x86_insn *i)
 }
 
 /* PREFETCHh and PREFETCHW (SDM 2B), without which a program that looks up large tables waits
- * for each line; of a page that is not in the TLB nothing is fetched. */
+ * for each line. */
 static bool is_prefetch(const struct trans *t, const struct x86_insn *i)
 {
 	return i->op == OP_NOP && i->map == 1 && (i->opcode == 0x18 || i->opcode == 0x0d) && i->o[0].kind == OPK_MEM &&

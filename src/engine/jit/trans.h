@@ -177,7 +177,8 @@ struct slow_path *access_check(struct trans *t, const struct x86_insn *i, unsign
 bool stack_ok(const struct trans *t);
 /* The same for BT and its like, whose bit number in a register reaches beyond the operand. */
 struct slow_path *bit_check(struct trans *t, const struct x86_insn *i, unsigned acc, struct emem *mem);
-/* The same for one byte that need not be there: the jump returned is taken if it is not in the TLB. */
+/* The same for one byte that need not be there: the jump returned, if any, is taken if it is not in the
+ * TLB, or *mem is anywhere then. */
 uint8_t *hint_check(struct trans *t, const struct x86_insn *i, struct emem *mem);
 bool is_bit_string(const struct x86_insn *i);
 /* The comparison alone: S0, S1 are the first and last byte; S0 becomes the addend.
