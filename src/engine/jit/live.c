@@ -192,6 +192,8 @@ static unsigned look(struct trans *t, int64_t off, unsigned depth)
 
 unsigned live_at(struct trans *t, int64_t target)
 {
+	if (t->live_known && target == t->b->off)
+		return t->live[0];
 	return look(t, target, 0);
 }
 
@@ -231,4 +233,5 @@ void trans_liveness(struct trans *t)
 		live = before(i, live);
 		t->live[k] = (uint16_t)live;
 	}
+	t->live_known = true;
 }

@@ -21,10 +21,11 @@ static void make_resident(struct trans *t)
 		return;
 	flags_before_check(t);
 	emit_alu_mem_imm(e, 4, ALU_CMP, EGS(OFF_HOT(HOT_VEC)), 0);
-	uint8_t *over = emit_jcc(e, CC_NE);
-	emit_bytes(e, "\x4c\x8d\x1d\x05\0\0\0", 7);  /* lea S1, [rip + 5] */
-	emit_jmp_to(e, t->vm->stub[STUB_LOAD_VEC]);
-	emit_bind(e, over);
+	uint8_t *from = emit_jcc(e, CC_E);
+	if (t->nvecs == ARRAY_SIZE(t->vecs))
+		e->full = true;
+	else
+		t->vecs[t->nvecs++] = (struct vec_path) { .from = from, .resume = emit_here(e) };
 	t->vec = true;
 	t->s0_group = -1;
 	lose_s1(t);

@@ -52,6 +52,12 @@ struct check_place {
 	uint32_t memo;
 };
 
+/* Vectors are not resident. */
+struct vec_path {
+	uint8_t *from;
+	const uint8_t *resume;
+};
+
 /* The taken side of a conditional branch out of the page, which is written behind the block. */
 struct aside {
 	uint8_t *from;
@@ -95,12 +101,13 @@ struct trans {
 	unsigned turn;                /* instructions of one, in a loop that is unrolled; 0: it is none */
 	uint16_t off[BLOCK_MAX + 1];
 	uint16_t live[BLOCK_MAX + 1]; /* flags needed before each instruction */
+	bool live_known;
 	enum flags_at flags;
 	bool vec;                     /* vectors are known to be resident */
 	bool shadow;                  /* the next instruction is in the shadow of STI */
 	bool slot_first;              /* entered with flags in HOT_FLAGS */
 	bool ended;                   /* the last instruction left no way out below */
-	unsigned nslow, nexits, nmemos, naside, nlookups;
+	unsigned nslow, nexits, nmemos, naside, nlookups, nvecs;
 	struct better *better;        /* the second translation: who gets memos */
 	bool counted;                 /* its runs are */
 	uint32_t profile, site;       /* watched: where its accesses are counted, and the next */
@@ -127,6 +134,7 @@ struct trans {
 	struct exit_path exits[BLOCK_MAX * 3];
 	struct memo_use memos[BLOCK_MAX];
 	struct aside aside[BLOCK_MAX];
+	struct vec_path vecs[BLOCK_MAX];
 	struct lookup_tail lookups[BLOCK_MAX + 1];
 };
 

@@ -370,6 +370,20 @@ static void goto_far(struct trans *t, int64_t target)
 	emit_poll_end(t);
 }
 
+/* The same backward, where no flags live: one look at HOT_GO, one jump. */
+static void goto_polled(struct trans *t, int64_t target)
+{
+	struct exit_path *p = new_exit(t, target), *poll = new_exit(t, target);
+	struct emit *e = &t->e;
+
+	poll->poll = true;
+	emit_alu_mem_imm(e, 4, ALU_CMP, EGS(OFF_HOT(HOT_GO)), 0);
+	emit_align_patch(e, 2);
+	p->from = emit_jcc(e, CC_NE);
+	set_patch(t, p);
+	poll->from = emit_jmp(e);
+}
+
 void trans_goto(struct trans *t, int64_t target)
 {
 	struct emit *e = &t->e;
@@ -387,6 +401,10 @@ void trans_goto(struct trans *t, int64_t target)
 	unsigned live = live_at(t, target);
 	if (live)
 		flags_to_native(t, live);
+	if (target <= t->off[t->cur] && !live) {
+		goto_polled(t, target);
+		return;
+	}
 	if (target <= t->off[t->cur])
 		emit_poll(t, target, live);
 	struct exit_path *p = new_exit(t, target);
@@ -749,6 +767,16 @@ static void emit_block(struct trans *t)
 	entry_by_eflags(t);
 }
 
+static void emit_vec(struct trans *t, const struct vec_path *p)
+{
+	struct emit *e = &t->e;
+
+	emit_bind(e, p->from);
+	emit_bytes(e, "\x4c\x8d\x1d", 3);            /* lea S1, [rip + d] */
+	emit32(e, (uint32_t)(p->resume - (emit_here(e) + 4)));
+	emit_jmp_to(e, t->vm->stub[STUB_LOAD_VEC]);
+}
+
 /* What it leaves its straight line for. */
 static void emit_cold(struct trans *t)
 {
@@ -757,6 +785,8 @@ static void emit_cold(struct trans *t)
 	for (unsigned k = 0; k < t->nlookups; k++)
 		lookup_tail(t, &t->lookups[k]);
 	tier_tail(t);
+	for (unsigned k = 0; k < t->nvecs; k++)
+		emit_vec(t, &t->vecs[k]);
 	for (unsigned k = 0; k < t->nslow; k++)
 		emit_slow(t, &t->slow[k]);
 	for (unsigned k = 0; k < t->nexits; k++)
