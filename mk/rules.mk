@@ -88,7 +88,7 @@ clean:
 	rm -rf build build-san
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 # what bench/ runs besides scripts
-$(B)/bench/%: bench/%.c $(LIB)
+$(B)/bench/%: bench/%.c $(TESTLIB) $(LIB)
 	@mkdir -p $(@D)
 	@echo "  LD   $@"
-	@$(CC) $(CFLAGS_ALL) -o $@ $< $(LIB) -Wl,--as-needed $(LIBS_abyme)
+	@$(CC) $(CFLAGS_ALL) -Itests -o $@ $< $(TESTLIB) $(LIB) -Wl,--as-needed $(LIBS_abyme)
