@@ -82,15 +82,17 @@ uint32_t segment_blocks(const struct jit_vm *vm, unsigned segment) { return shar
 uint32_t segment_exits(const struct jit_vm *vm, unsigned segment) { return share(vm, segment, EXIT_MAX); }
 
 /* A fault for each page of both views costs several times as much; kernels before
- * 5.14 decline. A compiler runs through more code than the CPU's TLB knows small pages. */
+ * 5.14 decline. A compiler runs through more code than the CPU's TLB knows small pages. A huge
+ * page is made around one small one: of none Linux makes none, and many would be copied. */
 static void populate(struct jit_vm *vm, size_t at, size_t bytes)
 {
+	if (bytes >= HUGE_PAGE) {
+		madvise(vm->rw + at, PAGE_SIZE, MADV_POPULATE_WRITE);
+		madvise(vm->rw + at, bytes, MADV_COLLAPSE);
+		madvise((void *)(vm->rx + at), bytes, MADV_COLLAPSE);
+	}
 	madvise(vm->rw + at, bytes, MADV_POPULATE_WRITE);
 	madvise((void *)(vm->rx + at), bytes, MADV_POPULATE_READ);
-	if (bytes < HUGE_PAGE)
-		return;
-	madvise(vm->rw + at, bytes, MADV_COLLAPSE);
-	madvise((void *)(vm->rx + at), bytes, MADV_COLLAPSE);
 }
 
 /* A huge page, if one fits and a chunk is left for the other part. */
