@@ -7,6 +7,7 @@
  * X86_MORE, whatever he found there.  No state, no allocation.
  */
 #include "x86/decode_operand.h"
+#include "x86/decode_short.h"
 
 /* Prefix bytes: what they set; 0: not a prefix. */
 enum { P_SEG = 1, P_66, P_67, P_LOCK, P_F3, P_F2, P_REX };
@@ -292,12 +293,15 @@ static void clear_insn(struct x86_insn *insn)
 
 	memset(insn, 0, HALF);
 	memset((uint8_t *)insn + HALF, 0, HALF);
+	insn->seg = DS;
+	insn->base = insn->index = X86_NO_REG;
+	insn->scale = 1;
 }
 
 /* Flattened: called for each instruction that is met, 50 % faster as one piece. */
-__attribute__((flatten)) enum x86_decode_status x86_decode(const struct x86_model *model, unsigned code_size,
-				  bool real, const uint8_t *bytes, unsigned avail,
-				  struct x86_insn *insn)
+static __attribute__((flatten, noinline))
+enum x86_decode_status decode_any(const struct x86_model *model, unsigned code_size, bool real, const uint8_t *bytes,
+				  unsigned avail, struct x86_insn *insn)
 {
 	struct decoder d = { .model = model, .insn = insn, .code_size = code_size, .real = real };
 	unsigned have = avail < MAX_LEN ? avail : MAX_LEN;
@@ -308,15 +312,24 @@ __attribute__((flatten)) enum x86_decode_status x86_decode(const struct x86_mode
 	else
 		memcpy(d.buf, bytes, avail);
 	clear_insn(insn);
-	insn->seg = DS;
-	insn->base = insn->index = X86_NO_REG;
-	insn->scale = 1;
 	d.p = d.buf;
 	ok = decode(&d);
 	memcpy(insn->bytes, d.buf, sizeof(insn->bytes));
 	if (d.p > d.buf + have)
 		return avail < MAX_LEN ? X86_MORE : X86_TOO_LONG;
 	return ok ? X86_OK : X86_UD;
+}
+
+__attribute__((flatten))
+enum x86_decode_status x86_decode(const struct x86_model *model, unsigned code_size, bool real, const uint8_t *bytes,
+				  unsigned avail, struct x86_insn *insn)
+{
+	if (code_size == 8 && avail >= 16) {
+		clear_insn(insn);
+		if (decode_short(model, bytes, insn))
+			return X86_OK;
+	}
+	return decode_any(model, code_size, real, bytes, avail, insn);
 }
 
 const struct x86_op_info x86_op_info[OP_COUNT] = {

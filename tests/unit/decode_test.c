@@ -301,6 +301,34 @@ static uint64_t env_number(const char *name, uint64_t otherwise)
 	return s ? strtoull(s, NULL, 0) : otherwise;
 }
 
+/* With 16 bytes plain instructions are decoded by a shorter way (decode_short.h), to the same. */
+static bool same_short(const struct x86_model *model, const uint8_t bytes[16])
+{
+	struct x86_insn i, j;
+	enum x86_decode_status any = x86_decode(model, 8, false, bytes, 15, &i);
+
+	if (x86_decode(model, 8, false, bytes, 16, &j) != any)
+		return false;
+	j.bytes[15] = i.bytes[15];
+	return any != X86_OK || !memcmp(&i, &j, sizeof(i));
+}
+
+static void agrees_with_itself(void **state)
+{
+	const struct x86_model *model = x86_model_implemented();
+	uint8_t bytes[16];
+
+	rng_state = env_number("DECODE_SEED", 0x9e3779b97f4a7c15);
+	for (unsigned c = 0; c < 4000000; c++) {
+		random_bytes(bytes, sizeof(bytes));
+		if (same_short(model, bytes))
+			continue;
+		for (unsigned k = 0; k < 16; k++)
+			printf("%02x ", bytes[k]);
+		fail_msg("%s", "two ways to decode this");
+	}
+}
+
 static void agrees_with_zydis(void **state)
 {
 	const struct x86_model *model = x86_model_implemented();
@@ -377,6 +405,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(agrees_with_zydis),
+		cmocka_unit_test(agrees_with_itself),
 		cmocka_unit_test(wants_all_bytes),
 		cmocka_unit_test(counts_to_fifteen),
 		cmocka_unit_test(obeys_the_model),
