@@ -172,6 +172,18 @@ static void linear_alone(struct trans *t, const struct address *a)
 	linear(t, a, 0);
 }
 
+/* S0 := the entry. */
+static void find_entry(struct emit *e)
+{
+	static const uint8_t code[] = {
+		0x49, 0xc1, 0xea, INDEX_SHIFT,                               /* shr S0, INDEX_SHIFT */
+		0x41, 0x81, 0xe2, BYTES32(INDEX_MASK),                       /* and S0d, INDEX_MASK */
+		0x65, 0x4c, 0x03, 0x14, 0x25, BYTES32(OFF_HOT(HOT_TLB)),     /* add S0, gs:HOT_TLB */
+	};
+
+	emit_bytes(e, code, sizeof(code));
+}
+
 /* Compare and take the addend. */
 uint8_t *tlb_compare(struct trans *t, unsigned align, unsigned acc)
 {
@@ -179,11 +191,10 @@ uint8_t *tlb_compare(struct trans *t, unsigned align, unsigned acc)
 	bool write = acc & ACC_WRITE;
 	size_t entry = write ? TLB_STORES * sizeof(struct tlb_entry) : 0;
 	size_t tag = entry + (write ? offsetof(struct tlb_entry, write) : offsetof(struct tlb_entry, read));
+	uint64_t mask = (uint32_t)~(unsigned)PAGE_MASK | (align ? align - 1 : 0);
 
-	emit_shift_imm(e, 8, SHIFT_SHR, S0, INDEX_SHIFT);
-	emit_alu_imm(e, 4, ALU_AND, S0, INDEX_MASK);
-	emit_alu_load(e, 8, ALU_ADD, S0, EGS(OFF_HOT(HOT_TLB)));
-	emit_alu_imm(e, 8, ALU_AND, S1, (int)(~(unsigned)PAGE_MASK | (align ? align - 1 : 0)));
+	find_entry(e);
+	emit_word(e, 0xe38149 | mask << 24, 7);      /* and S1, mask */
 	emit_in_line(e, (tag ? 7 : 3) + 6);
 	emit_alu_load(e, 8, ALU_CMP, S1, EMEM(S0, tag));
 	uint8_t *miss = emit_jcc(e, CC_NE);

@@ -7,7 +7,7 @@
  */
 #include "engine/jit/trans.h"
 
-struct fields { unsigned reg, rm, vvvv, opcode; };
+struct fields { unsigned reg, rm, opcode; };
 
 static bool opcode_has_reg(const struct x86_insn *i)
 {
@@ -25,7 +25,7 @@ static void emit_imm(struct trans *t, const struct x86_insn *i)
 	if (i->vform & VEC_IS4)         /* its top bit is ignored outside 64-bit code */
 		emit8(&t->e, (uint8_t)i->imm);
 	else if (i->imm_off < i->len)
-		emit_bytes(&t->e, i->bytes + i->imm_off, i->len - i->imm_off);
+		emit_word(&t->e, i->imm, i->len - i->imm_off);
 }
 
 static unsigned rex_bits(const struct fields *f, const struct recode *r)
@@ -47,16 +47,26 @@ static unsigned vex_w(const struct trans *t, const struct x86_insn *i)
 	return i->rex >> 3 & (t->size == 8 || !general);
 }
 
+static unsigned vex_vvvv(const struct trans *t, const struct x86_insn *i, const struct recode *r)
+{
+	unsigned vvvv = ~(i->bytes[i->opcode_off - 1u] >> 3) & (t->size == 8 ? 15u : 7u);
+
+	return r->reg_is_vec || r->rm_is_vec ? vvvv : moved(r, vvvv);
+}
+
 static void emit_vex(struct trans *t, const struct x86_insn *i, const struct fields *f, const struct recode *r)
 {
 	unsigned last = i->bytes[i->opcode_off - 1];     /* W or R, vvvv, L, pp */
 
 	emit8(&t->e, 0xc4);
 	emit8(&t->e, (~rex_bits(f, r) & 7) << 5 | i->map);
-	emit8(&t->e, vex_w(t, i) << 7 | (~f->vvvv & 15) << 3 | (last & 7));
+	emit8(&t->e, vex_w(t, i) << 7 | (~vex_vvvv(t, i, r) & 15) << 3 | (last & 7));
 	emit8(&t->e, f->opcode);
+	if (i->has_modrm && !r->mem)
+		emit_modrm_reg(&t->e, f->reg, f->rm);
 }
 
+/* ModRM too, if it names registers only. */
 static void emit_legacy(struct trans *t, const struct x86_insn *i, const struct fields *f, const struct recode *r)
 {
 	unsigned rex = rex_bits(f, r) | (i->rex & 8), n = 0;
@@ -78,6 +88,8 @@ static void emit_legacy(struct trans *t, const struct x86_insn *i, const struct 
 	else if (i->map == 3)
 		b[n++] = 0x3a;
 	b[n++] = (uint8_t)f->opcode;
+	if (i->has_modrm && !r->mem)
+		b[n++] = (uint8_t)(0xc0 | (f->reg & 7) << 3 | (f->rm & 7));
 	memcpy(&word, b, 8);
 	emit_word(&t->e, word, n);
 }
@@ -138,32 +150,28 @@ static void go_with_branch(struct emit *e, uint8_t *from)
 	emit_bytes(e, insn, (unsigned)n);
 }
 
+/* Do the bytes say the same to the host? Registers only, and no prefix that might mean
+ * more to it than to the guest. */
+static bool is_as_it_was(const struct trans *t, const struct x86_insn *i, const struct recode *r)
+{
+	return t->size == 8 && !r->mem && r->from == EREG_NONE && i->map < 2 && !(i->prefix & ~(PFX_REX | PFX_66));
+}
+
 static void emit_encoded(struct trans *t, const struct x86_insn *i, const struct recode *r)
 {
 	struct fields f = { .reg = (i->modrm >> 3 & 7u) | (i->rex & 4u) << 1,
 			    .rm = (i->modrm & 7u) | (i->rex & 1u) << 3,
-			    .vvvv = i->prefix & PFX_VEX ? ~(i->bytes[i->opcode_off - 1u] >> 3) & (t->size == 8 ? 15u : 7u) : 0,
 			    .opcode = i->opcode };
 
-	if (is_moffs(i)) {
-		emit_moffs(t, i, r->mem);
-		return;
-	}
-	if (is_short_inc(i)) {
-		emit_rr(&t->e, i->opsize, 0, 0xff, i->op == OP_DEC, i->opcode & 7);
-		return;
-	}
 	if (opcode_has_reg(i))
 		f.rm = (i->opcode & 7u) | (i->rex & 1u) << 3;
 	if (!r->reg_is_vec)
 		f.reg = moved(r, f.reg);
 	if (!r->rm_is_vec)
 		f.rm = moved(r, f.rm);
-	if (!r->reg_is_vec && !r->rm_is_vec)
-		f.vvvv = moved(r, f.vvvv);
 	if (opcode_has_reg(i))
 		f.opcode = (i->opcode & ~7u) | (f.rm & 7);
-	if (!i->has_modrm && !opcode_has_reg(i))
+	else if (!i->has_modrm)
 		f.reg = f.rm = 0;
 	if (i->prefix & PFX_VEX)
 		emit_vex(t, i, &f, r);
@@ -171,16 +179,26 @@ static void emit_encoded(struct trans *t, const struct x86_insn *i, const struct
 		emit_legacy(t, i, &f, r);
 	if (i->has_modrm && r->mem)
 		emit_modrm_mem(&t->e, f.reg, r->mem);
-	else if (i->has_modrm)
-		emit_modrm_reg(&t->e, f.reg, f.rm);
 	emit_imm(t, i);
+}
+
+static void emit_again(struct trans *t, const struct x86_insn *i, const struct recode *r)
+{
+	if (is_as_it_was(t, i, r))
+		emit_copy(&t->e, i->bytes, i->len);
+	else if (is_moffs(i))
+		emit_moffs(t, i, r->mem);
+	else if (is_short_inc(i))
+		emit_rr(&t->e, i->opsize, 0, 0xff, i->op == OP_DEC, i->opcode & 7);
+	else
+		emit_encoded(t, i, r);
 }
 
 void emit_insn(struct trans *t, const struct x86_insn *i, const struct recode *r)
 {
 	uint8_t *from = t->e.p;
 
-	emit_encoded(t, i, r);
+	emit_again(t, i, r);
 	if (t->e.lines && is_fused(t, i))
 		go_with_branch(&t->e, from);
 }

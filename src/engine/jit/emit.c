@@ -3,9 +3,6 @@
 #include <string.h>
 #include "engine/jit/emit.h"
 
-/* Most of an instruction that is written at once, through a pointer of its own. */
-enum { AT_ONCE = 16 };
-
 /* Room for one, or NULL. */
 static inline uint8_t *room(struct emit *e)
 {
@@ -23,6 +20,16 @@ void emit_bytes(struct emit *e, const void *bytes, unsigned n)
 	}
 	memcpy(e->p, bytes, n);
 	e->p += n;
+}
+
+void emit_copy(struct emit *e, const uint8_t bytes[AT_ONCE], unsigned n)
+{
+	uint8_t *p = room(e);
+
+	if (!p)
+		return;
+	memcpy(p, bytes, AT_ONCE);
+	e->p = p + n;
 }
 
 void emit_word(struct emit *e, uint64_t bytes, unsigned n)
@@ -56,12 +63,13 @@ static unsigned scale_bits(unsigned scale)
 
 static inline uint8_t *put_modrm_mem(uint8_t *p, unsigned reg, const struct emem *m)
 {
-	unsigned r = (reg & 7) << 3, sc = scale_bits(m->scale) << 6;
-	unsigned index = m->index == EREG_NONE ? 4 : m->index & 7;
+	unsigned r = (reg & 7) << 3, index = 4 << 3;
 
+	if (m->index != EREG_NONE)
+		index = scale_bits(m->scale) << 6 | (m->index & 7) << 3;
 	if (m->base == EREG_NONE) {         /* SIB without base: disp32, never RIP-relative */
 		*p++ = (uint8_t)(r | 4);
-		*p++ = (uint8_t)(sc | index << 3 | 5);
+		*p++ = (uint8_t)(index | 5);
 		return put32(p, (uint32_t)m->disp);
 	}
 	unsigned b = m->base & 7;
@@ -69,7 +77,7 @@ static inline uint8_t *put_modrm_mem(uint8_t *p, unsigned reg, const struct emem
 	unsigned mod = m->disp == 0 && b != 5 ? 0 : m->disp == (int8_t)m->disp ? 1 : 2;
 	*p++ = (uint8_t)(mod << 6 | r | (sib ? 4 : b));
 	if (sib)
-		*p++ = (uint8_t)(sc | index << 3 | b);
+		*p++ = (uint8_t)(index | b);
 	if (mod == 1)
 		*p++ = (uint8_t)m->disp;
 	return mod == 2 ? put32(p, (uint32_t)m->disp) : p;
@@ -83,20 +91,13 @@ void emit_modrm_mem(struct emit *e, unsigned reg, const struct emem *m)
 		e->p = put_modrm_mem(p, reg, m);
 }
 
-static inline uint8_t *put_rex(uint8_t *p, unsigned size, unsigned reg, unsigned index, unsigned rm, bool byte_reg)
+static inline uint8_t *put_rex(uint8_t *p, unsigned size, unsigned reg, unsigned index, unsigned rm)
 {
-	unsigned rex = (size == 8) << 3 | (reg >> 3 & 1) << 2 | (index >> 3 & 1) << 1 | (rm >> 3 & 1);
-	if (rex || byte_reg)
+	unsigned rex = (size == 8) << 3 | (reg & 8) >> 1 | (index & 8) >> 2 | (rm & 8) >> 3;
+
+	if (rex || size == 1)
 		*p++ = (uint8_t)(0x40 | rex);
 	return p;
-}
-
-static void emit_rex(struct emit *e, unsigned size, unsigned reg, unsigned index, unsigned rm, bool byte_reg)
-{
-	uint8_t *p = room(e);
-
-	if (p)
-		e->p = put_rex(p, size, reg, index, rm, byte_reg);
 }
 
 static inline uint8_t *put_opcode(uint8_t *p, unsigned map, unsigned opcode)
@@ -119,10 +120,21 @@ void emit_rr(struct emit *e, unsigned size, unsigned map, unsigned opcode, unsig
 		return;
 	if (size == 2)
 		*p++ = 0x66;
-	p = put_rex(p, size, reg, 0, rm, size == 1);
+	p = put_rex(p, size, reg, 0, rm);
 	p = put_opcode(p, map, opcode);
 	*p++ = (uint8_t)(0xc0 | (reg & 7) << 3 | (rm & 7));
 	e->p = p;
+}
+
+/* The word of GS at an address. */
+static inline uint8_t *put_gs(uint8_t *p, unsigned size, unsigned opcode, unsigned reg, int32_t disp)
+{
+	*p++ = 0x65;
+	p = put_rex(p, size, reg, 0, 0);
+	*p++ = (uint8_t)opcode;
+	*p++ = (uint8_t)(4 | (reg & 7) << 3);
+	*p++ = 0x25;
+	return put32(p, (uint32_t)disp);
 }
 
 void emit_rm(struct emit *e, unsigned size, unsigned map, unsigned opcode, unsigned reg, struct emem m)
@@ -131,12 +143,15 @@ void emit_rm(struct emit *e, unsigned size, unsigned map, unsigned opcode, unsig
 
 	if (!p)
 		return;
+	if (m.gs && !map && size >= 4 && m.base == EREG_NONE && m.index == EREG_NONE) {
+		e->p = put_gs(p, size, opcode, reg, m.disp);
+		return;
+	}
 	if (m.gs)
 		*p++ = 0x65;
 	if (size == 2)
 		*p++ = 0x66;
-	p = put_rex(p, size, reg, m.index == EREG_NONE ? 0 : m.index,
-		    m.base == EREG_NONE ? 0 : m.base, size == 1);
+	p = put_rex(p, size, reg, m.index == EREG_NONE ? 0 : m.index, m.base == EREG_NONE ? 0 : m.base);
 	p = put_opcode(p, map, opcode);
 	e->p = put_modrm_mem(p, reg, &m);
 }
@@ -162,15 +177,14 @@ void emit_store(struct emit *e, unsigned size, struct emem m, unsigned src)
 void emit_mov_imm(struct emit *e, unsigned dst, uint64_t imm)
 {
 	if (imm == (uint32_t)imm) {
-		emit_rex(e, 4, 0, 0, dst, false);
-		emit8(e, 0xb8 | (dst & 7));
-		emit32(e, (uint32_t)imm);
+		uint64_t mov = (0xb8 | (dst & 7)) | imm << 8;
+		bool high = dst >> 3;
+		emit_word(e, high ? 0x41 | mov << 8 : mov, 5u + high);
 	} else if (imm == (uint64_t)(int64_t)(int32_t)imm) {
 		emit_rr(e, 8, 0, 0xc7, 0, dst);
 		emit32(e, (uint32_t)imm);
 	} else {
-		emit_rex(e, 8, 0, 0, dst, false);
-		emit8(e, 0xb8 | (dst & 7));
+		emit_word(e, 0x48 | dst >> 3 | (0xb8 | (dst & 7)) << 8, 2);
 		emit64(e, imm);
 	}
 }
@@ -229,13 +243,6 @@ void emit_shift_imm(struct emit *e, unsigned size, unsigned ext, unsigned dst, u
 	emit8(e, count);
 }
 
-static uint8_t *emit_rel32(struct emit *e)
-{
-	uint8_t *at = e->p;
-	emit32(e, 0);
-	return e->full ? NULL : at;
-}
-
 /* SDM 2B NOP. */
 void emit_nops(struct emit *e, unsigned n)
 {
@@ -258,19 +265,23 @@ void emit_in_line(struct emit *e, unsigned n)
 		emit_nops(e, LINE - at);
 }
 
+/* A jump that is bound later: its opcode, of n bytes. */
+static uint8_t *emit_open(struct emit *e, unsigned opcode, unsigned n)
+{
+	emit_word(e, opcode, n + 4);
+	return e->full ? NULL : e->p - 4;
+}
+
 uint8_t *emit_jcc(struct emit *e, unsigned cc)
 {
 	emit_in_line(e, 6);
-	emit8(e, 0x0f);
-	emit8(e, 0x80 | cc);
-	return emit_rel32(e);
+	return emit_open(e, 0x0f | (0x80 | cc) << 8, 2);
 }
 
 uint8_t *emit_jmp(struct emit *e)
 {
 	emit_in_line(e, 5);
-	emit8(e, 0xe9);
-	return emit_rel32(e);
+	return emit_open(e, 0xe9, 1);
 }
 
 void emit_bind(struct emit *e, uint8_t *rel32)
@@ -285,8 +296,7 @@ void emit_bind(struct emit *e, uint8_t *rel32)
 
 void emit_jmp_to(struct emit *e, const uint8_t *rx_target)
 {
-	emit8(e, 0xe9);
-	emit32(e, (uint32_t)(rx_target - (emit_here(e) + 4)));
+	emit_word(e, 0xe9 | (uint64_t)(uint32_t)(rx_target - (emit_here(e) + 5)) << 8, 5);
 }
 
 void emit_jmp_mem(struct emit *e, struct emem m) { emit_in_line(e, 8); emit_rm(e, 4, 0, 0xff, 4, m); }

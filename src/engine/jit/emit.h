@@ -43,7 +43,11 @@ static inline void emit8(struct emit *e, unsigned b)
 	else
 		*e->p++ = (uint8_t)b;
 }
+/* As initializers of bytes. */
+#define BYTES32(v) (uint8_t)(v), (uint8_t)((v) >> 8), (uint8_t)((v) >> 16), (uint8_t)((v) >> 24)
 void emit_bytes(struct emit *e, const void *bytes, unsigned n);
+enum { AT_ONCE = 16 };       /* most of an instruction that is written at once, through a pointer of its own */
+void emit_copy(struct emit *e, const uint8_t bytes[AT_ONCE], unsigned n);   /* the first n */
 void emit_word(struct emit *e, uint64_t bytes, unsigned n);      /* the lowest n <= 8 */
 void emit32(struct emit *e, uint32_t v);
 void emit64(struct emit *e, uint64_t v);

@@ -119,87 +119,98 @@ static int8_t assign_operand(struct pass *p, const struct x86_insn *i, unsigned 
 	return assign(p, base, index, i->scale, (int)disp, i->mem_size, i->align, acc);
 }
 
+/* What ops do here besides accessing and writing what their operands say. */
+enum role { ROLE_PLAIN, ROLE_MOVES /* perhaps a register by a constant */, ROLE_RAX /* changes it, RCX and RDX */,
+	    ROLE_STRING, ROLE_VEC, ROLE_PUSHF, /* of the stack, from here on: */ ROLE_PUSH, ROLE_POP, ROLE_CALL, ROLE_RET,
+	    ROLE_LEAVE };
+static const uint8_t roles[OP_COUNT] = {
+	[OP_LEA] = ROLE_MOVES, [OP_INC] = ROLE_MOVES, [OP_DEC] = ROLE_MOVES, [OP_ADD] = ROLE_MOVES, [OP_SUB] = ROLE_MOVES,
+	[OP_MUL] = ROLE_RAX, [OP_IMUL1] = ROLE_RAX, [OP_DIV] = ROLE_RAX, [OP_IDIV] = ROLE_RAX, [OP_CWD] = ROLE_RAX,
+	[OP_CBW] = ROLE_RAX, [OP_LAHF] = ROLE_RAX, [OP_CMPXCHG] = ROLE_RAX, [OP_CMPXCHG8B] = ROLE_RAX,
+	[OP_CMPXCHG16B] = ROLE_RAX, [OP_RDTSC] = ROLE_RAX, [OP_RDTSCP] = ROLE_RAX,
+	[OP_STOS] = ROLE_STRING, [OP_MOVS] = ROLE_STRING, [OP_VEC] = ROLE_VEC, [OP_VEC_FLAGS] = ROLE_VEC,
+	[OP_PUSHF] = ROLE_PUSHF, [OP_PUSH] = ROLE_PUSH, [OP_POP] = ROLE_POP, [OP_CALL] = ROLE_CALL,
+	[OP_CALL_IND] = ROLE_CALL, [OP_RET] = ROLE_RET, [OP_LEAVE] = ROLE_LEAVE,
+};
+
 /* Implicit accesses of full size. */
-static int8_t assign_stack(struct pass *p, const struct x86_insn *i)
+static int8_t assign_stack(struct pass *p, const struct x86_insn *i, enum role role)
 {
-	if (i->opsize != 8)
+	if (role < ROLE_PUSH || i->opsize != 8)
 		return -1;
-	switch (i->op) {
-	case OP_PUSH: case OP_CALL: case OP_CALL_IND:
+	if (role == ROLE_PUSH || role == ROLE_CALL)
 		return assign(p, RSP, EREG_NONE, 1, p->rsp - 8, 8, 0, ACC_WRITE);
-	case OP_POP: case OP_RET:
-		return assign(p, RSP, EREG_NONE, 1, p->rsp, 8, 0, ACC_READ);
-	case OP_LEAVE:
+	if (role == ROLE_LEAVE)
 		return assign(p, RBP, EREG_NONE, 1, 0, 8, 0, ACC_READ);
-	default:
-		return -1;
-	}
+	return assign(p, RSP, EREG_NONE, 1, p->rsp, 8, 0, ACC_READ);
 }
 
-/* Does it move a register by a constant? (Not RBP, whose implicit accesses do not look.) */
+/* ROLE_MOVES: does it move a register by a constant? (Not RBP, whose implicit accesses do not look.) */
 static bool moves(const struct x86_insn *i, unsigned *reg, int64_t *by)
 {
-	if (!i->nops || i->o[0].kind != OPK_GPR || i->o[0].size != 8 || i->o[0].reg == RBP)
+	if (i->o[0].kind != OPK_GPR || i->o[0].size != 8 || i->o[0].reg == RBP)
 		return false;
 	*reg = i->o[0].reg;
 	if (i->op == OP_LEA && i->base == *reg && i->index == X86_NO_REG && i->addrsize == 8)
 		*by = i->disp;
 	else if (i->op == OP_INC || i->op == OP_DEC)
 		*by = i->op == OP_INC ? 1 : -1;
-	else if ((i->op == OP_ADD || i->op == OP_SUB) && i->o[1].kind == OPK_IMM)
+	else if (i->op != OP_LEA && i->o[1].kind == OPK_IMM)
 		*by = i->op == OP_ADD ? (int64_t)i->imm : -(int64_t)i->imm;
 	else
 		return false;
 	return *by == (int16_t)*by;
 }
 
-static void implicit_changes(struct pass *p, const struct x86_insn *i)
+static void implicit_changes(struct pass *p, const struct x86_insn *i, enum role role)
 {
-	switch (i->op) {
-	case OP_MUL: case OP_IMUL1: case OP_DIV: case OP_IDIV: case OP_CWD: case OP_CBW: case OP_LAHF:
-	case OP_CMPXCHG: case OP_CMPXCHG8B: case OP_CMPXCHG16B: case OP_RDTSC: case OP_RDTSCP:
+	switch (role) {
+	case ROLE_RAX:
 		changed(p, RAX);
 		changed(p, RDX);
 		changed(p, RCX);
 		break;
-	case OP_VEC: case OP_VEC_FLAGS:
+	case ROLE_STRING:
+		changed(p, RCX);
+		changed(p, RSI);
+		changed(p, RDI);
+		break;
+	case ROLE_VEC:
 		if (i->vform & VEC_RCX)
 			changed(p, RCX);
+		break;
+	case ROLE_PUSH: case ROLE_PUSHF: case ROLE_POP:
+		if (i->opsize == 8)
+			p->rsp += role == ROLE_POP ? 8 : -8;
+		else
+			changed(p, RSP);
+		break;
+	case ROLE_LEAVE:
+		changed(p, RSP);
+		changed(p, RBP);
+		break;
+	default:
+		break;
 	}
 }
 
-static void apply(struct pass *p, const struct x86_insn *i)
+static void apply(struct pass *p, const struct x86_insn *i, enum role role)
 {
 	int64_t by;
 	unsigned reg;
 
-	implicit_changes(p, i);
-	if (i->op == OP_STOS || i->op == OP_MOVS) {
-		changed(p, RCX);
-		changed(p, RSI);
-		changed(p, RDI);
-	}
-	if (moves(i, &reg, &by)) {
+	if (role == ROLE_MOVES && moves(i, &reg, &by)) {
 		if (reg == RSP)
 			p->rsp += (int)by;
 		else
 			p->moved[reg] += (int)by;
 		return;
 	}
-	for (unsigned n = 0; n < i->nops; n++) {
-		const struct x86_operand *o = &i->o[n];
+	for (const struct x86_operand *o = i->o; o < i->o + i->nops; o++)
 		if (o->kind == OPK_GPR && o->access & OPA_W)
 			changed(p, o->reg >= X86_HIGH8 ? o->reg & 3u : o->reg);
-	}
-	bool push = i->op == OP_PUSH || i->op == OP_PUSHF;
-	if (push && i->opsize == 8)
-		p->rsp -= 8;
-	else if (i->op == OP_POP && i->opsize == 8)
-		p->rsp += 8;
-	else if (push || i->op == OP_POP || i->op == OP_LEAVE)
-		changed(p, RSP);
-	if (i->op == OP_LEAVE)
-		changed(p, RBP);
+	if (role > ROLE_MOVES)
+		implicit_changes(p, i, role);
 }
 
 /* The busiest get the slots. */
@@ -217,20 +228,22 @@ void trans_groups(struct trans *t)
 	struct pass p = { .t = t };
 
 	t->s0_group = t->s1_group = -1;
-	memset(t->group_mem, -1, sizeof(t->group_mem));
-	memset(t->group_stack, -1, sizeof(t->group_stack));
+	memset(t->group_mem, -1, t->n);
+	memset(t->group_stack, -1, t->n);
 	if (t->size != 8 || t->key & (KEY_ALONE | KEY_AC))
 		return;
 	for (unsigned k = 0; k < t->n; k++) {
 		const struct x86_insn *i = &t->insns[k];
 		t->rsp[k] = (int16_t)p.rsp;
+		t->moved[k] = t->base_moved[k] = 0;
 		if (!trans_has_template(i) || p.rsp != (int16_t)p.rsp) {
 			all_changed(&p);
 			continue;
 		}
-		t->group_mem[k] = assign_operand(&p, i, k);
-		t->group_stack[k] = assign_stack(&p, i);
-		apply(&p, i);
+		enum role role = roles[i->op];
+		t->group_mem[k] = i->mem_size ? assign_operand(&p, i, k) : -1;
+		t->group_stack[k] = assign_stack(&p, i, role);
+		apply(&p, i, role);
 	}
 	choose(t);
 }

@@ -229,10 +229,13 @@ struct jit_page {
 /* An instruction that was met while looking ahead (live.c). */
 enum seen_flow { SEEN_ON, SEEN_JMP, SEEN_JCC, SEEN_END };
 struct seen {
-	struct x86_insn insn;
+	uint8_t bytes[16];
+	uint32_t where;               /* low half of its RAM address */
+	int32_t jump;                 /* how far a branch goes from its end */
 	uint16_t reads, writes;       /* flags */
-	uint8_t mode, flow;           /* mode: of the code, by its key; 0: none */
+	uint8_t mode, flow, len;      /* mode: of the code, by its key; 0: none */
 };
+_Static_assert(sizeof(struct seen) == 32, "packed");
 enum { SEEN = 512 };
 
 /* A piece of the code cache that is being filled: from `at` to `end`. */
@@ -272,7 +275,6 @@ struct jit_vm {
 	uint64_t far_filter[FAR_FILTER / 64];  /* regions that far links go to */
 	struct memo_site *sites;      /* MEMOS */
 	struct seen seen[SEEN];
-	uint32_t seen_where[SEEN];    /* low half of its RAM address: most are not there */
 	uint64_t generation;          /* counts evictions */
 	_Atomic uint64_t drops;       /* counts dropped blocks */
 	bool avx;                     /* AVX state is kept in the host's registers too */

@@ -31,101 +31,77 @@ static bool is_indifferent(const struct x86_insn *i)
 	return false;
 }
 
-unsigned insn_reads(const struct x86_insn *i)
-{
-	const struct x86_op_info *info = &x86_op_info[i->op];
-	if (info->props & OPP_SYSTEM && !is_indifferent(i))
-		return FL_STATUS;
-	if (i->op == OP_JCC || i->op == OP_SETCC || i->op == OP_CMOVCC)
-		return cond_reads(i->cond);
-	if (info->props & OPP_CONDFLAGS && is_shift(i))
-		return i->op == OP_RCL || i->op == OP_RCR ? FL_CF : 0;
-	return info->flags_read & FL_STATUS;
-}
-
-/* Flags that the SDM leaves undefined are what the host makes of them: division
- * keeps all, bit tests keep all but CF. */
-unsigned insn_changes(const struct x86_insn *i)
-{
-	if (i->op == OP_DIV || i->op == OP_IDIV)
-		return 0;
-	if (i->op >= OP_BT && i->op <= OP_BTC)
-		return FL_CF;
-	return x86_op_info[i->op].flags_written & FL_STATUS;
-}
-
 /* A shift by a constant is sure to write, unless that is zero. */
 static bool is_shift_imm(const struct x86_insn *i)
 {
 	return is_shift(i) && i->nops && i->o[i->nops - 1].kind == OPK_IMM && (i->imm & 31) != 0;
 }
 
-unsigned insn_writes(const struct x86_insn *i)
+/* Of an op that writes flags only sometimes. */
+static void use_conditionally(const struct x86_insn *i, struct flag_use *u)
 {
-	if (x86_op_info[i->op].props & OPP_CONDFLAGS && !is_shift_imm(i))
-		return 0;
-	if (i->op >= OP_ROL && i->op <= OP_RCR && (i->imm & 31) != 1)
-		return FL_CF;             /* the host keeps OF then */
-	return insn_changes(i);
+	if (is_shift(i))
+		u->reads = i->op == OP_RCL || i->op == OP_RCR ? FL_CF : 0;
+	if (!is_shift_imm(i))
+		u->writes = 0;
+	else if (i->op >= OP_ROL && i->op <= OP_RCR && (i->imm & 31) != 1)
+		u->writes = FL_CF;        /* the host keeps OF then */
 }
 
-static unsigned before(const struct x86_insn *i, unsigned after)
+/* Flags that the SDM leaves undefined are what the host makes of them: division
+ * keeps all, bit tests keep all but CF. */
+static struct flag_use use_of(const struct x86_insn *i)
 {
-	return (after & ~insn_writes(i)) | insn_reads(i);
+	const struct x86_op_info *info = &x86_op_info[i->op];
+	struct flag_use u = { .reads = info->flags_read & FL_STATUS, .writes = info->flags_written & FL_STATUS };
+
+	if (i->op == OP_DIV || i->op == OP_IDIV)
+		u.writes = 0;
+	else if (i->op >= OP_BT && i->op <= OP_BTC)
+		u.writes = FL_CF;
+	u.changes = u.writes;
+	if (info->props & OPP_SYSTEM && !is_indifferent(i))
+		u.reads = FL_STATUS;
+	else if (i->op == OP_JCC || i->op == OP_SETCC || i->op == OP_CMOVCC)
+		u.reads = (uint16_t)cond_reads(i->cond);
+	else if (info->props & OPP_CONDFLAGS)
+		use_conditionally(i, &u);
+	return u;
 }
 
 enum { LOOK_AHEAD = 10, LOOK_DEEP = 2 };
 
 /* What has been decoded to look ahead is remembered by its place, and holds if the
- * same bytes are still there: most of it is translated soon. */
-static unsigned seen_slot(const struct trans *t, int64_t off)
+ * same bytes are still there. */
+static struct seen *seen_slot(const struct trans *t, int64_t off)
 {
 	uint64_t at = t->code->page + (uint64_t)off;
 
-	return (unsigned)(at ^ at >> 12) % SEEN;
+	return &t->vm->seen[(at ^ at >> 12) % SEEN];
 }
 
 /* Never 0. */
 static uint8_t seen_mode(const struct trans *t) { return t->key & (KEY_SIZE | KEY_REAL); }
 
-static bool is_seen(const struct seen *s, const struct trans *t, const uint8_t *bytes)
+static bool is_seen(const struct seen *s, const struct trans *t, int64_t off)
 {
-	unsigned len = s->insn.len;
+	const struct code *c = t->code;
+	unsigned len = s->len;
 	uint64_t was[2], now[2];
 
-	memcpy(was, s->insn.bytes, sizeof(was));
-	memcpy(now, bytes, sizeof(now));
-	return s->mode == seen_mode(t) && !((now[0] ^ was[0]) & ~0ull >> (64 - 8 * MIN(len, 8u))) &&
+	if (s->where != (uint32_t)(c->page + (uint64_t)off) || s->mode != seen_mode(t) || c->end - off < 16)
+		return false;
+	memcpy(was, s->bytes, sizeof(was));
+	memcpy(now, c->bytes + (off - c->lo), sizeof(now));
+	return !((now[0] ^ was[0]) & ~0ull >> (64 - 8 * MIN(len, 8u))) &&
 	       (len <= 8 || !((now[1] ^ was[1]) & ~0ull >> (64 - 8 * (len - 8))));
-}
-
-/* NULL: it is not known. */
-static struct seen *seen_before(const struct trans *t, int64_t off)
-{
-	const struct code *c = t->code;
-	unsigned slot = seen_slot(t, off);
-	struct seen *s = &t->vm->seen[slot];
-
-	if (t->vm->seen_where[slot] != (uint32_t)(c->page + (uint64_t)off) || c->end - off < 16)
-		return NULL;
-	return is_seen(s, t, c->bytes + (off - c->lo)) ? s : NULL;
-}
-
-static enum x86_decode_status decode_at(const struct trans *t, int64_t off, struct x86_insn *i)
-{
-	const struct code *c = t->code;
-
-	return x86_decode(t->v->model, t->size, t->key & KEY_REAL, c->bytes + (off - c->lo), (unsigned)(c->end - off), i);
 }
 
 enum x86_decode_status trans_decode(const struct trans *t, int64_t off, struct x86_insn *i)
 {
-	const struct seen *s = seen_before(t, off);
+	const struct code *c = t->code;
 
-	if (!s)
-		return decode_at(t, off, i);
-	*i = s->insn;
-	return X86_OK;
+	return x86_decode(t->v->model, t->size, t->key & KEY_REAL, c->bytes + (off - c->lo), (unsigned)(c->end - off), i);
 }
 
 /* A branch whose target is cut to 16 bits: it goes elsewhere. */
@@ -143,6 +119,19 @@ static enum seen_flow flow_of(const struct trans *t, const struct x86_insn *i)
 	return i->op == OP_JMP ? SEEN_JMP : i->op == OP_JCC ? SEEN_JCC : SEEN_END;
 }
 
+static void see(const struct trans *t, int64_t off, struct seen *s)
+{
+	struct x86_insn i;
+
+	s->mode = 0;
+	if (trans_decode(t, off, &i) != X86_OK)
+		return;
+	struct flag_use u = use_of(&i);
+	*s = (struct seen) { .where = (uint32_t)(t->code->page + (uint64_t)off), .jump = (int32_t)i.imm, .reads = u.reads,
+			     .writes = u.writes, .mode = seen_mode(t), .flow = (uint8_t)flow_of(t, &i), .len = i.len };
+	memcpy(s->bytes, i.bytes, sizeof(s->bytes));
+}
+
 /* NULL: there is none, or not all of it. */
 static const struct seen *look_at(struct trans *t, int64_t off)
 {
@@ -150,21 +139,13 @@ static const struct seen *look_at(struct trans *t, int64_t off)
 
 	if (off < c->lo || off >= c->hi)
 		return NULL;
-	struct seen *s = seen_before(t, off);
-	if (!s) {
-		unsigned slot = seen_slot(t, off);
-		s = &t->vm->seen[slot];
-		t->vm->seen_where[slot] = (uint32_t)(t->code->page + (uint64_t)off);
-		s->mode = 0;
-		if (decode_at(t, off, &s->insn) != X86_OK)
-			return NULL;
-		s->mode = seen_mode(t);
-		s->reads = (uint16_t)insn_reads(&s->insn);
-		s->writes = (uint16_t)insn_writes(&s->insn);
-		s->flow = (uint8_t)flow_of(t, &s->insn);
-	}
+	struct seen *s = seen_slot(t, off);
+	if (!is_seen(s, t, off))
+		see(t, off, s);
+	if (!s->mode)
+		return NULL;
 	t->b->lo = MIN(t->b->lo, (uint16_t)off);
-	t->b->hi = MAX(t->b->hi, (uint16_t)(off + s->insn.len));
+	t->b->hi = MAX(t->b->hi, (uint16_t)(off + s->len));
 	return s;
 }
 
@@ -177,13 +158,13 @@ static unsigned look(struct trans *t, int64_t off, unsigned depth)
 	for (unsigned k = 0; k < LOOK_AHEAD && unknown && (s = look_at(t, off)); k++) {
 		needed |= unknown & s->reads;
 		unknown &= ~s->writes;
-		off += s->insn.len;
+		off += s->len;
 		if (s->flow == SEEN_END)
 			break;
 		if (s->flow == SEEN_JMP)
-			off += (int64_t)s->insn.imm;
+			off += s->jump;
 		else if (s->flow == SEEN_JCC && depth < LOOK_DEEP)
-			needed |= unknown & look(t, off + (int64_t)s->insn.imm, depth + 1);
+			needed |= unknown & look(t, off + s->jump, depth + 1);
 		else if (s->flow == SEEN_JCC)
 			break;
 	}
@@ -230,7 +211,8 @@ void trans_liveness(struct trans *t)
 		const struct x86_insn *i = &t->insns[k];
 		if (i->op == OP_JCC)            /* what its target needs counts before it only */
 			live |= is_cut(t, i) ? FL_STATUS : live_at(t, leave_target(t, k));
-		live = before(i, live);
+		t->use[k] = use_of(i);
+		live = (live & ~(unsigned)t->use[k].writes) | t->use[k].reads;
 		t->live[k] = (uint16_t)live;
 	}
 	t->live_known = true;

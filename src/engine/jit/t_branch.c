@@ -29,7 +29,7 @@ bool t_jmp(struct trans *t, const struct x86_insn *i)
  * those that compare SF with OF. */
 static unsigned condition(struct trans *t, const struct x86_insn *i)
 {
-	unsigned reads = insn_reads(i);
+	unsigned reads = t->use[t->cur].reads;
 	bool overflow = reads == FL_OF;
 
 	if (t->flags != FLAGS_SLOT || (reads & FL_OF && !overflow)) {

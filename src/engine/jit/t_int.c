@@ -2,14 +2,6 @@
 /* Templates: integer and data instructions. */
 #include "engine/jit/trans.h"
 
-static bool has_high8(const struct x86_insn *i)
-{
-	for (unsigned n = 0; n < i->nops; n++)
-		if (i->o[n].kind == OPK_GPR && i->o[n].reg >= X86_HIGH8)
-			return true;
-	return false;
-}
-
 static const struct x86_operand *mem_operand(const struct x86_insn *i)
 {
 	for (unsigned n = 0; n < i->nops; n++)
@@ -18,8 +10,13 @@ static const struct x86_operand *mem_operand(const struct x86_insn *i)
 	return NULL;
 }
 
-/* Slot registers among the operands: a mask of 1 (R10), 2 (R11) by access. */
-struct slots { unsigned used, read, written; };
+/* What there is among the operands: memory (or NULL), AH to BH, and slot registers, a mask
+ * of 1 (R10), 2 (R11) by access. */
+struct found {
+	const struct x86_operand *mem;
+	bool high8;
+	unsigned used, read, written;
+};
 
 /* Is the whole register overwritten, whatever it held? */
 static bool overwrites(const struct x86_insn *i, const struct x86_operand *o)
@@ -27,37 +24,41 @@ static bool overwrites(const struct x86_insn *i, const struct x86_operand *o)
 	return (i->op == OP_MOV || i->op == OP_MOVZX || i->op == OP_MOVSX) && o == &i->o[0] && o->size >= 4;
 }
 
-static struct slots slot_operands(const struct x86_insn *i)
+static struct found find_operands(const struct x86_insn *i)
 {
-	struct slots s = { 0, 0, 0 };
+	struct found f = { .mem = NULL };
 
-	for (unsigned n = 0; n < i->nops; n++) {
-		const struct x86_operand *o = &i->o[n];
-		if (o->kind != OPK_GPR || !is_slot_reg(o->reg))
+	for (const struct x86_operand *o = i->o; o < i->o + i->nops; o++) {
+		if (o->kind == OPK_MEM)
+			f.mem = o;
+		if (o->kind != OPK_GPR || o->reg < S0)
 			continue;
-		s.used |= 1u << (o->reg - S0);
+		f.high8 |= o->reg >= X86_HIGH8;
+		if (!is_slot_reg(o->reg))
+			continue;
+		f.used |= 1u << (o->reg - S0);
 		if (!overwrites(i, o))
-			s.read |= 1u << (o->reg - S0);
+			f.read |= 1u << (o->reg - S0);
 		if (o->access & OPA_W)
-			s.written |= 1u << (o->reg - S0);
+			f.written |= 1u << (o->reg - S0);
 	}
-	return s;
+	return f;
 }
 
 /* Registers only: the slot registers visit the host registers of their names. */
-static void copy_registers(struct trans *t, const struct x86_insn *i, struct slots s)
+static void copy_registers(struct trans *t, const struct x86_insn *i, const struct found *f)
 {
 	struct recode r = { .from = EREG_NONE };
 
-	flags_before_op(t, i);
-	for (unsigned n = 0; n < 2; n++)
-		if (s.read >> n & 1)
+	flags_before_op(t);
+	for (unsigned n = 0; f->used && n < 2; n++)
+		if (f->read >> n & 1)
 			slot_load(t, S0 + n, S0 + n);
 	emit_insn(t, i, &r);
-	for (unsigned n = 0; n < 2; n++)
-		if (s.written >> n & 1)
+	for (unsigned n = 0; f->used && n < 2; n++)
+		if (f->written >> n & 1)
 			slot_store(t, S0 + n, S0 + n);
-	flags_after_op(t, i);
+	flags_after_op(t);
 	keep_scratch(t);
 }
 
@@ -91,26 +92,26 @@ static void move_slot(struct trans *t, const struct x86_insn *i)
 	keep_scratch(t);
 }
 
-static bool copy_memory(struct trans *t, const struct x86_insn *i, const struct x86_operand *m, struct slots s)
+static bool copy_memory(struct trans *t, const struct x86_insn *i, const struct found *f)
 {
 	struct emem mem;
-	struct recode r = { .mem = &mem, .from = s.used == 1 ? S0 : s.used == 2 ? S1 : EREG_NONE, .to = S1 };
+	struct recode r = { .mem = &mem, .from = f->used == 1 ? S0 : f->used == 2 ? S1 : EREG_NONE, .to = S1 };
 
-	if (!access_ok(t, i) || has_high8(i) || s.used == 3)
+	if (!access_ok(t, i) || f->high8 || f->used == 3)
 		return false;
-	unsigned acc = m->access & OPA_W ? ACC_WRITE : ACC_READ;
-	if (s.read && t->s0_group == HELD(r.from))
+	unsigned acc = f->mem->access & OPA_W ? ACC_WRITE : ACC_READ;
+	if (f->read && t->s0_group == HELD(r.from))
 		slot_load(t, r.from, S1);            /* S0 is needed */
 	t->s1_safe = true;
-	t->s1_free = !s.used && t->flags != FLAGS_SLOT;
+	t->s1_free = !f->used && t->flags != FLAGS_SLOT;
 	struct slow_path *slow = is_bit_string(i) ? bit_check(t, i, acc, &mem) : access_check(t, i, acc, &mem);
-	flags_before_op(t, i);
-	if (s.read)
+	flags_before_op(t);
+	if (f->read)
 		slot_load(t, r.from, S1);
 	emit_insn(t, i, &r);
-	if (s.written)
+	if (f->written)
 		slot_store(t, r.from, S1);
-	flags_after_op(t, i);
+	flags_after_op(t);
 	keep_s1(t);
 	trans_resume(t, slow);
 	return true;
@@ -118,15 +119,14 @@ static bool copy_memory(struct trans *t, const struct x86_insn *i, const struct 
 
 bool t_copy(struct trans *t, const struct x86_insn *i)
 {
-	const struct x86_operand *m = mem_operand(i);
-	struct slots s = slot_operands(i);
+	struct found f = find_operands(i);
 
-	if (m)
-		return copy_memory(t, i, m, s);
-	if (s.used && is_plain_move(i))
+	if (f.mem)
+		return copy_memory(t, i, &f);
+	if (f.used && is_plain_move(i))
 		move_slot(t, i);
 	else
-		copy_registers(t, i, s);
+		copy_registers(t, i, &f);
 	return true;
 }
 
@@ -266,7 +266,7 @@ bool t_div(struct trans *t, const struct x86_insn *i)
 		if (bad[k])
 			slow[k] = trans_slow(t, bad[k]);
 	emit_rr(e, i->opsize, 0, 0xf7, i->op == OP_IDIV ? 7 : 6, S1);
-	flags_after_op(t, i);
+	flags_after_op(t);
 	for (unsigned k = 0; k < 3; k++)
 		if (slow[k])
 			trans_resume(t, slow[k]);
@@ -338,7 +338,7 @@ static bool push_memory(struct trans *t, const struct x86_insn *i)
 	emit_load(e, 8, S1, EGS(OFF_HOT(HOT_TMP)));
 	emit_store(e, t->size, mem, S1);
 	emit_lea(e, t->size, RSP, EMEM(RSP, -(int)t->size));
-	flags_after_op(t, i);
+	flags_after_op(t);
 	trans_resume(t, load);
 	trans_resume(t, store);
 	return true;
@@ -366,7 +366,7 @@ bool t_push(struct trans *t, const struct x86_insn *i)
 	else
 		emit_store(e, size, mem, slot_use(t, o->reg, S1));
 	move_rsp(t, -(int)size);
-	flags_after_op(t, i);
+	flags_after_op(t);
 	keep_s1(t);
 	trans_resume(t, slow);
 	return true;
@@ -393,7 +393,7 @@ bool t_pop(struct trans *t, const struct x86_insn *i)
 	}
 	if (o->reg != RSP)
 		move_rsp(t, (int)size);
-	flags_after_op(t, i);
+	flags_after_op(t);
 	keep_s1(t);
 	trans_resume(t, slow);
 	return true;
@@ -411,7 +411,7 @@ bool t_leave(struct trans *t, const struct x86_insn *i)
 	emit_load(e, size, S1, mem);
 	emit_lea(e, size, RSP, EMEM(RBP, (int)size));
 	emit_mov(e, 8, RBP, S1);
-	flags_after_op(t, i);
+	flags_after_op(t);
 	trans_resume(t, slow);
 	return true;
 }

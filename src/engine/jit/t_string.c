@@ -64,7 +64,7 @@ bool t_rep(struct trans *t, const struct x86_insn *i)
 	emit_alu(e, 8, ALU_SUB, RDI, S0);
 	if (i->op == OP_MOVS)
 		emit_alu_load(e, 8, ALU_SUB, RSI, EGS(OFF_HOT(HOT_TMP)));
-	flags_after_op(t, i);
+	flags_after_op(t);
 	while (n--)
 		trans_resume(t, slow[n]);
 	return true;

@@ -124,7 +124,7 @@ bool t_pushf(struct trans *t, const struct x86_insn *i)
 	emit_load(e, 8, S1, EGS(OFF_HOT(HOT_TMP)));
 	emit_store(e, 8, mem, S1);
 	emit_lea(e, 8, RSP, EMEM(RSP, -8));
-	flags_after_op(t, i);
+	flags_after_op(t);
 	trans_resume(t, slow);
 	return true;
 }
@@ -155,7 +155,7 @@ bool t_mov_from_sreg(struct trans *t, const struct x86_insn *i)
 		emit_load(e, 2, S0, EGS(seg_field(seg, offsetof(struct x86_seg, sel))));
 		set_register(t, o->reg, o->size, S0);
 	}
-	flags_after_op(t, i);
+	flags_after_op(t);
 	trans_resume(t, slow);
 	return true;
 }
@@ -196,7 +196,7 @@ bool t_read_base(struct trans *t, const struct x86_insn *i)
 	slow = check_fsgsbase(t);
 	emit_load(&t->e, i->opsize, S0, EGS(seg_field(i->op == OP_RDFSBASE ? FS : GS, offsetof(struct x86_seg, base))));
 	set_register(t, i->o[0].reg, 8, S0);
-	flags_after_op(t, i);
+	flags_after_op(t);
 	trans_resume(t, slow);
 	return true;
 }
@@ -216,7 +216,7 @@ bool t_write_base(struct trans *t, const struct x86_insn *i)
 	emit_alu(e, 8, ALU_CMP, S1, S0);
 	gp = trans_slow(t, emit_jcc(e, CC_NE));           /* not canonical */
 	emit_store(e, 8, EGS(seg_field(i->op == OP_WRFSBASE ? FS : GS, offsetof(struct x86_seg, base))), S0);
-	flags_after_op(t, i);
+	flags_after_op(t);
 	trans_resume(t, ud);
 	trans_resume(t, gp);
 	return true;

@@ -64,7 +64,7 @@ bool t_vec(struct trans *t, const struct x86_insn *i)
 		slow = access_check(t, i, m->access & OPA_W ? ACC_WRITE : ACC_READ, &mem);
 		r.mem = &mem;
 	}
-	flags_before_op(t, i);
+	flags_before_op(t);
 	if (slot) {
 		r.from = g->reg;
 		slot_load(t, g->reg, S1);
@@ -72,7 +72,7 @@ bool t_vec(struct trans *t, const struct x86_insn *i)
 	emit_insn(t, i, &r);
 	if (r.from != EREG_NONE && g->access & OPA_W)
 		slot_store(t, g->reg, S1);
-	flags_after_op(t, i);
+	flags_after_op(t);
 	if (!m)
 		t->s0_next = t->s0_group;
 	keep_s1(t);

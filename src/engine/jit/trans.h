@@ -88,6 +88,9 @@ struct group {
 };
 enum { GROUPS_MAX = 32, GROUP_RANGE = 512 };
 
+/* What an instruction does with the status flags. */
+struct flag_use { uint16_t reads, writes /* surely */, changes /* perhaps */; };
+
 struct trans {
 	struct emit e;
 	struct vcpu *v;
@@ -99,8 +102,6 @@ struct trans {
 	struct x86_insn *insns;
 	unsigned n, cur;
 	unsigned turn;                /* instructions of one, in a loop that is unrolled; 0: it is none */
-	uint16_t off[BLOCK_MAX + 1];
-	uint16_t live[BLOCK_MAX + 1]; /* flags needed before each instruction */
 	bool live_known;
 	enum flags_at flags;
 	bool vec;                     /* vectors are known to be resident */
@@ -114,13 +115,6 @@ struct trans {
 	unsigned nsites;
 	struct check_place *place;    /* of the current check */
 	uint8_t *count;               /* the jump at its head */
-	int8_t group_mem[BLOCK_MAX];  /* group of the memory operand, of the implicit stack access */
-	int8_t group_stack[BLOCK_MAX];
-	int16_t rsp[BLOCK_MAX + 1];   /* RSP relative to the block's start, as far as known */
-	/* How far constants added to its registers have moved the memory operand, and of
-	 * that, its base, since the group's registers were last set otherwise. */
-	int32_t moved[BLOCK_MAX], base_moved[BLOCK_MAX];
-	bool turns[BLOCK_MAX];        /* a branch to the block's start, which follows here again (unroll) */
 	struct exit_path *poll;       /* whose jump at poll_from is open (emit_poll_end) */
 	uint8_t *poll_from;
 	int rsp_lag;                  /* what RSP has to be moved by yet (move_rsp) */
@@ -128,6 +122,17 @@ struct trans {
 	int s1_group, s1_next;        /* the same for S1; -1: none; or HELD() */
 	bool s1_safe, s1_free;        /* this instruction has not used S1; its operand may */
 	unsigned ngroups;
+	bool turns[BLOCK_MAX];        /* a branch to the block's start, which follows here again (unroll) */
+	/* Of each instruction; from here on nothing is cleared for a new block. */
+	uint16_t off[BLOCK_MAX + 1];
+	uint16_t live[BLOCK_MAX + 1]; /* flags needed before it */
+	struct flag_use use[BLOCK_MAX];
+	int8_t group_mem[BLOCK_MAX];  /* group of the memory operand, of the implicit stack access */
+	int8_t group_stack[BLOCK_MAX];
+	int16_t rsp[BLOCK_MAX + 1];   /* RSP relative to the block's start, as far as known */
+	/* How far constants added to its registers have moved the memory operand, and of
+	 * that, its base, since the group's registers were last set otherwise. */
+	int32_t moved[BLOCK_MAX], base_moved[BLOCK_MAX];
 	struct group groups[GROUPS_MAX];
 	struct slow_path slow[BLOCK_MAX * 3];
 	struct check_place places[TIER_SITES];
@@ -157,13 +162,10 @@ void flags_to_native(struct trans *t, unsigned live);
  * those after it still need is put away. */
 void flags_before_check(struct trans *t);
 /* EFLAGS are the guest's again if the operation reads or keeps some. */
-void flags_before_op(struct trans *t, const struct x86_insn *i);
-void flags_after_op(struct trans *t, const struct x86_insn *i);
+void flags_before_op(struct trans *t);
+void flags_after_op(struct trans *t);
 
 /* live.c */
-unsigned insn_reads(const struct x86_insn *i);
-unsigned insn_writes(const struct x86_insn *i);     /* surely overwritten */
-unsigned insn_changes(const struct x86_insn *i);    /* perhaps */
 void trans_liveness(struct trans *t);
 /* As x86_decode(), of what is there. */
 enum x86_decode_status trans_decode(const struct trans *t, int64_t off, struct x86_insn *i);

@@ -116,9 +116,10 @@ void flags_before_check(struct trans *t)
 
 /* What it reads, or keeps while it changes others. CF by itself is fetched for the
  * operation only (ADC, DEC): the others stay where they are until it has changed them. */
-void flags_before_op(struct trans *t, const struct x86_insn *i)
+void flags_before_op(struct trans *t)
 {
-	unsigned kept = insn_changes(i) ? live_after(t) & ~insn_writes(i) : 0, needed = insn_reads(i) | kept;
+	const struct flag_use *u = &t->use[t->cur];
+	unsigned kept = u->changes ? live_after(t) & ~(unsigned)u->writes : 0, needed = u->reads | kept;
 
 	if (needed == FL_CF && t->flags == FLAGS_SLOT) {
 		lose_s1(t);
@@ -128,11 +129,11 @@ void flags_before_op(struct trans *t, const struct x86_insn *i)
 	}
 }
 
-void flags_after_op(struct trans *t, const struct x86_insn *i)
+void flags_after_op(struct trans *t)
 {
 	if (!live_after(t))
 		t->flags = FLAGS_DEAD;
-	else if (insn_changes(i))
+	else if (t->use[t->cur].changes)
 		t->flags = FLAGS_NATIVE;
 }
 
@@ -485,7 +486,7 @@ bool trans_slot_first(const struct trans *t)
 		}
 		if (has_memory(i) && i->op != OP_LEA && i->op != OP_NOP)
 			return true;
-		if (insn_reads(i) || insn_changes(i) || x86_op_info[i->op].props & OPP_BRANCH)
+		if (t->use[k].reads || t->use[k].changes || x86_op_info[i->op].props & OPP_BRANCH)
 			return false;
 	}
 	return false;
@@ -839,7 +840,7 @@ struct jit_block *translate(struct vcpu *v, const struct code *code, unsigned of
 
 	if (vm->nblocks >= vm->blocks_end || !code_room(vm))
 		return NULL;
-	memset(&t, 0, offsetof(struct trans, slow));
+	memset(&t, 0, offsetof(struct trans, off));
 	struct jit_block *b = &vm->blocks[vm->nblocks];
 	*b = (struct jit_block) { .frame = (uint32_t)(code->page >> 12), .base = (int32_t)code->base,
 				  .frame2 = code->page2 == PAGE_NONE ? FRAME_NONE : (uint32_t)(code->page2 >> 12),
