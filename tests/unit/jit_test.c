@@ -239,6 +239,8 @@ static void test_lines(void **unused)
 			from = (unsigned)(e.p - code);
 			assert_true(from % LINE + 6 < LINE && (from + 2) % 8 <= 4);
 		}
+	assert_true(emit_lines_matter(0x506e3) && emit_lines_matter(0x50657) && emit_lines_matter(0xa0655));
+	assert_false(emit_lines_matter(0xa0671) || emit_lines_matter(0x806f8) || emit_lines_matter(0x800f12));
 }
 
 static void note(void *opaque, const char *name, uint64_t value)

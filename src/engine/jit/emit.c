@@ -257,6 +257,15 @@ void emit_nops(struct emit *e, unsigned n)
 		emit_bytes(e, nop[n - 1], n);
 }
 
+/* Skylake to Comet Lake, and Cascade Lake. */
+bool emit_lines_matter(uint32_t signature)
+{
+	static const uint8_t models[] = { 0x4e, 0x55, 0x5e, 0x8e, 0x9e, 0xa5, 0xa6, 0xae };
+	unsigned family = signature >> 8 & 15, model = (signature >> 4 & 15) | (signature >> 12 & 0xf0);
+
+	return family == 6 && memchr(models, (int)model, sizeof(models));
+}
+
 void emit_in_line(struct emit *e, unsigned n)
 {
 	unsigned at = (unsigned)((uintptr_t)e->p % LINE);

@@ -95,6 +95,8 @@ void emit_nops(struct emit *e, unsigned bytes);                 /* as few as can
  * for Jump Conditional Code Erratum", 2.1). */
 void emit_in_line(struct emit *e, unsigned n);
 enum { LINE = 32 };
+/* Is a CPU one of those, by CPUID.1:EAX? */
+bool emit_lines_matter(uint32_t signature);
 
 static inline const uint8_t *emit_here(const struct emit *e) { return e->p + e->rx; }
 

@@ -278,6 +278,7 @@ struct jit_vm {
 	uint64_t generation;          /* counts evictions */
 	_Atomic uint64_t drops;       /* counts dropped blocks */
 	bool avx;                     /* AVX state is kept in the host's registers too */
+	bool lines;                   /* the host is slow where branches lie across lines (emit.h) */
 	bool bmi2;                    /* the host has RORX and its like */
 	bool eager;                   /* no counting: memos for all (tests) */
 	unsigned hot_runs;            /* of a block, until it is made better; at most HOT_RUNS */

@@ -6,6 +6,7 @@
  * interpreter.
  */
 #include <asm/prctl.h>
+#include <cpuid.h>
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -67,9 +68,12 @@ static void pages_flagged(void *opaque, struct ram_slot *slot, uint64_t first, u
 static bool jit_vm_create(struct machine *m, struct error *err)
 {
 	struct jit_vm *vm = xnew(struct jit_vm);
+	unsigned id[4] = { 0 };
 
 	vm->machine = m;
 	m->engine_data = vm;
+	__get_cpuid(1, &id[0], &id[1], &id[2], &id[3]);
+	vm->lines = emit_lines_matter(id[0]);
 	vm->bmi2 = __builtin_cpu_supports("bmi2");
 	vm->avx = x86_has(m->model, FEAT_AVX) && __builtin_cpu_supports("avx");
 	pthread_mutex_init(&vm->lock, NULL);

@@ -817,7 +817,7 @@ static bool emit_parts(struct trans *t)
 
 	t->b->cold = (uint32_t)cold.at;
 	emit_into(t, &hot);
-	t->e.lines = !t->counted;            /* if it turns out to run often it is made again */
+	t->e.lines = t->vm->lines && !t->counted;    /* if it turns out to run often it is made again */
 	emit_block(t);
 	t->e.lines = false;
 	nhot = emitted(t, &hot);
