@@ -133,8 +133,7 @@ static void short_linear(struct trans *t, const struct address *a, int last)
 	if (a->part)
 		emit_load(e, 8, S1, EGS(a->part));
 	emit_lea(e, a->size, S0, m);
-	m.disp += last;
-	emit_lea(e, a->size, S1, m);
+	emit_lea(e, a->size, S1, EMEM(S0, last));
 }
 
 static void general_linear(struct trans *t, const struct address *a, int last)
@@ -173,15 +172,15 @@ static void linear_alone(struct trans *t, const struct address *a)
 }
 
 /* S0 := the entry. */
-static void find_entry(struct emit *e)
+static void find_entry(struct emit *e, bool write)
 {
 	static const uint8_t code[] = {
-		0x49, 0xc1, 0xea, INDEX_SHIFT,                               /* shr S0, INDEX_SHIFT */
-		0x41, 0x81, 0xe2, BYTES32(INDEX_MASK),                       /* and S0d, INDEX_MASK */
-		0x65, 0x4c, 0x03, 0x14, 0x25, BYTES32(OFF_HOT(HOT_TLB)),     /* add S0, gs:HOT_TLB */
+		0x49, 0xc1, 0xea, INDEX_SHIFT,               /* shr S0, INDEX_SHIFT */
+		0x41, 0x81, 0xe2, BYTES32(INDEX_MASK),       /* and S0d, INDEX_MASK */
 	};
 
 	emit_bytes(e, code, sizeof(code));
+	emit_alu_load(e, 8, ALU_ADD, S0, EGS(OFF_HOT(write ? HOT_TLB_STORES : HOT_TLB)));
 }
 
 /* Compare and take the addend. */
@@ -189,16 +188,15 @@ uint8_t *tlb_compare(struct trans *t, unsigned align, unsigned acc)
 {
 	struct emit *e = &t->e;
 	bool write = acc & ACC_WRITE;
-	size_t entry = write ? TLB_STORES * sizeof(struct tlb_entry) : 0;
-	size_t tag = entry + (write ? offsetof(struct tlb_entry, write) : offsetof(struct tlb_entry, read));
+	size_t tag = write ? offsetof(struct tlb_entry, write) : offsetof(struct tlb_entry, read);
 	uint64_t mask = (uint32_t)~(unsigned)PAGE_MASK | (align ? align - 1 : 0);
 
-	find_entry(e);
+	find_entry(e, write);
 	emit_word(e, 0xe38149 | mask << 24, 7);      /* and S1, mask */
-	emit_in_line(e, (tag ? 7 : 3) + 6);
+	emit_in_line(e, (tag ? 4 : 3) + 6);
 	emit_alu_load(e, 8, ALU_CMP, S1, EMEM(S0, tag));
 	uint8_t *miss = emit_jcc(e, CC_NE);
-	emit_load(e, 8, S0, EMEM(S0, entry + offsetof(struct tlb_entry, addend)));
+	emit_load(e, 8, S0, EMEM(S0, offsetof(struct tlb_entry, addend)));
 	return miss;
 }
 

@@ -297,13 +297,13 @@ void blocks_unlink_guarded(struct jit_vm *vm)
 static uint32_t *list_next(const struct jit_page *p, struct jit_block *b) { return &b->page_next[is_second(b, p)]; }
 
 /* Jump caches may still lead here: the entry becomes a jump to STUB_DEAD, by one
- * store of 8 bytes (it is aligned), which leaves those behind the jump. */
+ * store of the aligned 8 bytes it lies in, which leaves those around the jump. */
 static void retire_entry(struct jit_vm *vm, struct jit_block *b)
 {
-	uint64_t *entry = (uint64_t *)(vm->rw + b->jump);
+	uint64_t *word = (uint64_t *)(vm->rw + b->jump / 8 * 8), mask = (BIT(8 * RETIRED) - 1) << b->jump % 8 * 8;
 	uint64_t jump = 0xe9 | (uint64_t)(uint32_t)(vm->stub[STUB_DEAD] - (block_jump(vm, b) + RETIRED)) << 8;
 
-	__atomic_store_n(entry, jump | *entry >> 8 * RETIRED << 8 * RETIRED, __ATOMIC_RELEASE);
+	__atomic_store_n(word, (*word & ~mask) | jump << b->jump % 8 * 8, __ATOMIC_RELEASE);
 }
 
 void block_drop(struct jit_vm *vm, struct jit_block *b)

@@ -303,6 +303,19 @@ void emit_bind(struct emit *e, uint8_t *rel32)
 	memcpy(rel32, &d, 4);
 }
 
+uint8_t *emit_jcc_short(struct emit *e, unsigned cc)
+{
+	emit_in_line(e, 2);
+	emit_word(e, 0x70 | cc, 2);
+	return e->full ? NULL : e->p - 1;
+}
+
+void emit_bind_short(struct emit *e, uint8_t *rel8)
+{
+	if (rel8)
+		*rel8 = (uint8_t)(e->p - (rel8 + 1));
+}
+
 void emit_jmp_to(struct emit *e, const uint8_t *rx_target)
 {
 	emit_word(e, 0xe9 | (uint64_t)(uint32_t)(rx_target - (emit_here(e) + 5)) << 8, 5);

@@ -76,6 +76,9 @@ enum { SHIFT_ROR = 1, SHIFT_SHL = 4, SHIFT_SHR = 5, SHIFT_SAR = 7 };
 uint8_t *emit_jcc(struct emit *e, unsigned cc);
 uint8_t *emit_jmp(struct emit *e);
 void emit_bind(struct emit *e, uint8_t *rel32);                 /* to here */
+/* The same over less than 128 bytes. */
+uint8_t *emit_jcc_short(struct emit *e, unsigned cc);
+void emit_bind_short(struct emit *e, uint8_t *rel8);
 void emit_jmp_to(struct emit *e, const uint8_t *rx_target);
 void emit_jmp_mem(struct emit *e, struct emem m);
 void emit_jmp_reg(struct emit *e, unsigned reg);

@@ -379,7 +379,7 @@ static void check_group(struct trans *t, struct group *g)
 		trans_alone(t, NULL, &t->vm->sites[u->site]);
 		g->memo = by_addend(g) ? OFF_MEMO(u->memo, addend) : 0;
 	} else {
-		emit_lea(e, 8, S1, guest_operand(t, g, base, g->hi - 1));
+		emit_lea(e, 8, S1, EMEM(S0, g->hi - 1 - g->lo));
 		trans_alone(t, tlb_compare(t, 0, g->acc), NULL);
 		tier_note(t);
 		g->memo = 0;

@@ -40,6 +40,7 @@ enum hot_word {
 	HOT_FLAGS,       /* AH: SF ZF AF PF CF as LAHF, AL: OF */
 	HOT_RIPBASE,     /* guest RIP - offset in the physical page, of the running block */
 	HOT_TLB,         /* copy of mmu->data */
+	HOT_TLB_STORES,  /* the entries for stores there: the form that reaches them is shorter */
 	HOT_JC,          /* struct jump_entry[JC_SIZE] in use, or the empty one */
 	HOT_JC_KERNEL,   /* the same for KEY_KERNEL code: a change of privilege stores nothing */
 	HOT_GO,          /* zero: look up from your work */

@@ -171,6 +171,7 @@ void jump_select(struct vcpu *v)
 		j->jc->version = v->mmu->code_version;
 	}
 	v->hot[HOT_TLB] = (uintptr_t)v->mmu->data;
+	v->hot[HOT_TLB_STORES] = (uintptr_t)(v->mmu->data + TLB_STORES);
 	/* A full barrier: a kick stores this word after the request that the caller looks for. */
 	if (v->hot[jc_word(key)] != (uintptr_t)j->jc->e)
 		__atomic_exchange_n(&v->hot[jc_word(key)], (uintptr_t)j->jc->e, __ATOMIC_SEQ_CST);

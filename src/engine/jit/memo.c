@@ -115,8 +115,7 @@ static void find(struct emit *e, const struct jit_vm *vm)
 /* S0 := addend, S1 := page; misses[3]: jumps where it cannot be. */
 static void look_up(struct emit *e, bool write, uint8_t *misses[3])
 {
-	size_t entry = write ? TLB_STORES * sizeof(struct tlb_entry) : 0;
-	size_t tag = entry + (write ? offsetof(struct tlb_entry, write) : offsetof(struct tlb_entry, read));
+	size_t tag = write ? offsetof(struct tlb_entry, write) : offsetof(struct tlb_entry, read);
 
 	emit_mov(e, 4, RDX, S0);
 	emit_alu_imm(e, 4, ALU_AND, RDX, PAGE_MASK);
@@ -128,10 +127,10 @@ static void look_up(struct emit *e, bool write, uint8_t *misses[3])
 	emit_alu_imm(e, 8, ALU_AND, S1, ~(int32_t)PAGE_MASK);
 	emit_shift_imm(e, 8, SHIFT_SHR, S0, INDEX_SHIFT);
 	emit_alu_imm(e, 4, ALU_AND, S0, INDEX_MASK);
-	emit_alu_load(e, 8, ALU_ADD, S0, EGS(OFF_HOT(HOT_TLB)));
+	emit_alu_load(e, 8, ALU_ADD, S0, EGS(OFF_HOT(write ? HOT_TLB_STORES : HOT_TLB)));
 	emit_alu_load(e, 8, ALU_CMP, S1, EMEM(S0, tag));
 	misses[2] = emit_jcc(e, CC_NE);
-	emit_load(e, 8, S0, EMEM(S0, entry + offsetof(struct tlb_entry, addend)));
+	emit_load(e, 8, S0, EMEM(S0, offsetof(struct tlb_entry, addend)));
 }
 
 /* One that held nothing goes into the log. */

@@ -14,7 +14,7 @@ enum { UNGUARDED = 16 };
 
 void flags_in(struct vcpu *v)
 {
-	uint64_t f = v->hot[HOT_FLAGS];
+	uint32_t f = (uint32_t)v->hot[HOT_FLAGS];    /* what one store has left there */
 	v->cpu.rflags = (v->cpu.rflags & ~(uint64_t)FL_STATUS) | (f >> 8 & LAHF_FLAGS) |
 			(f & 1 ? FL_OF : 0);
 }

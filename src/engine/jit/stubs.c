@@ -68,41 +68,44 @@ static void spill_vectors(struct emit *e, bool avx)
 	emit_bind(e, skip);
 }
 
-/* By bytes: to read AX behind LAHF costs as much as all the rest. */
+/* AH alone, where OF does not matter: no REX. */
+static void move_ah(struct emit *e, unsigned opcode)
+{
+	emit_word(e, 0x25240065 | opcode << 8, 4);
+	emit32(e, (uint32_t)OFF_HOT(HOT_FLAGS) + 1);
+}
+
+/* By one store, as the load must get all of it from there. */
 void emit_save_flags(struct emit *e, unsigned live)
 {
-	static const uint8_t save_ah[] = {
-		0x65, 0x88, 0x24, 0x25, BYTES32(OFF_HOT(HOT_FLAGS) + 1),           /* mov gs:HOT_FLAGS + 1, ah */
-		0x49, 0x8b, 0xc3,                                                  /* mov rax, S1 */
-	};
-
 	if (live == FL_CF) {
 		emit_rm(e, 1, 1, 0x90 | CC_B, 0, EGS(OFF_HOT(HOT_FLAGS) + 1));     /* setc */
 		return;
 	}
 	emit_word(e, 0x9fd88b4c, 4);                                               /* mov S1, rax; lahf */
-	if (live & FL_OF)
-		emit_rm(e, 4, 1, 0x90 | CC_O, 0, GS_HOT(HOT_FLAGS));
-	emit_bytes(e, save_ah, sizeof(save_ah));
+	if (live & FL_OF) {
+		emit_word(e, 0xc0900f, 3);                                         /* seto al */
+		emit_store(e, 4, GS_HOT(HOT_FLAGS), RAX);
+	} else {
+		move_ah(e, 0x88);
+	}
+	emit_mov(e, 8, RAX, S1);
 }
 
 void emit_restore_flags(struct emit *e, unsigned live)
 {
-	static const uint8_t load_ah[] = {
-		0x4c, 0x8b, 0xd8,                                                  /* mov S1, rax */
-		0x65, 0x8a, 0x24, 0x25, BYTES32(OFF_HOT(HOT_FLAGS) + 1),           /* mov ah, gs:HOT_FLAGS + 1 */
-	}, make_of[] = {
-		0x65, 0x80, 0x3c, 0x25, BYTES32(OFF_HOT(HOT_FLAGS)), 0x81,         /* cmp byte gs:HOT_FLAGS, -0x7f */
-	};
-
 	if (live == FL_CF) {
 		emit_load(e, 1, S1, EGS(OFF_HOT(HOT_FLAGS) + 1));
 		emit_shift_imm(e, 4, SHIFT_SHR, S1, 1);
 		return;
 	}
-	emit_bytes(e, load_ah, sizeof(load_ah));
-	if (live & FL_OF)
-		emit_bytes(e, make_of, sizeof(make_of));                           /* OF := the byte */
+	emit_mov(e, 8, S1, RAX);
+	if (live & FL_OF) {
+		emit_load(e, 4, RAX, GS_HOT(HOT_FLAGS));
+		emit_word(e, 0x7f04, 2);                                           /* add al, 0x7f: OF := AL */
+	} else {
+		move_ah(e, 0x8a);
+	}
 	emit_word(e, 0xc38b499e, 4);                                               /* sahf; mov rax, S1 */
 }
 

@@ -65,7 +65,7 @@ static struct slow_path *push_return(struct trans *t, const struct x86_insn *i)
 		trans_rip(t, S1, t->off[t->cur] + i->len);
 		emit_store(e, t->size, mem, S1);
 	}
-	emit_lea(e, t->size, RSP, EMEM(RSP, -(int)t->size));
+	add_to_rsp(t, -(int)t->size);
 	return slow;
 }
 

@@ -202,7 +202,9 @@ bool t_lea(struct trans *t, const struct x86_insn *i)
 	}
 	if (i->index != X86_NO_REG)
 		m.index = (uint8_t)slot_use(t, i->index, m.base == i->index ? S0 + S1 - i->index : i->index);
-	if (i->opsize == 2 && is_slot_reg(dst)) {
+	if (m.base == EREG_NONE && m.index == EREG_NONE && i->opsize == 8 && i->addrsize == 8 && !is_slot_reg(dst)) {
+		emit_mov_imm(e, dst, (uint64_t)(int64_t)m.disp);
+	} else if (i->opsize == 2 && is_slot_reg(dst)) {
 		emit_lea(e, 8, S1, m);
 		emit_store(e, 2, slot_mem(dst), S1);
 		slot_changed(t, dst);
@@ -311,6 +313,14 @@ static bool run_goes_on(const struct trans *t, bool push)
 	return false;
 }
 
+void add_to_rsp(struct trans *t, int by)
+{
+	if (t->flags == FLAGS_NATIVE)
+		emit_lea(&t->e, t->size, RSP, EMEM(RSP, by));
+	else
+		emit_alu_imm(&t->e, t->size, ALU_ADD, RSP, by);
+}
+
 void move_rsp(struct trans *t, int by)
 {
 	bool push = by < 0;
@@ -318,7 +328,7 @@ void move_rsp(struct trans *t, int by)
 	t->rsp_lag += by;
 	if (run_goes_on(t, push))
 		return;
-	emit_lea(&t->e, t->size, RSP, EMEM(RSP, t->rsp_lag));
+	add_to_rsp(t, t->rsp_lag);
 	t->rsp_lag = 0;
 }
 

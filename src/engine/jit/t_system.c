@@ -83,6 +83,8 @@ bool t_ac(struct trans *t, const struct x86_insn *i)
 	emit_store(e, 8, EMEM(S1, offsetof(struct soft_mmu, data)), S0);
 	emit_store_imm32(e, 4, EMEM(S1, offsetof(struct soft_mmu, mode)), (int32_t)mode);
 	emit_store(e, 8, EGS(OFF_HOT(HOT_TLB)), S0);
+	emit_alu_imm(e, 8, ALU_ADD, S0, TLB_STORES * sizeof(struct tlb_entry));
+	emit_store(e, 8, EGS(OFF_HOT(HOT_TLB_STORES)), S0);
 	groups_forget(t);
 	return true;
 }

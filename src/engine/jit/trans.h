@@ -214,6 +214,8 @@ void groups_end(struct trans *t);
 void trans_alone(struct trans *t, uint8_t *from, struct memo_site *memo);
 /* t_int.c: the stack pointer of a push, a pop or a return: now, or with the next of them. */
 void move_rsp(struct trans *t, int by);
+/* Now; loses EFLAGS where they are not the guest's. */
+void add_to_rsp(struct trans *t, int by);
 /* A guest register's value in a host register: itself, or `scratch` loaded from its slot. */
 unsigned use_reg(struct trans *t, unsigned reg, unsigned scratch);
 static inline struct emem slot_mem(unsigned reg) { return EGS(OFF_GPR(reg)); }

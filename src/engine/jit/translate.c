@@ -437,9 +437,13 @@ void trans_goto_if(struct trans *t, unsigned cc, int64_t target)
 							   .cur = t->cur, .flags = t->flags };
 		return;
 	}
-	uint8_t *over = emit_jcc(e, cc ^ 1);
+	bool brief = near || far;                    /* no lookup */
+	uint8_t *over = brief ? emit_jcc_short(e, cc ^ 1) : emit_jcc(e, cc ^ 1);
 	trans_goto(t, target);
-	emit_bind(e, over);
+	if (brief)
+		emit_bind_short(e, over);
+	else
+		emit_bind(e, over);
 	t->flags = flags;
 }
 
@@ -530,7 +534,7 @@ static void emit_head(struct trans *t)
 {
 	struct emit *e = &t->e;
 
-	while ((uintptr_t)e->p % 8)
+	while ((uintptr_t)e->p % 8 + RETIRED > 8)        /* it changes by one store */
 		emit8(e, 0xcc);
 	t->b->jump = (uint32_t)(e->p - t->vm->rw);
 	/* what retire_entry() overwrites is one instruction: nobody is inside */
