@@ -11,7 +11,14 @@
 #include <sys/mman.h>
 #include "engine/jit/jit.h"
 
-static const struct jump_entry no_jump = { UINT64_MAX, NULL };
+/* The RIP of an empty entry. A guest can go there as well: it finds one, which leads to
+ * C code, and is never entered itself. */
+#define NO_RIP UINT64_MAX
+
+static struct jump_entry no_jump(const struct jit_vm *vm)
+{
+	return (struct jump_entry) { NO_RIP, vm->stub[STUB_DEAD] };
+}
 
 static bool seg_open(const struct x86_seg *s)
 {
@@ -82,6 +89,7 @@ static void epochs_restart(struct vcpu *v)
 
 static void cache_clear(struct vcpu *v, struct jump_cache *jc)
 {
+	const struct jump_entry none = no_jump(jit_vm(v));
 	struct jit_vcpu *j = jit_of(v);
 
 	jc->epoch = j->epoch += EPOCH_STEP;
@@ -89,10 +97,10 @@ static void cache_clear(struct vcpu *v, struct jump_cache *jc)
 		epochs_restart(v);
 	if (jc->logged > JC_LOG) {
 		for (unsigned i = 0; i < JC_SIZE; i++)
-			jc->e[i] = no_jump;
+			jc->e[i] = none;
 	} else {
 		for (unsigned i = 0; i < jc->logged; i++)
-			jc->e[jc->log[i]] = no_jump;
+			jc->e[jc->log[i]] = none;
 	}
 	jc->logged = 0;
 	jc->nonglobal = false;
@@ -209,7 +217,7 @@ static void enter(struct jump_cache *jc, uint64_t rip, const uint8_t *code)
 	unsigned slot = jump_slot(rip);
 
 	log_slot(jc, slot);
-	if (jc->e[slot].rip != rip && jc->e[slot].code) {
+	if (jc->e[slot].rip != rip && jc->e[slot].rip != NO_RIP) {
 		jc->e[slot ^ 1] = jc->e[slot];
 		log_slot(jc, slot ^ 1);
 	}
@@ -223,6 +231,8 @@ const uint8_t *jump_get(struct vcpu *v, uint64_t rip)
 	const struct jump_entry *e = j->jc->e;
 	unsigned slot = jump_slot(rip);
 
+	if (unlikely(rip == NO_RIP))
+		return NULL;
 	if (e[slot].rip == rip)
 		return e[slot].code;
 	if (e[slot ^ 1].rip == rip)
@@ -241,6 +251,8 @@ void jump_put(struct vcpu *v, uint64_t rip, uint64_t lin, const uint8_t *code)
 	struct jump_cache *jc = jit_of(v)->jc;
 	unsigned page = code_hash(lin);
 
+	if (unlikely(rip == NO_RIP))
+		return;
 	const struct tlb_entry *page_entry = &v->mmu->code[tlb_index(lin)];
 	const struct tlb_space *space = v->mmu->space;
 	if (page_entry->exec != (lin & ~PAGE_MASK) || !space->global[v->cpu.cpl == 3][tlb_index(lin)])
@@ -260,9 +272,9 @@ void jump_forget(struct vcpu *v, uint64_t rip)
 	if (past->rip == rip)
 		past->epoch = 0;
 	if (e[slot].rip == rip)
-		e[slot] = no_jump;
+		e[slot] = no_jump(jit_vm(v));
 	if (e[slot ^ 1].rip == rip)
-		e[slot ^ 1] = no_jump;
+		e[slot ^ 1] = no_jump(jit_vm(v));
 }
 
 void jump_evict(struct vcpu *v, const uint8_t *low, const uint8_t *end)
@@ -276,7 +288,7 @@ void jump_evict(struct vcpu *v, const uint8_t *low, const uint8_t *end)
 		struct jump_cache *jc = jit_of(v)->jcs[i];
 		for (unsigned slot = 0; jc->tag && slot < JC_SIZE; slot++)
 			if (jc->e[slot].code >= low && jc->e[slot].code < end)
-				jc->e[slot] = no_jump;
+				jc->e[slot] = no_jump(jit_vm(v));
 	}
 }
 
@@ -305,7 +317,7 @@ bool jump_create(struct vcpu *v, struct error *err)
 	if (!j->empty)
 		return error_set(err, errno, "cannot allocate jump caches for vCPU %u", v->index);
 	for (unsigned i = 0; i < JC_SIZE; i++)
-		j->empty[i] = no_jump;
+		j->empty[i] = no_jump(jit_vm(v));
 	j->jc = j->recent[0] = j->recent[1] = j->jcs[0];
 	v->mmu->far_filter = jit_vm(v)->far_filter;
 	return true;
