@@ -222,6 +222,20 @@ static void test_high_halves(void **unused)
 	rig_code(&oracle, CODE, code, sizeof(code) - 1);
 }
 
+/* AH and its like from and to memory need no interpreter, though no REX can name them. */
+static void test_high_bytes(void **unused)
+{
+	/* mov $1000,%ebx; 1: mov %bl,(%rdi); mov (%rdi),%ah; add %ah,1(%rdi); cmp 1(%rdi),%dh; sbb (%rdi),%ch;
+	 * mov %ch,2(%rdi); dec %ebx; jnz 1b; movzbl %ah,%eax; hlt */
+	static const char code[] = "\xbb\xe8\x03\0\0\x88\x1f\x8a\x27\x00\x67\x01\x3a\x77\x01\x1a\x2f\x88\x6f\x02"
+				   "\xff\xcb\x75\xed\x0f\xb6\xc4\xf4";
+	const uint64_t *slow = &jit_of(rig.v)->stats[STAT_slow];
+	uint64_t before = *slow;
+
+	directed(code, sizeof(code) - 1, 1);
+	assert_in_range(*slow - before, 0, 100);
+}
+
 /* A branch lies in one line, and does not reach its end. */
 static void test_lines(void **unused)
 {
@@ -308,7 +322,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_loop), cmocka_unit_test(test_calls),
 		cmocka_unit_test(test_self_modifying), cmocka_unit_test(test_seen), cmocka_unit_test(test_strings),
-		cmocka_unit_test(test_code_becomes_data), cmocka_unit_test(test_high_halves), cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_code_becomes_data), cmocka_unit_test(test_high_halves), cmocka_unit_test(test_high_bytes),
+		cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_random), cmocka_unit_test(test_small_cache), cmocka_unit_test(test_options),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -10,11 +10,11 @@ static const struct x86_operand *mem_operand(const struct x86_insn *i)
 	return NULL;
 }
 
-/* What there is among the operands: memory (or NULL), AH to BH, and slot registers, a mask
- * of 1 (R10), 2 (R11) by access. */
+/* What there is among the operands: memory (or NULL), the register that AH to BH is the second
+ * byte of (or EREG_NONE), and slot registers, a mask of 1 (R10), 2 (R11) by access. */
 struct found {
 	const struct x86_operand *mem;
-	bool high8;
+	unsigned high8;
 	unsigned used, read, written;
 };
 
@@ -26,14 +26,15 @@ static bool overwrites(const struct x86_insn *i, const struct x86_operand *o)
 
 static struct found find_operands(const struct x86_insn *i)
 {
-	struct found f = { .mem = NULL };
+	struct found f = { .mem = NULL, .high8 = EREG_NONE };
 
 	for (const struct x86_operand *o = i->o; o < i->o + i->nops; o++) {
 		if (o->kind == OPK_MEM)
 			f.mem = o;
 		if (o->kind != OPK_GPR || o->reg < S0)
 			continue;
-		f.high8 |= o->reg >= X86_HIGH8;
+		if (o->reg >= X86_HIGH8)
+			f.high8 = o->reg - X86_HIGH8;
 		if (!is_slot_reg(o->reg))
 			continue;
 		f.used |= 1u << (o->reg - S0);
@@ -92,13 +93,29 @@ static void move_slot(struct trans *t, const struct x86_insn *i)
 	keep_scratch(t);
 }
 
+/* With a REX prefix, which S0 needs, nothing names AH: its register's lowest bytes
+ * change places for the instruction, which must not use that register otherwise. */
+static bool high8_ok(const struct x86_insn *i, unsigned reg)
+{
+	return reg == EREG_NONE || (i->map == 0 && i->base != reg && i->index != reg);
+}
+
+/* XCHG of AL with AH, and so on; without REX. */
+static void swap_low_bytes(struct trans *t, unsigned reg)
+{
+	if (reg != EREG_NONE)
+		emit_word(&t->e, 0x86 | (0xc4 | reg << 3 | reg) << 8, 2);
+}
+
 static bool copy_memory(struct trans *t, const struct x86_insn *i, const struct found *f)
 {
 	struct emem mem;
 	struct recode r = { .mem = &mem, .from = f->used == 1 ? S0 : f->used == 2 ? S1 : EREG_NONE, .to = S1 };
 
-	if (!access_ok(t, i) || f->high8 || f->used == 3)
+	if (!access_ok(t, i) || !high8_ok(i, f->high8) || f->used == 3)
 		return false;
+	if (f->high8 != EREG_NONE)
+		r = (struct recode) { .mem = &mem, .from = f->high8 + 4, .to = f->high8 };
 	unsigned acc = f->mem->access & OPA_W ? ACC_WRITE : ACC_READ;
 	if (f->read && t->s0_group == HELD(r.from))
 		slot_load(t, r.from, S1);            /* S0 is needed */
@@ -108,7 +125,9 @@ static bool copy_memory(struct trans *t, const struct x86_insn *i, const struct 
 	flags_before_op(t);
 	if (f->read)
 		slot_load(t, r.from, S1);
+	swap_low_bytes(t, f->high8);
 	emit_insn(t, i, &r);
+	swap_low_bytes(t, f->high8);
 	if (f->written)
 		slot_store(t, r.from, S1);
 	flags_after_op(t);
