@@ -236,6 +236,35 @@ static void test_high_bytes(void **unused)
 	assert_in_range(*slow - before, 0, 100);
 }
 
+/* More targets than the pair of slots that they share in the jump cache: what had to give way
+ * is found again, and is the right one. */
+static void test_shared_slots(void **unused)
+{
+	enum { TARGETS = 12, TURNS = 40 };
+	/* imul $3,%rbx,%rbx; add $k,%rbx; lodsq; jmp *%rax -- lodsq; jmp *%rax; hlt */
+	static char code[] = "\x48\x6b\xdb\x03\x48\x83\xc3\0\x48\xad\xff\xe0", start[] = "\x48\xad\xff\xe0\xf4";
+	static struct start s;
+	uint64_t target[TARGETS], *table = (uint64_t *)s.data, before = jit_of(rig.v)->stats[STAT_regained];
+	unsigned n = 0;
+
+	for (uint64_t rip = CODE + 0x10000; n < TARGETS; rip += 16) {
+		if (n && jump_slot(rip) / 2 != jump_slot(target[0]) / 2)
+			continue;
+		code[7] = (char)n;
+		rig_code(&rig, rip, code, sizeof(code) - 1);
+		rig_code(&oracle, rip, code, sizeof(code) - 1);
+		target[n++] = rip;
+	}
+	random_start(&s);
+	s.gpr[RSI] = DATA;
+	for (n = 0; n < TARGETS * TURNS; n++)
+		table[n] = target[n % TARGETS];
+	table[n] = CODE + 4;
+	enum vcpu_exit right = run(&oracle, &s, (uint8_t *)start, sizeof(start) - 1);
+	compare((uint8_t *)start, sizeof(start) - 1, run(&rig, &s, (uint8_t *)start, sizeof(start) - 1), right, 0);
+	assert_true(jit_of(rig.v)->stats[STAT_regained] > before);
+}
+
 /* A branch lies in one line, and does not reach its end. */
 static void test_lines(void **unused)
 {
@@ -322,7 +351,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_loop), cmocka_unit_test(test_calls),
 		cmocka_unit_test(test_self_modifying), cmocka_unit_test(test_seen), cmocka_unit_test(test_strings),
-		cmocka_unit_test(test_code_becomes_data), cmocka_unit_test(test_high_halves), cmocka_unit_test(test_high_bytes),
+		cmocka_unit_test(test_code_becomes_data), cmocka_unit_test(test_high_halves), cmocka_unit_test(test_high_bytes), cmocka_unit_test(test_shared_slots),
 		cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_random), cmocka_unit_test(test_small_cache), cmocka_unit_test(test_options),
 	};

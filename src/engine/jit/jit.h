@@ -165,6 +165,7 @@ struct jump_cache {
 	uint64_t space_version;       /* tlb_space.code_version, if nonglobal */
 	const struct tlb_space *space;
 	bool nonglobal;               /* some entries come from non-global pages */
+	uint64_t lost[JC_SIZE / 2 / 64];     /* pairs that had to give up an entry */
 	unsigned logged;
 	uint16_t log[JC_LOG];
 };

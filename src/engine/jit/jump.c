@@ -102,6 +102,7 @@ static void cache_clear(struct vcpu *v, struct jump_cache *jc)
 		for (unsigned i = 0; i < jc->logged; i++)
 			jc->e[jc->log[i]] = none;
 	}
+	memset(jc->lost, 0, sizeof(jc->lost));
 	jc->logged = 0;
 	jc->nonglobal = false;
 }
@@ -210,14 +211,42 @@ static struct past_jump *past_at(const struct jit_vcpu *j, uint64_t rip)
 	return &j->past[((uint32_t)rip + j->jc->epoch) * JC_FACTOR >> (32 - PAST_BITS)];
 }
 
-void jump_prefetch(struct vcpu *v, uint64_t rip) { __builtin_prefetch(past_at(jit_of(v), rip)); }
-
-static void enter(struct jump_cache *jc, uint64_t rip, const uint8_t *code)
+/* Most of what a new process runs is not there: one look less, at memory that no cache has. */
+static bool may_be_past(const struct jump_cache *jc, uint64_t rip)
 {
+	unsigned pair = jump_slot(rip) / 2;
+
+	return jc->lost[pair / 64] >> (pair % 64) & 1;
+}
+
+void jump_prefetch(struct vcpu *v, uint64_t rip)
+{
+	if (may_be_past(jit_of(v)->jc, rip))
+		__builtin_prefetch(past_at(jit_of(v), rip));
+}
+
+/* An entry loses its place in the jump cache. */
+static void give_up(struct vcpu *v, const struct jump_entry *e)
+{
+	struct jump_cache *jc = jit_of(v)->jc;
+	unsigned pair = jump_slot(e->rip) / 2;
+
+	if (e->rip == NO_RIP)
+		return;
+	jc->lost[pair / 64] |= BIT(pair % 64);
+	*past_at(jit_of(v), e->rip) = (struct past_jump) { .rip = e->rip, .epoch = jc->epoch,
+							   .code = (uint32_t)(e->code - jit_vm(v)->rx) };
+}
+
+static void enter(struct vcpu *v, uint64_t rip, const uint8_t *code)
+{
+	struct jump_cache *jc = jit_of(v)->jc;
 	unsigned slot = jump_slot(rip);
 
 	log_slot(jc, slot);
 	if (jc->e[slot].rip != rip && jc->e[slot].rip != NO_RIP) {
+		if (jc->e[slot ^ 1].rip != rip)
+			give_up(v, &jc->e[slot ^ 1]);
 		jc->e[slot ^ 1] = jc->e[slot];
 		log_slot(jc, slot ^ 1);
 	}
@@ -237,12 +266,15 @@ const uint8_t *jump_get(struct vcpu *v, uint64_t rip)
 		return e[slot].code;
 	if (e[slot ^ 1].rip == rip)
 		return e[slot ^ 1].code;
+	if (!may_be_past(j->jc, rip))
+		return NULL;
 	const struct past_jump *past = past_at(j, rip);
 	if (past->rip != rip || past->epoch != j->jc->epoch)
 		return NULL;
 	stat_inc(v, regained);
-	enter(j->jc, rip, jit_vm(v)->rx + past->code);
-	return jit_vm(v)->rx + past->code;
+	const uint8_t *code = jit_vm(v)->rx + past->code;      /* what gives way may take its place */
+	enter(v, rip, code);
+	return code;
 }
 
 /* `lin`: linear address of a page the entry depends on. */
@@ -258,9 +290,7 @@ void jump_put(struct vcpu *v, uint64_t rip, uint64_t lin, const uint8_t *code)
 	if (page_entry->exec != (lin & ~PAGE_MASK) || !space->global[v->cpu.cpl == 3][tlb_index(lin)])
 		make_nonglobal(jc, space);
 	v->mmu->code_filter[page / 64] |= BIT(page % 64);
-	enter(jc, rip, code);
-	*past_at(jit_of(v), rip) = (struct past_jump) { .rip = rip, .epoch = jc->epoch,
-							.code = (uint32_t)(code - jit_vm(v)->rx) };
+	enter(v, rip, code);
 }
 
 void jump_forget(struct vcpu *v, uint64_t rip)
