@@ -148,6 +148,9 @@ struct jit_rec {
 	uint8_t bytes[];
 };
 
+/* What running it takes, so that neither the record nor its block is looked at. */
+struct decoded_rec { uint32_t rec; int32_t base; uint16_t off; struct x86_insn insn; };
+
 /* Jump cache: RIP to code, by a product of the low 32 bits; what has lost its slot
  * may be in the other one of the pair. */
 struct jump_entry { uint64_t rip; const uint8_t *code; };
@@ -203,7 +206,7 @@ struct jit_vcpu {
 	struct jump_entry *empty;     /* JC_SIZE entries that never match */
 	uint32_t key;                 /* of the state when jc was chosen */
 	uint64_t generation;          /* vm->generation seen: decoded[] */
-	struct { uint32_t rec; struct x86_insn insn; } decoded[1024];
+	struct decoded_rec decoded[1024];
 	struct x86_insn insns[64];    /* of the block being built */
 	bool one_block;               /* leave translated code after the block that runs (verify.c) */
 	_Atomic bool stopped;         /* not in translated code nor in the MMU */

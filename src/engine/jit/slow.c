@@ -40,33 +40,38 @@ bool jit_careful(struct vcpu *v)
 }
 
 /* Records live long: their decoded form is kept apart and made again if lost. */
-static const struct x86_insn *decoded(struct vcpu *v, uint32_t rec)
+static void decode_rec(struct vcpu *v, struct decoded_rec *d, uint32_t rec)
 {
-	struct jit_vcpu *j = jit_of(v);
 	struct jit_vm *vm = jit_vm(v);
 	const struct jit_rec *r = rec_at(vm, rec);
 	uint32_t key = vm->blocks[r->block].key;
-	unsigned slot = rec % ARRAY_SIZE(j->decoded);
+
+	if (x86_decode(v->model, 1u << (key & KEY_SIZE), key & KEY_REAL, r->bytes, r->len, &d->insn) != X86_OK)
+		d->insn.op = OP_COUNT;       /* over 15 bytes */
+	d->rec = rec;
+	d->base = vm->blocks[r->block].base;
+	d->off = r->off;
+}
+
+static const struct decoded_rec *decoded(struct vcpu *v, uint32_t rec)
+{
+	struct jit_vcpu *j = jit_of(v);
+	struct jit_vm *vm = jit_vm(v);
+	struct decoded_rec *d = &j->decoded[rec % ARRAY_SIZE(j->decoded)];
 
 	if (j->generation != vm->generation) {
 		for (unsigned i = 0; i < ARRAY_SIZE(j->decoded); i++)
 			j->decoded[i].rec = UINT32_MAX;
 		j->generation = vm->generation;
 	}
-	if (j->decoded[slot].rec != rec) {
-		if (x86_decode(v->model, 1u << (key & KEY_SIZE), key & KEY_REAL, r->bytes, r->len,
-			       &j->decoded[slot].insn) != X86_OK)
-			j->decoded[slot].insn.op = OP_COUNT;     /* over 15 bytes */
-		j->decoded[slot].rec = rec;
-	}
-	return &j->decoded[slot].insn;
+	if (d->rec != rec)
+		decode_rec(v, d, rec);
+	return d;
 }
 
 /* Code that was made for its address does not keep HOT_RIPBASE. */
-static uint64_t rip_base(struct vcpu *v, uint32_t block)
+static uint64_t rip_base(struct vcpu *v, uint64_t base)
 {
-	uint64_t base = block_base(&jit_vm(v)->blocks[block]);
-
 	if (base != BASE_ANY)
 		v->hot[HOT_RIPBASE] = base;
 	return v->hot[HOT_RIPBASE];
@@ -81,11 +86,11 @@ static uint64_t changes(const struct jit_vm *vm)
 static bool run_rec(struct vcpu *v, uint32_t rec)
 {
 	struct jit_vm *vm = jit_vm(v);
-	const struct jit_rec *r = rec_at(vm, rec);
 	uint64_t before = changes(vm), next;
-	const struct x86_insn *insn = decoded(v, rec);
+	const struct decoded_rec *d = decoded(v, rec);
+	const struct x86_insn *insn = &d->insn;
 
-	v->cpu.rip = wrap_rip(v, rip_base(v, r->block) + r->off);
+	v->cpu.rip = wrap_rip(v, rip_base(v, (uint64_t)(int64_t)d->base) + d->off);
 	next = wrap_rip(v, v->cpu.rip + insn->len);
 	flags_in(v);
 	if (unlikely(insn->op == OP_COUNT)) {
@@ -317,7 +322,7 @@ const uint8_t *slow_exit(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 	stat_inc(v, exits);
 	block_prefetch(vm, block_page(from) + (uint32_t)x->target, from->key);
 	flags_in(v);
-	v->cpu.rip = wrap_rip(v, rip_base(v, x->block) + (uint32_t)x->target);
+	v->cpu.rip = wrap_rip(v, rip_base(v, block_base(from)) + (uint32_t)x->target);
 	if (jit_of(v)->one_block && x->alone)
 		verify_alone(v);
 	if (!v->requests && !jit_of(v)->one_block)
@@ -404,7 +409,7 @@ const uint8_t *slow_poll(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 	flags_in(v);
 	v->cpu.rip = (uint64_t)(int64_t)x->target;
 	if (!x->far)
-		v->cpu.rip = wrap_rip(v, rip_base(v, x->block) + v->cpu.rip);
+		v->cpu.rip = wrap_rip(v, rip_base(v, block_base(&jit_vm(v)->blocks[x->block])) + v->cpu.rip);
 	return slow_next(v);
 }
 
