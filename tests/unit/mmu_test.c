@@ -334,20 +334,39 @@ static void test_pages_flagged(void **unused)
 {
 	set_mode(LONG_2M, true, true, false, false);
 	build(LONG_2M, P | W | U, P | W | U);
+	enum { APART = 7 * PAGE_SIZE };     /* more than go together */
 	uint64_t start = LIN & ~0x1fffffull;
 	for (unsigned n = 0; n < 64; n++)
-		mmu_store(v, start + n * PAGE_SIZE, n, 8, MMU_SUPER);
+		mmu_store(v, start + n * APART, n, 8, MMU_SUPER);
 	for (unsigned k = 0; k < 64; k++) {
 		unsigned n = k * 37 % 64;
-		const uint8_t *host = mmu_page_pointer(v, start + n * PAGE_SIZE, MMU_WRITE, MMU_SUPER);
+		const uint8_t *host = mmu_page_pointer(v, start + n * APART, MMU_WRITE, MMU_SUPER);
 		assert_non_null(host);
 		uint64_t page = (uint64_t)(host - rig.ram->host) / PAGE_SIZE;
 		memory_flag_pages(rig.m.memory, rig.ram, page, 1, PAGE_CODE);
-		assert_null(mmu_page_pointer(v, start + n * PAGE_SIZE, MMU_WRITE, MMU_SUPER));
+		assert_null(mmu_page_pointer(v, start + n * APART, MMU_WRITE, MMU_SUPER));
 		memory_unflag_page(rig.ram, page, PAGE_CODE);
 		if (k & 1)
-			mmu_store(v, start + n * PAGE_SIZE, n, 8, MMU_SUPER);
+			mmu_store(v, start + n * APART, n, 8, MMU_SUPER);
 	}
+}
+
+/* With one page that gets a flag, those around it lose their entries for stores: they are not
+ * looked for again, one by one. */
+static void test_neighbours_flagged(void **unused)
+{
+	set_mode(LONG_2M, true, true, false, false);
+	build(LONG_2M, P | W | U, P | W | U);
+	uint64_t start = LIN & ~0x1fffffull, page = PAGE / PAGE_SIZE;
+	for (unsigned n = 0; n < 3; n++)
+		mmu_store(v, start + n * PAGE_SIZE, n, 8, MMU_SUPER);
+	memory_flag_pages(rig.m.memory, rig.ram, page + 1, 1, PAGE_CODE);
+	for (unsigned n = 0; n < 3; n++) {
+		uint64_t walks = v->mmu->walks;
+		mmu_store(v, start + n * PAGE_SIZE, n, 8, MMU_SUPER);
+		assert_int_equal(v->mmu->walks, walks + 1);
+	}
+	memory_unflag_page(rig.ram, page + 1, PAGE_CODE);
 }
 
 /* Flags on a page: no store-capable entry, and the store is noticed. */
@@ -383,7 +402,7 @@ int main(void)
 		cmocka_unit_test(test_rights), cmocka_unit_test(test_reserved), cmocka_unit_test(test_pse36),
 		cmocka_unit_test(test_crossing), cmocka_unit_test(test_flushes), cmocka_unit_test(test_flush_large),
 		cmocka_unit_test(test_flush_many), cmocka_unit_test(test_page_zero),
-		cmocka_unit_test(test_pages_flagged), cmocka_unit_test(test_page_flags),
+		cmocka_unit_test(test_pages_flagged), cmocka_unit_test(test_neighbours_flagged), cmocka_unit_test(test_page_flags),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -341,16 +341,21 @@ static bool was_stored(const struct soft_mmu *mmu, uint64_t host, uint64_t count
 	return false;
 }
 
+/* All entries are looked at for one page, which often becomes code: a program's, written in a
+ * row with others that will. So those around it go, too. */
+#define DROP_PAGES UINT64_C(64)
+
 void mmu_drop_writable(struct vcpu *v, struct ram_slot *slot, uint64_t first, uint64_t count)
 {
-	uint64_t host = (uintptr_t)slot->host + first * PAGE_SIZE;
+	uint64_t from = first & ~(DROP_PAGES - 1), end = ALIGN_UP(first + count, DROP_PAGES);
 
-	if (!was_stored(v->mmu, host, count))
+	if (!was_stored(v->mmu, (uintptr_t)slot->host + first * PAGE_SIZE, count))
 		return;
 	memset(v->mmu->stored, 0, sizeof(v->mmu->stored));
 	memos_drop(&v->mmu->memos);
 	for (unsigned i = 0; i < MMU_SPACES && v->mmu->spaces[i]; i++)
-		space_drop_writable(v->mmu, v->mmu->spaces[i], host, count * PAGE_SIZE);
+		space_drop_writable(v->mmu, v->mmu->spaces[i], (uintptr_t)slot->host + from * PAGE_SIZE,
+				    (end - from) * PAGE_SIZE);
 }
 
 bool mmu_create(struct vcpu *v, struct error *err)
