@@ -85,6 +85,7 @@ struct verify;
 /* Code near the end of a page that runs over it is translated in the context of
  * both pages: offsets in [WINDOW_LO, WINDOW_HI) can then be linked directly. */
 enum { WINDOW_LO = 4096 - 512, WINDOW_HI = 4096 + 512, OVERRUN_FROM = 4096 - 256, INSN_MAX = 15 };
+enum { BLOCK_MAX = 72 };         /* instructions of a block */
 
 /* Where code is read from while it is translated. */
 struct code {
@@ -207,7 +208,7 @@ struct jit_vcpu {
 	uint32_t key;                 /* of the state when jc was chosen */
 	uint64_t generation;          /* vm->generation seen: decoded[] */
 	struct decoded_rec decoded[1024];
-	struct x86_insn insns[64];    /* of the block being built */
+	struct x86_insn insns[BLOCK_MAX];   /* of the block being built */
 	bool one_block;               /* leave translated code after the block that runs (verify.c) */
 	_Atomic bool stopped;         /* not in translated code nor in the MMU */
 	uint64_t stats[64];
@@ -219,7 +220,7 @@ enum jit_stub { STUB_ENTER, STUB_LEAVE, STUB_SLOW, STUB_END, STUB_EXIT, STUB_POL
 		STUB_MEMO_WRITE, STUB_LOOKUP_OTHER, STUB_LOOKUP_OTHER_KERNEL, STUB_SEARCH, STUB_SEARCH_KERNEL,
 		STUB_SEARCH_NATIVE, STUB_SEARCH_NATIVE_KERNEL, STUB_GUARDED, STUB_RELINK, STUB_COUNT };
 
-enum { BLOCK_MAX = 64, EXIT_MAX = 1 << 20, BLOCKS_MAX = 1 << 19, HASH_BITS = 18, PAGE_HASH_BITS = 13,
+enum { EXIT_MAX = 1 << 20, BLOCKS_MAX = 1 << 19, HASH_BITS = 18, PAGE_HASH_BITS = 13,
        REC_WORDS = 1 << 22, REC_WORDS_MOST = 6 };
 
 struct jit_page {

@@ -676,7 +676,7 @@ bool code_overruns(const struct vcpu *v, const struct code *code, unsigned off, 
 	return off == code->end;
 }
 
-enum { TURNS_MOST = 4, UNROLLED_MOST = 48 };
+enum { TURNS_PLAIN = 8, TURNS = 4, UNROLLED_MOST = 48 };
 
 /* Behind a branch that is not taken, is there a block already? The code of a large
  * program shrinks by a third where blocks end there. */
@@ -693,11 +693,21 @@ static bool is_turn(const struct trans *t)
 	return t->size == 8 && (i->op == OP_JCC || i->op == OP_JMP) && jump_target(t, t->n - 1) == t->b->off;
 }
 
+/* A loop that has no other way out than its end: its turns are many. */
+static bool is_plain(const struct trans *t)
+{
+	for (unsigned k = 0; k + 1 < t->n; k++)
+		if (t->insns[k].op == OP_JCC)
+			return false;
+	return true;
+}
+
 /* A loop: several turns in one block, which then share checks of their accesses
  * (group.c), and of requests. */
 static void unroll(struct trans *t)
 {
-	unsigned n = t->n, turns = MIN((unsigned)TURNS_MOST, (unsigned)UNROLLED_MOST / n);
+	unsigned n = t->n, turns = is_plain(t) ? MIN((unsigned)TURNS_PLAIN, (unsigned)BLOCK_MAX / n) :
+						 MIN((unsigned)TURNS, (unsigned)UNROLLED_MOST / n);
 
 	for (unsigned k = n; k < n * turns; k++) {
 		t->off[k + 1] = t->off[k + 1 - n];
