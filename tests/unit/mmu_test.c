@@ -329,6 +329,20 @@ static void test_page_zero(void **unused)
 	v->cpu.event.pending = 0;
 }
 
+/* Pages that lie 32 MiB apart do not throw each other out. */
+static void test_reach(void **unused)
+{
+	set_mode(LONG_1G, true, true, false, false);
+	build(LONG_1G, P | W | U, P | W | U);
+	uint64_t near = (LIN & ~(GiB - 1)) + 16 * MiB, far = near + 32 * MiB;
+	mmu_store(v, near, 1, 8, MMU_SUPER);
+	mmu_store(v, far, 2, 8, MMU_SUPER);
+	uint64_t walks = v->mmu->walks;
+	assert_int_equal(mmu_load(v, near, 8, MMU_SUPER), 1);
+	assert_int_equal(mmu_load(v, far, 8, MMU_SUPER), 2);
+	assert_int_equal(v->mmu->walks, walks);
+}
+
 /* Pages get flags one by one, in any order: none keeps an entry for stores. */
 static void test_pages_flagged(void **unused)
 {
@@ -402,7 +416,7 @@ int main(void)
 		cmocka_unit_test(test_rights), cmocka_unit_test(test_reserved), cmocka_unit_test(test_pse36),
 		cmocka_unit_test(test_crossing), cmocka_unit_test(test_flushes), cmocka_unit_test(test_flush_large),
 		cmocka_unit_test(test_flush_many), cmocka_unit_test(test_page_zero),
-		cmocka_unit_test(test_pages_flagged), cmocka_unit_test(test_neighbours_flagged), cmocka_unit_test(test_page_flags),
+		cmocka_unit_test(test_reach), cmocka_unit_test(test_pages_flagged), cmocka_unit_test(test_neighbours_flagged), cmocka_unit_test(test_page_flags),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

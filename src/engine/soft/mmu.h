@@ -41,7 +41,7 @@ enum { MMU_SUPER, MMU_USER, MMU_SUPER_AC, MMU_USER_AC, MMU_MODES };
 
 /* The tables of one address space (PCID); how many are kept per vCPU. The JIT
  * addresses the tables inline: geometry may change only together with it. */
-enum { TLB_BITS = 13, TLB_SIZE = 1 << TLB_BITS, MMU_SPACES = 6, TLB_LOG = 16384 };
+enum { TLB_BITS = 14, TLB_SIZE = 1 << TLB_BITS, MMU_SPACES = 6, TLB_LOG = 16384 };
 /* Pages in which what ends in page 0 may begin: a string of 32 KiB (jit/t_string.c). */
 enum { TLB_BEFORE_ZERO = 16 };
 /* The entry for stores is this far behind the one for loads. */
@@ -59,7 +59,7 @@ struct tlb_space {
 	/* Which entries were made since the last flush, so that a flush costs
 	 * what the fills did: [0] non-global, [1] global; over TLB_LOG: all. */
 	unsigned logged[2];
-	uint16_t log[2][TLB_LOG];     /* index into tlb[0] */
+	uint32_t log[2][TLB_LOG];     /* index into tlb[0] */
 	uint64_t large[LARGE_FILTER / 64];       /* filter: 4 MiB regions (hashed) mapped by large pages */
 	uint64_t huge[4];            /* filter: 1 GiB regions (hashed) mapped by 1 GiB pages */
 	uint16_t pcid;

@@ -126,7 +126,7 @@ static void log_entry(struct tlb_space *s, unsigned mode, unsigned slot, bool gl
 {
 	unsigned n = s->logged[global];
 	if (n < TLB_LOG)
-		s->log[global][n] = (uint16_t)(mode << TLB_BITS | slot);
+		s->log[global][n] = (uint32_t)(mode << TLB_BITS | slot);
 	s->logged[global] = MIN(n + 1, (unsigned)TLB_LOG + 1);
 }
 
