@@ -160,6 +160,26 @@ static void test_self_modifying(void **unused)
 	directed("\xc6\x05\x01\0\0\0\x41\xb0\0\x0f\xb6\xc0\xf4", 13, 0x41);
 }
 
+/* Where a branch of a block joins it again the block ends: what is behind is translated once. */
+static void test_joined(void **unused)
+{
+	/* test %ecx,%ecx; jz 1f; inc %eax; 1: mov $7,%edx; hlt */
+	static const uint8_t code[] = "\x85\xc9\x74\x02\xff\xc0\xba\x07\0\0\0\xf4";
+	uint64_t *insns = &jit_of(rig.v)->stats[STAT_insns], before = *insns;
+
+	rig_code(&rig, CODE, code, sizeof(code) - 1);
+	for (unsigned k = 0; k < 2; k++) {
+		rig_long_mode(&rig);
+		rig.v->cpu.gpr[RCX] = k;
+		rig.v->cpu.gpr[RAX] = 0;
+		assert_int_equal(rig_run(&rig, CODE), EXIT_HALT);
+		assert_int_equal(rig.v->cpu.gpr[RAX], k);
+		assert_int_equal(rig.v->cpu.gpr[RDX], 7);
+	}
+	assert_int_equal(*insns - before, 5);
+	rig_code(&oracle, CODE, code, sizeof(code) - 1);
+}
+
 /* Other code at the same place: what it needs of the flags is found out anew. */
 static void test_seen(void **unused)
 {
@@ -350,7 +370,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_loop), cmocka_unit_test(test_calls),
-		cmocka_unit_test(test_self_modifying), cmocka_unit_test(test_seen), cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_self_modifying), cmocka_unit_test(test_joined),
+		cmocka_unit_test(test_seen), cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_code_becomes_data), cmocka_unit_test(test_high_halves), cmocka_unit_test(test_high_bytes), cmocka_unit_test(test_shared_slots),
 		cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_random), cmocka_unit_test(test_small_cache), cmocka_unit_test(test_options),

@@ -685,6 +685,15 @@ static bool joins_another(const struct trans *t, const struct x86_insn *i, unsig
 	return i->op == OP_JCC && block_may_be(t->vm, t->code->page, off) && block_find(t->vm, t->code, off, t->key);
 }
 
+/* Does a conditional branch of the block go there? Where it is taken a block begins there, too. */
+static bool is_joined(const struct trans *t, unsigned off)
+{
+	for (unsigned k = 0; k < t->n; k++)
+		if (t->insns[k].op == OP_JCC && jump_target(t, k) == off)
+			return true;
+	return false;
+}
+
 /* Is its last instruction a branch to its first? */
 static bool is_turn(const struct trans *t)
 {
@@ -741,7 +750,7 @@ static void decode_block(struct trans *t)
 			stand_in(i, st);
 			break;
 		}
-		if (ends_block(i, t->key) || (hot ? is_turn(t) : joins_another(t, i, off)))
+		if (ends_block(i, t->key) || (hot ? is_turn(t) : joins_another(t, i, off) || is_joined(t, off)))
 			break;
 	}
 	t->off[t->n] = (uint16_t)off;
