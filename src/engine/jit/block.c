@@ -168,6 +168,14 @@ static void link_to(struct jit_vm *vm, uint32_t exit, struct jit_block *to)
 	to->incoming = exit;
 }
 
+/* With flags in HOT_FLAGS, and S0 = RIP, but HOT_RIPBASE not set. */
+static unsigned landing_entry(const struct jit_block *to)
+{
+	if (block_base(to) == BASE_ANY)
+		return 0;
+	return to->needs_flags ? to->slot : to->code;
+}
+
 void block_link(struct jit_vm *vm, uint32_t exit, struct jit_block *to)
 {
 	const struct jit_exit *x = &vm->exits[exit];
@@ -175,7 +183,7 @@ void block_link(struct jit_vm *vm, uint32_t exit, struct jit_block *to)
 	if (x->to || to->dead || vm->blocks[x->block].dead)
 		return;
 	link_to(vm, exit, to);
-	patch(vm, x, to->jump + to->code);
+	patch(vm, x, x->call ? to->jump - CALL_ENTRY : to->jump + (x->landing ? landing_entry(to) : to->code));
 }
 
 /* To be found when mappings change. */
@@ -217,7 +225,7 @@ static void unlink_exit(struct jit_vm *vm, uint32_t exit)
 /* The immediate of the comparison before a guarded exit: the epoch it is linked for. */
 static uint32_t *guard_of(const struct jit_vm *vm, const struct jit_exit *x)
 {
-	return (uint32_t *)(vm->rw + x->patch - GUARD_TO_PATCH);
+	return (uint32_t *)(vm->rw + x->patch - (x->call ? GUARD_TO_CALL : GUARD_TO_PATCH));
 }
 
 /* Another vCPU may have compared its epoch, and not jumped yet: the target stays, then. */
@@ -236,7 +244,7 @@ void block_link_guarded(struct jit_vm *vm, uint32_t exit, struct jit_block *to, 
 		link_to(vm, exit, to);
 	}
 	__atomic_store_n(guard, epoch, __ATOMIC_RELEASE);
-	patch(vm, x, to->jump + (to->needs_flags ? to->slot : to->code));
+	patch(vm, x, x->call ? to->jump - CALL_ENTRY : to->jump + (to->needs_flags ? to->slot : to->code));
 }
 
 /* All far links to a block. */

@@ -274,6 +274,11 @@ void emit_in_line(struct emit *e, unsigned n)
 		emit_nops(e, LINE - at);
 }
 
+void emit_align_guarded_call(struct emit *e)
+{
+	emit_nops(e, (unsigned)-((uintptr_t)e->p + GUARD_BYTES - 4) % 8);
+}
+
 /* A jump that is bound later: its opcode, of n bytes. */
 static uint8_t *emit_open(struct emit *e, unsigned opcode, unsigned n)
 {
@@ -291,6 +296,11 @@ uint8_t *emit_jmp(struct emit *e)
 {
 	emit_in_line(e, 5);
 	return emit_open(e, 0xe9, 1);
+}
+
+uint8_t *emit_call(struct emit *e)
+{
+	return emit_open(e, 0xe8, 1);
 }
 
 void emit_bind(struct emit *e, uint8_t *rel32)

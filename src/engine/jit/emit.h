@@ -75,6 +75,7 @@ enum { SHIFT_ROR = 1, SHIFT_SHL = 4, SHIFT_SHR = 5, SHIFT_SAR = 7 };
 /* Jumps. A label is the address of a rel32 to be bound later (NULL if full). */
 uint8_t *emit_jcc(struct emit *e, unsigned cc);
 uint8_t *emit_jmp(struct emit *e);
+uint8_t *emit_call(struct emit *e);
 void emit_bind(struct emit *e, uint8_t *rel32);                 /* to here */
 /* The same over less than 128 bytes. */
 uint8_t *emit_jcc_short(struct emit *e, unsigned cc);
@@ -91,6 +92,9 @@ void emit_align_patch(struct emit *e, unsigned opcode_bytes);
  * GUARD_TO_PATCH: from the immediate to the rel32. */
 void emit_align_guard(struct emit *e);
 enum { GUARD_BYTES = 12, GUARD_TO_PATCH = 6 };
+/* The same for a comparison, a jump and a call. */
+void emit_align_guarded_call(struct emit *e);
+enum { GUARD_TO_CALL = 11 };
 
 void emit_nops(struct emit *e, unsigned bytes);                 /* as few as can be */
 /* Nops, so that the next n bytes, a branch with what it is fused with, lie in one line and

@@ -11,6 +11,7 @@
  *   slow.c      what translations call   jump.c    jump caches
  *   memo.c      pages found before       tier.c    second translations
  *   options.c   --engine jit,...         slots.c   R10 and R11 in S0 and S1
+ *   returns.c   calls and returns of the host's own
  *
  * In translated code GS holds the struct vcpu; guest registers are in the host
  * registers of the same name but R10 and R11, which live in cpu.gpr[] and whose
@@ -47,6 +48,8 @@ enum hot_word {
 	HOT_EPOCH,       /* of the jump cache that HOT_JC points to: guarded links hold; 0: none does */
 	HOT_VEC,         /* guest vectors and MXCSR are in the host's registers */
 	HOT_TMP, HOT_TMP2,
+	HOT_CALLS,       /* struct returns: where calls are entered (returns.c), */
+	HOT_RETURNS,     /* and where returns look: there, or at the empty one */
 	HOT_MXCSR,       /* the host's MXCSR */
 	HOT_GROUP,       /* GROUP_SLOTS words: host bases of access groups (group.c) */
 	GROUP_SLOTS = 12,
@@ -120,6 +123,8 @@ struct __attribute__((aligned(64))) jit_block {   /* a line of the cache: findin
 	bool dead : 1, needs_flags : 1;
 };
 _Static_assert(sizeof(struct jit_block) == 64, "packed");
+/* Before its first byte is an entry for host CALLs, of so many bytes: S0 = RSP, S1 = RIP, flags in HOT_FLAGS. */
+enum { CALL_ENTRY = 6 };
 enum { RETIRED = 5 };            /* bytes of its code that change when it is dropped */
 
 /* A direct jump that may be linked to its target: inside a page for good, out of
@@ -137,6 +142,8 @@ struct jit_exit {
 	bool flags_native : 1;        /* far: flags are in EFLAGS, or in HOT_FLAGS */
 	bool alone : 1;               /* to a block with KEY_ALONE */
 	bool guarded : 1;
+	bool call : 1;                /* by a host CALL, to the entry for these */
+	bool landing : 1;             /* behind a host CALL: S0 is the RIP, flags are in HOT_FLAGS */
 };
 _Static_assert(sizeof(struct jit_exit) == 24, "packed");
 
@@ -202,6 +209,8 @@ struct jit_vcpu {
 	struct jump_cache *recent[2]; /* in use, by privilege */
 	struct past_jump *past;       /* 1 << PAST_BITS */
 	uint32_t epoch;               /* the last one handed out */
+	uint64_t returns_flushes;     /* soft_mmu.flushes, and */
+	uint32_t returns_key;         /* the key that the calls entered were made under */
 	uint64_t far_version;         /* soft_mmu.far_version that the far links have answered to */
 	uint64_t clock;
 	struct jump_entry *empty;     /* JC_SIZE entries that never match */
@@ -218,7 +227,8 @@ struct jit_vcpu {
 enum jit_stub { STUB_ENTER, STUB_LEAVE, STUB_SLOW, STUB_END, STUB_EXIT, STUB_POLL, STUB_LOOKUP, STUB_LEAF, STUB_DEAD, STUB_JUMP, STUB_LINKED, STUB_SLOT,
 		STUB_FAR, STUB_FAR_POLL, STUB_FAR_LOOKUP, STUB_LOAD_VEC, STUB_TIER, STUB_REVIEW, STUB_MEMO_READ,
 		STUB_MEMO_WRITE, STUB_LOOKUP_OTHER, STUB_LOOKUP_OTHER_KERNEL, STUB_SEARCH, STUB_SEARCH_KERNEL,
-		STUB_SEARCH_NATIVE, STUB_SEARCH_NATIVE_KERNEL, STUB_GUARDED, STUB_RELINK, STUB_COUNT };
+		STUB_SEARCH_NATIVE, STUB_SEARCH_NATIVE_KERNEL, STUB_GUARDED, STUB_RELINK, STUB_LANDED,
+		STUB_CALLED, STUB_RETURN, STUB_RETURN_NATIVE, STUB_COUNT };
 
 enum { EXIT_MAX = 1 << 20, BLOCKS_MAX = 1 << 19, HASH_BITS = 18, PAGE_HASH_BITS = 13,
        REC_WORDS = 1 << 22, REC_WORDS_MOST = 6 };
@@ -286,6 +296,7 @@ struct jit_vm {
 	bool avx;                     /* AVX state is kept in the host's registers too */
 	bool lines;                   /* the host is slow where branches lie across lines (emit.h) */
 	bool bmi2;                    /* the host has RORX and its like */
+	bool pairs;                   /* the host's CALL and RET are used (returns.c) */
 	bool eager;                   /* no counting: memos for all (tests) */
 	unsigned hot_runs;            /* of a block, until it is made better; at most HOT_RUNS */
 	bool verifies;                /* asked for: each vCPU makes `verify` */
@@ -381,6 +392,15 @@ void jump_forget(struct vcpu *v, uint64_t rip);
 bool jump_create(struct vcpu *v, struct error *err);
 void jump_destroy(struct vcpu *v);
 
+/* returns.c: may the host's CALL and RET be used for the guest's? */
+bool returns_allowed(void);
+void returns_create(struct vcpu *v);
+void returns_reset(struct vcpu *v);              /* none finds its call any more */
+void returns_select(struct vcpu *v);             /* for user code in the current mode */
+void returns_kick(struct vcpu *v);               /* none does until they are selected again */
+/* All of a return. S0: RIP, S1: record; native: flags are in EFLAGS. */
+void return_stub(struct emit *e, const struct jit_vm *vm, bool native);
+
 /* translate.c: NULL if the segment is full. requires: vm->lock */
 struct jit_block *translate(struct vcpu *v, const struct code *code, unsigned off, uint32_t key);
 /* Does the block at `off` of a page run over the page's end? */
@@ -406,6 +426,7 @@ const uint8_t *slow_lookup(struct vcpu *v, uint64_t rip, const uint8_t *rec);
 const uint8_t *slow_leaf(struct vcpu *v, uint64_t fn, const uint8_t *resume);
 const uint8_t *slow_far(struct vcpu *v, uint64_t exit, const uint8_t *unused);
 const uint8_t *slow_guarded(struct vcpu *v, uint64_t rip, const uint8_t *exit);
+const uint8_t *slow_landed(struct vcpu *v, uint64_t rip, const uint8_t *exit);
 const uint8_t *slow_dead(struct vcpu *v, uint64_t rip, const uint8_t *unused);
 const uint8_t *slow_load_vec(struct vcpu *v, uint64_t unused, const uint8_t *resume);
 /* tier.c */

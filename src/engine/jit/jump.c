@@ -181,6 +181,8 @@ void jump_select(struct vcpu *v)
 	}
 	v->hot[HOT_TLB] = (uintptr_t)v->mmu->data;
 	v->hot[HOT_TLB_STORES] = (uintptr_t)(v->mmu->data + TLB_STORES);
+	if (key & KEY_USER)
+		returns_select(v);
 	/* A full barrier: a kick stores this word after the request that the caller looks for. */
 	if (v->hot[jc_word(key)] != (uintptr_t)j->jc->e)
 		__atomic_exchange_n(&v->hot[jc_word(key)], (uintptr_t)j->jc->e, __ATOMIC_SEQ_CST);
@@ -311,6 +313,7 @@ void jump_evict(struct vcpu *v, const uint8_t *low, const uint8_t *end)
 {
 	struct past_jump *past = jit_of(v)->past;
 
+	returns_reset(v);
 	for (unsigned i = 0; i < 1 << PAST_BITS; i++)
 		if (past[i].epoch && past[i].code >= low - jit_vm(v)->rx && past[i].code < end - jit_vm(v)->rx)
 			past[i].epoch = 0;

@@ -21,6 +21,19 @@ struct profile {
 	uint32_t owner;              /* block */
 };
 
+/* Calls that have not returned, by the guest's RSP before them: where to, and the host's code
+ * for that (returns.c). What a call stores there lies half a page away from the guest's frame, by
+ * the low bits of addresses: loads of the frame would wait for it otherwise. */
+enum { RETURNS = 1024, RETURNS_MASK = (RETURNS - 1) * 8, RETURNS_APART = 32 };
+/* From the word behind a call's code, and from its code, to its RIP. */
+enum { CALL_RIP = 8 * (RETURNS + RETURNS_APART - 1), RETURN_RIP = 8 * (RETURNS + RETURNS_APART) };
+struct __attribute__((aligned(4096))) returns {
+	uint64_t half[2048 / 8];
+	uint64_t code[RETURNS];
+	uint64_t apart[RETURNS_APART];
+	uint64_t rip[RETURNS];
+};
+
 struct jit_near {
 	uint64_t save[3];            /* registers of the guest while a memo is renewed */
 	uint64_t memos;              /* that hold something: log[] */
@@ -32,6 +45,7 @@ struct jit_near {
 	/* Runs of blocks that are not watched, by index. Packed: a large program has
 	 * more blocks than the cache has lines, and neighbours run together. */
 	int16_t runs[BLOCKS_MAX];
+	struct returns returns[2];   /* the second is empty */
 	int32_t unguarded;           /* guarded jumps that may look up yet before one is linked */
 };
 #define OFF_NEAR(field) ((int32_t)(VCPU_ROOM + offsetof(struct jit_near, field)))

@@ -76,6 +76,7 @@ static bool jit_vm_create(struct machine *m, struct error *err)
 	vm->lines = emit_lines_matter(id[0]);
 	vm->bmi2 = __builtin_cpu_supports("bmi2");
 	vm->avx = x86_has(m->model, FEAT_AVX) && __builtin_cpu_supports("avx");
+	vm->pairs = returns_allowed();
 	pthread_mutex_init(&vm->lock, NULL);
 	vm->sites = xcalloc(MEMOS, sizeof(*vm->sites));
 	if (!jit_options(vm, m->config ? m->config->engine_options : NULL, err) ||
@@ -122,6 +123,7 @@ static bool jit_vcpu_create(struct vcpu *v, struct error *err)
 		return error_set(err, errno, "cannot set the GS base");
 	v->hot[HOT_SELF] = (uintptr_t)v;
 	memos_create(v);
+	returns_create(v);
 	v->hot[HOT_MXCSR] = __builtin_ia32_stmxcsr();
 	if (ok && jit_vm(v)->verifies)
 		ok = verify_create(v, err);
@@ -278,6 +280,7 @@ static void jit_kick(struct vcpu *v)
 	__atomic_store_n(&v->hot[HOT_JC], (uintptr_t)j->empty, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&v->hot[HOT_JC_KERNEL], (uintptr_t)j->empty, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&v->hot[HOT_EPOCH], 0, __ATOMIC_SEQ_CST);
+	returns_kick(v);
 }
 
 static void jit_state_get(struct vcpu *v) { }

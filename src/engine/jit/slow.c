@@ -400,6 +400,15 @@ const uint8_t *slow_guarded(struct vcpu *v, uint64_t rip, const uint8_t *exit)
 	return same ? jump_linked(v, b) : slow_next(v);
 }
 
+/* A return to its call: the exit there is not linked yet. */
+const uint8_t *slow_landed(struct vcpu *v, uint64_t rip, const uint8_t *exit)
+{
+	uint32_t n = (uint32_t)(uintptr_t)exit;
+
+	v->hot[HOT_RIPBASE] = rip - (uint32_t)jit_vm(v)->exits[n].target;
+	return slow_exit(v, n, NULL);
+}
+
 /* A loop has seen HOT_GO. */
 const uint8_t *slow_poll(struct vcpu *v, uint64_t exit, const uint8_t *unused)
 {

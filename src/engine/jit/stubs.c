@@ -276,6 +276,10 @@ bool stubs_emit(struct jit_vm *vm, struct error *err)
 	begin(vm, &e, STUB_SEARCH_NATIVE_KERNEL), stub_search(&e, vm, HOT_JC_KERNEL, true);
 	begin(vm, &e, STUB_RELINK), call_c(&e, slow_guarded, vm->avx);
 	begin(vm, &e, STUB_GUARDED), stub_guarded(&e, vm);
+	begin(vm, &e, STUB_CALLED), call_c(&e, slow_exit, vm->avx);
+	begin(vm, &e, STUB_LANDED), call_c(&e, slow_landed, vm->avx);
+	begin(vm, &e, STUB_RETURN), return_stub(&e, vm, false);
+	begin(vm, &e, STUB_RETURN_NATIVE), return_stub(&e, vm, true);
 	begin(vm, &e, STUB_JUMP);
 	emit_load(&e, 8, S0, EGS(OFF_CPU(rip)));
 	emit_jmp_mem(&e, GS_HOT(HOT_TMP));

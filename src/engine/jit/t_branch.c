@@ -53,20 +53,24 @@ bool t_jcc(struct trans *t, const struct x86_insn *i)
 }
 
 /* Push the address of the next instruction. */
-static struct slow_path *push_return(struct trans *t, const struct x86_insn *i)
+static bool push_return(struct trans *t, const struct x86_insn *i)
 {
 	struct emit *e = &t->e;
 	struct emem mem;
-	struct slow_path *slow = stack_check(t, RSP, -(int)t->size, t->size, ACC_WRITE, &mem);
 
+	if (trans_pairs(t))
+		trans_before_call(t);
+	stack_check(t, RSP, -(int)t->size, t->size, ACC_WRITE, &mem);
 	if (is_fixed(t)) {
 		emit_store_imm32(e, 8, mem, t->b->base + t->off[t->cur] + i->len);
 	} else {
 		trans_rip(t, S1, t->off[t->cur] + i->len);
 		emit_store(e, t->size, mem, S1);
 	}
+	if (trans_pairs(t))
+		return trans_host_call(t);
 	add_to_rsp(t, -(int)t->size);
-	return slow;
+	return false;
 }
 
 /* The address it goes to is as far from the one it returns to as always. */
@@ -87,8 +91,8 @@ bool t_call(struct trans *t, const struct x86_insn *i)
 	if (trans_leaves_page(t, target)) {
 		call_by_lookup(t, i, target);
 	} else {
-		push_return(t, i);
-		trans_goto(t, target);
+		if (!push_return(t, i))
+			trans_goto(t, target);
 	}
 	t->ended = true;
 	return true;
@@ -107,7 +111,10 @@ bool t_ret(struct trans *t, const struct x86_insn *i)
 	move_rsp(t, drop);
 	uint32_t rec = trans_rec(t);
 	rec_at(t->vm, rec)->undo_rsp = (int16_t)-drop;
-	trans_lookup(t, rec);
+	if (trans_pairs(t) && drop == 8)
+		trans_return(t, rec);
+	else
+		trans_lookup(t, rec);
 	t->ended = true;
 	return true;
 }

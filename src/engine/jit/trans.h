@@ -29,6 +29,10 @@ struct exit_path {
 	bool poll;
 	bool alone;                   /* a failed group check: `from` jumps here for good */
 	unsigned restore_flags;
+	bool slot;                    /* poll: flags are in HOT_FLAGS */
+	bool landing;                 /* where a host CALL returns to */
+	bool call;                    /* a host CALL, */
+	const uint8_t *landed;        /* and what is behind it */
 	bool far, save_flags;         /* out of the page; flags are in EFLAGS */
 	uint8_t *guarded;             /* the jump behind a guarded one, to here too; NULL: it is none */
 	struct memo_site *memo;
@@ -70,6 +74,7 @@ struct aside {
 struct lookup_tail {
 	uint8_t *from;
 	uint32_t rec;
+	bool ret;                     /* of a return that did not find its call; RSP is in S1 */
 };
 
 /* Accesses that share one check; see group.c. */
@@ -256,6 +261,18 @@ struct recode {
 };
 void emit_insn(struct trans *t, const struct x86_insn *i, const struct recode *r);
 
+/* returns.c: does the host call, too? */
+bool trans_pairs(const struct trans *t);
+void trans_before_call(struct trans *t);
+/* Behind the store of the return address, which is in S1 if it is no constant. False: what is emitted
+ * next is where the host's call goes; RSP is the guest's there. True: the call is complete. */
+bool trans_host_call(struct trans *t);
+/* S0 is the RIP to return to. */
+void trans_return(struct trans *t, uint32_t rec);
+void return_tail(struct trans *t, const struct lookup_tail *l);
+void emit_call_entry(struct trans *t);
+void emit_call_exit(struct trans *t, const struct exit_path *p);
+
 /* Templates. */
 bool t_copy(struct trans *t, const struct x86_insn *i);
 bool t_lea(struct trans *t, const struct x86_insn *i);
@@ -296,6 +313,14 @@ bool trans_leaves_page(const struct trans *t, int64_t target);
 void trans_before_lookup(struct trans *t);
 /* S0 is the RIP to go to. `rec`: the branch. */
 void trans_lookup(struct trans *t, uint32_t rec);
+/* Leaving the block: exits, and the direct branches of which they are the ends. */
+struct exit_path *new_exit(struct trans *t, int64_t target);
+struct exit_path *far_exit(struct trans *t, int64_t target);
+void set_patch(struct trans *t, const struct exit_path *p);      /* p->from is what linking changes */
+struct exit_path *emit_poll(struct trans *t, int64_t target, unsigned live);
+bool in_reach(const struct trans *t, int64_t target);
+bool is_far(const struct trans *t, int64_t target);
+void goto_far(struct trans *t, int64_t target);
 /* RIP of a page offset into a register. */
 void trans_rip(struct trans *t, unsigned reg, int64_t off);
 

@@ -161,7 +161,7 @@ static bool ends_block(const struct x86_insn *i, uint32_t key)
 
 /* --- leaving the block */
 
-static struct exit_path *new_exit(struct trans *t, int64_t target)
+struct exit_path *new_exit(struct trans *t, int64_t target)
 {
 	struct jit_vm *vm = t->vm;
 	struct exit_path *p = &t->exits[t->nexits];
@@ -180,7 +180,7 @@ static struct exit_path *new_exit(struct trans *t, int64_t target)
 static uint32_t code_at(const struct trans *t) { return (uint32_t)(t->e.p - t->vm->rw); }
 
 /* It can be linked: by the rel32 that p->from is. */
-static void set_patch(struct trans *t, const struct exit_path *p)
+void set_patch(struct trans *t, const struct exit_path *p)
 {
 	if (!t->e.full)
 		t->vm->exits[p->exit].patch = (uint32_t)(p->from - t->vm->rw);
@@ -199,7 +199,7 @@ void trans_alone(struct trans *t, uint8_t *from, struct memo_site *memo)
 
 /* Leave a loop if asked to; keeps flags that live at its head, by a jump over a short
  * distance: emit_poll_end() is due behind the branch that follows. */
-static struct exit_path *emit_poll(struct trans *t, int64_t target, unsigned live)
+struct exit_path *emit_poll(struct trans *t, int64_t target, unsigned live)
 {
 	struct emit *e = &t->e;
 	struct exit_path *p = new_exit(t, target);
@@ -283,6 +283,10 @@ void trans_lookup(struct trans *t, uint32_t rec)
 static void lookup_tail(struct trans *t, const struct lookup_tail *l)
 {
 	emit_bind(&t->e, l->from);
+	if (l->ret) {
+		return_tail(t, l);
+		return;
+	}
 	emit_mov_imm(&t->e, S1, l->rec);
 	emit_jmp_to(&t->e, t->vm->stub[t->key & KEY_KERNEL ? STUB_LOOKUP_OTHER_KERNEL : STUB_LOOKUP_OTHER]);
 }
@@ -300,7 +304,7 @@ void trans_rip(struct trans *t, unsigned reg, int64_t off)
 
 /* Can an exit to there be linked? Not from one page to code that runs over into
  * the next: such code holds only while two mappings do, which the jump cache knows. */
-static bool in_reach(const struct trans *t, int64_t target)
+bool in_reach(const struct trans *t, int64_t target)
 {
 	const struct code *c = t->code;
 
@@ -311,7 +315,7 @@ static bool in_reach(const struct trans *t, int64_t target)
 }
 
 /* Out of the page, to a constant address? */
-static bool is_far(const struct trans *t, int64_t target)
+bool is_far(const struct trans *t, int64_t target)
 {
 	int64_t rip = t->b->base + target;
 
@@ -320,7 +324,7 @@ static bool is_far(const struct trans *t, int64_t target)
 
 bool trans_leaves_page(const struct trans *t, int64_t target) { return !is_fixed(t) && !in_reach(t, target); }
 
-static struct exit_path *far_exit(struct trans *t, int64_t target)
+struct exit_path *far_exit(struct trans *t, int64_t target)
 {
 	struct exit_path *p = new_exit(t, target);
 	struct jit_exit *x = &t->vm->exits[p->exit];
@@ -349,7 +353,7 @@ static void goto_guarded(struct trans *t, int64_t target)
 	p->guarded = emit_jmp(e);
 }
 
-static void goto_far(struct trans *t, int64_t target)
+void goto_far(struct trans *t, int64_t target)
 {
 	struct exit_path *p;
 
@@ -533,9 +537,12 @@ static void head_by_eflags(struct trans *t)
 static void emit_head(struct trans *t)
 {
 	struct emit *e = &t->e;
+	unsigned entry = trans_pairs(t) ? CALL_ENTRY : 0;
 
-	while ((uintptr_t)e->p % 8 + RETIRED > 8)        /* it changes by one store */
+	while (((uintptr_t)e->p + entry) % 8 + RETIRED > 8)        /* it changes by one store */
 		emit8(e, 0xcc);
+	if (entry)
+		emit_call_entry(t);
 	t->b->jump = (uint32_t)(e->p - t->vm->rw);
 	/* what retire_entry() overwrites is one instruction: nobody is inside */
 	if (is_fixed(t)) {
@@ -624,6 +631,10 @@ static void emit_exit(struct trans *t, struct exit_path *p)
 		set_patch(t, p);
 	}
 	x->stub = (uint16_t)(code_at(t) - t->b->cold);
+	if (p->call) {
+		emit_call_exit(t, p);
+		return;
+	}
 	emit_bind(e, p->from);
 	if (p->guarded) {
 		emit_bind(e, p->guarded);
@@ -632,11 +643,16 @@ static void emit_exit(struct trans *t, struct exit_path *p)
 		emit_jmp_to(e, t->vm->stub[STUB_GUARDED]);
 		return;
 	}
+	if (p->landing) {
+		emit_mov_imm(e, S1, p->exit);
+		emit_jmp_to(e, t->vm->stub[STUB_LANDED]);
+		return;
+	}
 	if (p->save_flags)
 		emit_save_flags(e, FL_STATUS);
 	emit_mov_imm(e, S0, p->exit);
 	if (!p->far) {
-		emit_jmp_to(e, t->vm->stub[p->poll ? STUB_POLL : STUB_EXIT]);
+		emit_jmp_to(e, t->vm->stub[!p->poll ? STUB_EXIT : p->slot ? STUB_FAR_POLL : STUB_POLL]);
 		return;
 	}
 	emit_jmp_to(e, t->vm->stub[p->poll ? STUB_FAR_POLL : STUB_FAR]);

@@ -37,6 +37,7 @@ __asm__(".section .rodata\n.balign 4096\ncode_first:"
 	" .org code_first + 0x580\n call 1f\n ret\n1: cmpl $0, enough\n jne 2f\n subq $5, (%rsp)\n2: ret\n"
 	" .org code_first + 0x600\n lea stack+0x7000, %rdi\n xchg %rsp, %rdi\n lea 1f(%rip), %rax\n push %rax\n xchg %rsp, %rdi\n call 2f\n"
 	" inc %edx\n ret\n1: add $0x10, %edx\n xchg %rsp, %rdi\n ret\n2: inc %edx\n xchg %rsp, %rdi\n ret\n"
+	" .org code_first + 0x680\n .rept 30\n cmpl $0, enough\n jne 2f\n call 1f\n call 1f\n2: ret\n1:\n .endr\n ret\n"
 	" .org code_first + 4096\n"
 	"code_second: add $0x100, %edx\n ret\n"
 	" .org code_second + 0x80\n cmp $1, %r15d\n jne 1f\n hlt\n1: inc %edx\n ret\n"
@@ -137,9 +138,9 @@ void tick(void);
 __asm__(".text\n.balign 64\ntick: push %rax\n incl ticks\n cmpl $20, ticks\n setae enough\n mov $0xfee000b0, %eax\n"
 	" movl $0, (%rax)\n movl $200000, 0x2d0(%rax)\n pop %rax\n iretq\n");
 
-#define WAIT(what, where) do { \
+#define WAIT(what, where, first) do { \
 	ticks = enough = 0; \
-	apic[INITIAL / 4] = COUNT; \
+	apic[INITIAL / 4] = first; \
 	DRIVE(what, where, "1"); \
 	apic[INITIAL / 4] = 0; \
 	say("  %s\n", ticks >= TICKS ? "interrupted" : "over too soon"); } while (0)
@@ -152,8 +153,9 @@ static void interrupts(void)
 	apic[DIVIDE / 4] = 0xb;
 	apic[LVT_TIMER / 4] = VECTOR;
 	user_flags |= 0x200;
-	WAIT("a loop of calls", "0x500");
-	WAIT("a loop of returns", "0x580");
+	WAIT("a loop of calls", "0x500", COUNT);
+	WAIT("a loop of returns", "0x580", COUNT);
+	WAIT("a tree of calls", "0x680", 300000000);   /* of 30 levels, hot by then */
 }
 
 /* Low addresses have a page directory of the library's. */
