@@ -701,13 +701,13 @@ static bool joins_another(const struct trans *t, const struct x86_insn *i, unsig
 	return i->op == OP_JCC && block_may_be(t->vm, t->code->page, off) && block_find(t->vm, t->code, off, t->key);
 }
 
-/* Does a conditional branch of the block go there? Where it is taken a block begins there, too. */
-static bool is_joined(const struct trans *t, unsigned off)
+/* The nearest place, from the block's next instruction on, that a conditional branch of its own goes
+ * to: where it is taken a block begins there, too. */
+static int64_t next_join(const struct trans *t, int64_t join, unsigned off)
 {
-	for (unsigned k = 0; k < t->n; k++)
-		if (t->insns[k].op == OP_JCC && jump_target(t, k) == off)
-			return true;
-	return false;
+	int64_t target = t->insns[t->n - 1].op == OP_JCC ? jump_target(t, t->n - 1) : -1;
+
+	return target >= off && target < join ? target : join;
 }
 
 /* Is its last instruction a branch to its first? */
@@ -754,6 +754,7 @@ static void decode_block(struct trans *t)
 	const struct code *c = t->code;
 	unsigned off = t->b->off;
 	bool hot = tier_hot(t);
+	int64_t join = INT64_MAX;
 
 	while (t->n < BLOCK_MAX && off < c->hi) {
 		struct x86_insn *i = &t->insns[t->n];
@@ -766,7 +767,8 @@ static void decode_block(struct trans *t)
 			stand_in(i, st);
 			break;
 		}
-		if (ends_block(i, t->key) || (hot ? is_turn(t) : joins_another(t, i, off) || is_joined(t, off)))
+		join = next_join(t, join, off);
+		if (ends_block(i, t->key) || (hot ? is_turn(t) : off == join || joins_another(t, i, off)))
 			break;
 	}
 	t->off[t->n] = (uint16_t)off;
