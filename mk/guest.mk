@@ -21,6 +21,9 @@ $(B)/guest/m64/%.elf: tests/guest/m64/%.c tests/guest/lib/entry64.S $(GUEST_LIB)
 	@$(CC) -m64 -mno-red-zone $(GUEST_CFLAGS) $(GUEST_LDFLAGS) -o $@.64 tests/guest/lib/entry64.S $< tests/guest/lib/lib.c
 	@objcopy -O elf32-i386 $@.64 $@
 	@rm $@.64
+# the same at another address
+$(B)/guest/m64/lows.elf: tests/guest/m64/hops.c
+$(B)/guest/m64/returns_low.elf: tests/guest/m64/returns.c
 # for the computer with AMD-V of the nested tests: a program under Linux
 $(B)/guest/kvm_ring: tests/e2e/kvm_ring.c $(LIB)
 	@mkdir -p $(@D)
