@@ -31,10 +31,12 @@ static bool is_indifferent(const struct x86_insn *i)
 	return false;
 }
 
+static unsigned shift_count(const struct x86_insn *i) { return i->imm & (i->opsize == 8 ? 63 : 31); }
+
 /* A shift by a constant is sure to write, unless that is zero. */
 static bool is_shift_imm(const struct x86_insn *i)
 {
-	return is_shift(i) && i->nops && i->o[i->nops - 1].kind == OPK_IMM && (i->imm & 31) != 0;
+	return is_shift(i) && i->nops && i->o[i->nops - 1].kind == OPK_IMM && shift_count(i) != 0;
 }
 
 /* Of an op that writes flags only sometimes. */
@@ -44,7 +46,7 @@ static void use_conditionally(const struct x86_insn *i, struct flag_use *u)
 		u->reads = i->op == OP_RCL || i->op == OP_RCR ? FL_CF : 0;
 	if (!is_shift_imm(i))
 		u->writes = 0;
-	else if (i->op >= OP_ROL && i->op <= OP_RCR && (i->imm & 31) != 1)
+	else if (i->op >= OP_ROL && i->op <= OP_RCR && shift_count(i) != 1)
 		u->writes = FL_CF;        /* the host keeps OF then */
 }
 
