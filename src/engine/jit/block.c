@@ -228,6 +228,17 @@ static uint32_t *guard_of(const struct jit_vm *vm, const struct jit_exit *x)
 	return (uint32_t *)(vm->rw + x->patch - (x->call ? GUARD_TO_CALL : GUARD_TO_PATCH));
 }
 
+/* Two in the same code would take their links from each other for ever. What the other
+ * does meanwhile with its own words does not matter: an answer of before costs time only. */
+bool block_guard_taken(struct vcpu *v, uint32_t exit)
+{
+	const struct jit_vm *vm = jit_vm(v);
+	uint32_t was = __atomic_load_n(guard_of(vm, &vm->exits[exit]), __ATOMIC_RELAXED);
+	unsigned owner = was % EPOCH_STEP;
+
+	return was >= EPOCH_STEP && owner != v->index && jit_of(vm->machine->vcpus[owner])->recent[1]->epoch == was;
+}
+
 /* Another vCPU may have compared its epoch, and not jumped yet: the target stays, then. */
 void block_link_guarded(struct jit_vm *vm, uint32_t exit, struct jit_block *to, uint32_t epoch)
 {

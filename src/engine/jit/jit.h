@@ -370,6 +370,8 @@ void block_link(struct jit_vm *vm, uint32_t exit, struct jit_block *to);
 /* A far exit goes to its target directly; to NULL: looks it up each time. */
 void block_link_far(struct jit_vm *vm, uint32_t exit, struct jit_block *to);
 void blocks_unlink_far(struct jit_vm *vm);
+/* Is a guarded exit linked for what another vCPU runs now? */
+bool block_guard_taken(struct vcpu *v, uint32_t exit);
 /* A guarded exit goes there while HOT_EPOCH is `epoch`; not, if another vCPU may be about to
  * go elsewhere by it. */
 void block_link_guarded(struct jit_vm *vm, uint32_t exit, struct jit_block *to, uint32_t epoch);

@@ -390,6 +390,11 @@ const uint8_t *slow_guarded(struct vcpu *v, uint64_t rip, const uint8_t *exit)
 	struct jit_block *b;
 
 	near_of(v)->unguarded = UNGUARDED;
+	if (block_guard_taken(v, (uint32_t)(uintptr_t)exit)) {
+		flags_in(v);
+		v->cpu.rip = rip;
+		return slow_next(v);
+	}
 	if (!(b = find_to_link(v, rip)))
 		return slow_next(v);
 	jit_lock(v);
