@@ -228,33 +228,66 @@ static uint32_t *guard_of(const struct jit_vm *vm, const struct jit_exit *x)
 	return (uint32_t *)(vm->rw + x->patch - (x->call ? GUARD_TO_CALL : GUARD_TO_PATCH));
 }
 
-/* Two in the same code would take their links from each other for ever. What the other
- * does meanwhile with its own words does not matter: an answer of before costs time only. */
+/* The same for another vCPU, out of line (emit_second_guard); NULL: there is one vCPU only. */
+static uint32_t *second_guard_of(const struct jit_vm *vm, const struct jit_exit *x)
+{
+	return vm->guards > 1 ? (uint32_t *)(vm->rw + vm->blocks[x->block].cold + x->stub -
+					     (x->call ? SECOND_TO_CALLED : SECOND_TO_STUB)) : NULL;
+}
+
+static uint32_t guard_get(const uint32_t *guard) { return __atomic_load_n(guard, __ATOMIC_RELAXED); }
+
+/* Does the vCPU it was set for run what it was set for? If not, by an answer of before, that costs time only. */
+static bool is_running(const struct jit_vm *vm, uint32_t epoch)
+{
+	return jit_of(vm->machine->vcpus[epoch % EPOCH_STEP])->recent[1]->epoch == epoch;
+}
+
+/* Which of an exit's guards is for the vCPU with this epoch: its own, an empty one, one that nobody needs now; -1:
+ * none. *others: a guard is another vCPU's. */
+static int guard_for(const struct jit_vm *vm, uint32_t exit, uint32_t epoch, bool *others)
+{
+	const struct jit_exit *x = &vm->exits[exit];
+	const uint32_t *guards[] = { guard_of(vm, x), second_guard_of(vm, x) };
+	int own = -1, empty = -1, unused = -1;
+
+	*others = false;
+	for (int k = 0; k < 2 && guards[k]; k++) {
+		uint32_t was = guard_get(guards[k]);
+		if (was < EPOCH_STEP) {
+			empty = empty < 0 ? k : empty;
+		} else if (was % EPOCH_STEP == epoch % EPOCH_STEP) {
+			own = k;
+		} else {
+			*others = true;
+			unused = is_running(vm, was) ? unused : k;
+		}
+	}
+	return own >= 0 ? own : empty >= 0 ? empty : unused;
+}
+
 bool block_guard_taken(struct vcpu *v, uint32_t exit)
 {
-	const struct jit_vm *vm = jit_vm(v);
-	uint32_t was = __atomic_load_n(guard_of(vm, &vm->exits[exit]), __ATOMIC_RELAXED);
-	unsigned owner = was % EPOCH_STEP;
+	bool others;
 
-	return was >= EPOCH_STEP && owner != v->index && jit_of(vm->machine->vcpus[owner])->recent[1]->epoch == was;
+	return guard_for(jit_vm(v), exit, jit_of(v)->jc->epoch, &others) < 0;
 }
 
 /* Another vCPU may have compared its epoch, and not jumped yet: the target stays, then. */
 void block_link_guarded(struct jit_vm *vm, uint32_t exit, struct jit_block *to, uint32_t epoch)
 {
 	struct jit_exit *x = &vm->exits[exit];
-	uint32_t *guard = guard_of(vm, x);
-	uint32_t was = __atomic_load_n(guard, __ATOMIC_RELAXED);
-	bool own = was < EPOCH_STEP || was % EPOCH_STEP == epoch % EPOCH_STEP;
+	bool others;
+	int k = guard_for(vm, exit, epoch, &others);
 
-	if (to->dead || vm->blocks[x->block].dead || (!own && x->to != block_index(vm, to)))
+	if (k < 0 || to->dead || vm->blocks[x->block].dead || (others && x->to != block_index(vm, to)))
 		return;
 	if (x->to != block_index(vm, to)) {
 		if (x->to)
 			unlink_exit(vm, exit);
 		link_to(vm, exit, to);
 	}
-	__atomic_store_n(guard, epoch, __ATOMIC_RELEASE);
+	__atomic_store_n(k ? second_guard_of(vm, x) : guard_of(vm, x), epoch, __ATOMIC_RELEASE);
 	patch(vm, x, x->call ? to->jump - CALL_ENTRY : to->jump + (to->needs_flags ? to->slot : to->code));
 }
 

@@ -95,6 +95,8 @@ enum { GUARD_BYTES = 12, GUARD_TO_PATCH = 6 };
 /* The same for a comparison, a jump and a call. */
 void emit_align_guarded_call(struct emit *e);
 enum { GUARD_TO_CALL = 11 };
+/* From the immediate of a second one to the exit's stub: behind a jump, and a call and a jump. */
+enum { SECOND_TO_STUB = 10, SECOND_TO_CALLED = 20 };
 
 void emit_nops(struct emit *e, unsigned bytes);                 /* as few as can be */
 /* Nops, so that the next n bytes, a branch with what it is fused with, lie in one line and

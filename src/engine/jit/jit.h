@@ -189,8 +189,8 @@ struct past_jump {
 	uint32_t code;                /* as an offset */
 };
 enum { PAST_BITS = 16 };
-/* Epochs of a vCPU leave the same rest, its index; the lowest is none. */
-enum { EPOCH_STEP = MACHINE_MAX_VCPUS };
+/* Epochs of a vCPU leave the same rest, its index; the lowest are none, and NO_EPOCH is never in HOT_EPOCH. */
+enum { EPOCH_STEP = MACHINE_MAX_VCPUS, NO_EPOCH = 1 };
 
 /* A translation asked for: which of a block's accesses get memos (tier.c). */
 struct better {
@@ -296,6 +296,7 @@ struct jit_vm {
 	bool avx;                     /* AVX state is kept in the host's registers too */
 	bool lines;                   /* the host is slow where branches lie across lines (emit.h) */
 	bool bmi2;                    /* the host has RORX and its like */
+	unsigned guards;              /* of an exit: vCPUs that can use its link at once, 1 or 2 */
 	bool pairs;                   /* the host's CALL and RET are used (returns.c) */
 	bool eager;                   /* no counting: memos for all (tests) */
 	unsigned hot_runs;            /* of a block, until it is made better; at most HOT_RUNS */
@@ -370,7 +371,7 @@ void block_link(struct jit_vm *vm, uint32_t exit, struct jit_block *to);
 /* A far exit goes to its target directly; to NULL: looks it up each time. */
 void block_link_far(struct jit_vm *vm, uint32_t exit, struct jit_block *to);
 void blocks_unlink_far(struct jit_vm *vm);
-/* Is a guarded exit linked for what another vCPU runs now? */
+/* Is a guarded exit linked for what other vCPUs run now? */
 bool block_guard_taken(struct vcpu *v, uint32_t exit);
 /* A guarded exit goes there while HOT_EPOCH is `epoch`; not, if another vCPU may be about to
  * go elsewhere by it. */

@@ -134,7 +134,7 @@ static struct exit_path *guarded_exit(struct trans *t, int64_t target)
 	t->vm->exits[p->exit].guarded = true;
 	emit_align_guarded_call(e);
 	emit_rm(e, 4, 0, 0x81, ALU_CMP, EGS(OFF_HOT(HOT_EPOCH)));
-	emit32(e, 0);
+	emit32(e, NO_EPOCH);
 	emit_bytes(e, (const uint8_t[]){ 0x0f, 0x80 | CC_NE }, 2);
 	p->guarded = e->p;
 	emit32(e, 0);
@@ -187,6 +187,7 @@ void emit_call_exit(struct trans *t, const struct exit_path *p)
 	if (p->guarded) {                            /* not in this epoch */
 		if (!e->full)
 			emit_bind(e, p->guarded);
+		emit_second_guard(t, p->from - 1);
 		uint8_t *call = emit_call(e);
 		emit_jmp_to(e, p->landed);
 		emit_bind(e, call);

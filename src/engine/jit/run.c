@@ -77,6 +77,7 @@ static bool jit_vm_create(struct machine *m, struct error *err)
 	vm->bmi2 = __builtin_cpu_supports("bmi2");
 	vm->avx = x86_has(m->model, FEAT_AVX) && __builtin_cpu_supports("avx");
 	vm->pairs = returns_allowed();
+	vm->guards = MIN(m->nvcpus, 2u);
 	pthread_mutex_init(&vm->lock, NULL);
 	vm->sites = xcalloc(MEMOS, sizeof(*vm->sites));
 	if (!jit_options(vm, m->config ? m->config->engine_options : NULL, err) ||

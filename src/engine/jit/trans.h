@@ -272,6 +272,8 @@ void trans_return(struct trans *t, uint32_t rec);
 void return_tail(struct trans *t, const struct lookup_tail *l);
 void emit_call_entry(struct trans *t);
 void emit_call_exit(struct trans *t, const struct exit_path *p);
+/* For another vCPU; jump: the one behind the first guard, in the writable view. */
+void emit_second_guard(struct trans *t, const uint8_t *jump);
 
 /* Templates. */
 bool t_copy(struct trans *t, const struct x86_insn *i);

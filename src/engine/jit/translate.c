@@ -347,7 +347,7 @@ static void goto_guarded(struct trans *t, int64_t target)
 	t->vm->exits[p->exit].guarded = true;
 	emit_align_guard(e);
 	emit_rm(e, 4, 0, 0x81, ALU_CMP, EGS(OFF_HOT(HOT_EPOCH)));
-	emit32(e, 0);
+	emit32(e, NO_EPOCH);
 	p->from = emit_jcc(e, CC_E);
 	set_patch(t, p);
 	p->guarded = emit_jmp(e);
@@ -615,6 +615,22 @@ static void emit_memo(struct trans *t, const struct memo_use *u)
 	emit_jmp_to(&t->e, resume);
 }
 
+/* Not in the epoch of the first guard: perhaps in that of a second, which leads to the jump behind the first. */
+void emit_second_guard(struct trans *t, const uint8_t *jump)
+{
+	struct emit *e = &t->e;
+
+	if (t->vm->guards < 2 || e->full)
+		return;
+	while ((uintptr_t)e->p % 4)
+		emit_nops(e, 1);
+	emit_rm(e, 4, 0, 0x81, ALU_CMP, EGS(OFF_HOT(HOT_EPOCH)));
+	emit32(e, NO_EPOCH);
+	uint8_t *there = e->p + 2;
+	emit_word(e, 0x840f, 2);                     /* je, as emit_jcc() would pad it */
+	emit32(e, (uint32_t)(jump - (there + 4)));
+}
+
 static void emit_exit(struct trans *t, struct exit_path *p)
 {
 	struct jit_exit *x = &t->vm->exits[p->exit];
@@ -635,14 +651,17 @@ static void emit_exit(struct trans *t, struct exit_path *p)
 		emit_call_exit(t, p);
 		return;
 	}
-	emit_bind(e, p->from);
 	if (p->guarded) {
 		emit_bind(e, p->guarded);
+		emit_second_guard(t, p->from - 2);
+		x->stub = (uint16_t)(code_at(t) - t->b->cold);
+		emit_bind(e, p->from);
 		emit_mov_imm(e, S0, (uint64_t)(int64_t)x->target);
 		emit_mov_imm(e, S1, p->exit);
 		emit_jmp_to(e, t->vm->stub[STUB_GUARDED]);
 		return;
 	}
+	emit_bind(e, p->from);
 	if (p->landing) {
 		emit_mov_imm(e, S1, p->exit);
 		emit_jmp_to(e, t->vm->stub[STUB_LANDED]);
