@@ -30,6 +30,19 @@ static bool make_path(char *path, struct error *err)
 	}
 }
 
+/* In /tmp anybody may have been first. */
+static bool is_ours(const char *root, struct error *err)
+{
+	struct stat st;
+	return stat(root, &st) || st.st_uid == geteuid() || !st.st_uid || error_set(err, 0, "'%s' belongs to another user", root);
+}
+
+static bool make_root(const char *root, struct error *err)
+{
+	auto_free char *path = xstrdup(root);
+	return (!access(root, F_OK) || make_path(path, err)) && is_ours(root, err);
+}
+
 const char *container_root(const char *given, char path[4096], struct error *err)
 {
 	const char *run = getenv("XDG_RUNTIME_DIR");
@@ -41,13 +54,7 @@ const char *container_root(const char *given, char path[4096], struct error *err
 		snprintf(path, 4096, "/run/abyme-oci");
 	else
 		snprintf(path, 4096, "/tmp/abyme-oci-%u", geteuid());
-	struct stat st;
-	if (stat(path, &st) && !make_path(path, err))
-		return NULL;
-	/* in /tmp anybody may have been first */
-	if (!stat(path, &st) && st.st_uid != geteuid() && st.st_uid)
-		return error_null(err, 0, "'%s' belongs to another user", path);
-	return path;
+	return is_ours(path, err) ? path : NULL;
 }
 
 static bool check_id(const char *id, struct error *err)
@@ -75,7 +82,7 @@ static bool open_dir(struct container *c, struct error *err)
 
 struct container *container_make(const char *root, const char *id, struct error *err)
 {
-	if (!check_id(id, err))
+	if (!check_id(id, err) || !make_root(root, err))
 		return NULL;
 	struct container *c = container_new(root, id);
 	if (mkdir(c->path, 0711)) {

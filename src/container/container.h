@@ -31,10 +31,11 @@ struct container {
 	const struct json *annotations;
 };
 
-/* The directory of all records: what was given, or the default of this user. */
+/* The directory of all records: what was given, or the default of this user. It need not be there. */
 const char *container_root(const char *given, char path[4096], struct error *err);
 
-/* A new record, locked; an ID that is taken is an error. */
+/* A new record, locked; an ID that is taken is an error. Only this makes `root`: a late call of
+ * another verb would bring back the directory of an instance that is just being removed. */
 struct container *container_make(const char *root, const char *id, struct error *err);
 /* An existing one. */
 struct container *container_open(const char *root, const char *id, struct error *err);

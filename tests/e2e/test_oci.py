@@ -288,6 +288,18 @@ def test_hook_that_fails(bundle, which):
     assert status == 1 and "did not end within 1 s" in out
 
 
+def test_only_create_makes_the_directory_of_records(bundle):
+    """A late call of another verb brings nothing back that is just being removed."""
+    bundle.root = f"{bundle.path}/gone/oci"
+    for verb in "state", "start", "kill", "exec", "delete":
+        assert bundle(verb, bundle.id)[0] == 1
+    bundle.ok("list")
+    bundle.ok("delete", "--force", bundle.id)
+    assert not os.path.exists(f"{bundle.path}/gone")
+    assert bundle.run("true") == (0, "")
+    assert os.listdir(bundle.root) == []
+
+
 def test_exec(bundle):
     assert bundle.create("sleep 1000")[0] == 0
     bundle.ok("start", bundle.id)
