@@ -137,6 +137,15 @@ static bool read_state(struct container *c, struct error *err)
 	return cgroups_load(&c->cgroups, json_get(v, "cgroups"), err);
 }
 
+bool container_lock_record(struct container *c, struct error *err)
+{
+	if (!container_lock(c, err))
+		return false;
+	cgroups_free(&c->cgroups);
+	c->pid = 0;
+	return read_state(c, err);
+}
+
 struct container *container_open(const char *root, const char *id, struct error *err)
 {
 	struct stat st;

@@ -42,6 +42,8 @@ struct container *container_open(const char *root, const char *id, struct error 
 void container_close(struct container *c);
 /* Wait for the lock; released by container_close(). */
 bool container_lock(struct container *c, struct error *err);
+/* The same, and what the record says then: who waited for `create` opened it before it had a PID. */
+bool container_lock_record(struct container *c, struct error *err);
 void container_unlock(struct container *c);
 
 bool container_save(struct container *c, const struct spec *s, struct error *err);

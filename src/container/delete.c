@@ -35,7 +35,7 @@ static bool ask_to_start(struct container *c, struct error *err)
 
 bool container_start(struct container *c, struct error *err)
 {
-	if (!container_lock(c, err))
+	if (!container_lock_record(c, err))
 		return false;
 	enum container_status s = container_status(c);
 	if (s != CONTAINER_CREATED)
@@ -114,7 +114,7 @@ static void claim_cgroups(struct container *c)
 
 bool container_delete(struct container *c, bool force, struct error *err)
 {
-	if (!container_lock(c, err))
+	if (!container_lock_record(c, err))
 		return false;
 	enum container_status s = container_status(c);
 	if (s != CONTAINER_STOPPED && !force)

@@ -300,6 +300,20 @@ def test_only_create_makes_the_directory_of_records(bundle):
     assert os.listdir(bundle.root) == []
 
 
+def test_delete_beside_create(bundle):
+    """It waits for the record's lock, and what the record says then is what counts."""
+    bundle.config["hooks"] = {"createRuntime": [hook(bundle.path, "createRuntime", 'touch "$WHERE/at-work"; sleep 1')]}
+    bundle.sh("sleep 1000").write()
+    with subprocess.Popen(bundle.argv("create", "--bundle", bundle.path, "--pid-file", f"{bundle.path}/pid", bundle.id),
+                          stdin=subprocess.DEVNULL) as p:
+        wait_for(lambda: os.path.exists(f"{bundle.path}/at-work"))
+        bundle.ok("delete", "--force", bundle.id, seconds=60)
+        assert p.wait(patience(60)) == 0
+    with open(f"{bundle.path}/pid", encoding="ascii") as f:
+        pid = int(f.read())
+    assert not os.path.exists(f"/proc/{pid}/exe"), "nothing of it runs on"
+
+
 def test_exec(bundle):
     assert bundle.create("sleep 1000")[0] == 0
     bundle.ok("start", bundle.id)
