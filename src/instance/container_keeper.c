@@ -149,6 +149,22 @@ void container_failed(void *opaque, const char *text)
 	container_finish(k, 125, text);
 }
 
+/* The shim removes the record before it ends. */
+static void wait_for_shim(struct container_keeper *k)
+{
+	if (k->shim_pid > 0)
+		waitpid(k->shim_pid, NULL, 0);
+	k->shim_pid = 0;
+}
+
+/* Its last word. Killed now it would leave a call of the runtime behind, and that would meet the
+ * instance's removal. */
+static void refused(void *opaque, const char *text)
+{
+	container_failed(opaque, text);
+	wait_for_shim(opaque);
+}
+
 static void lost(void *opaque)
 {
 	container_finish(opaque, 125, "the process beside the program died");
@@ -214,7 +230,7 @@ static void leash_ready(void *opaque, int events)
 /* What serves any other than the one for whom the keeper was started. */
 static bool serve_others(struct container_keeper *k, struct error *err)
 {
-	const struct hub_events events = { running, container_failed, ended, lost, k };
+	const struct hub_events events = { running, refused, ended, lost, k };
 	k->hub = hub_new(k->loop, k->console_log, &events);
 	int attach = instance_listen(k->instance, "attach.sock", err);
 	k->exec_listen = attach < 0 ? -1 : instance_listen(k->instance, "exec.sock", err);
@@ -296,8 +312,8 @@ NORETURN void container_keeper(const struct keeper_job *job)
 	if (!locked || !prepare(k, &err) || !start_loop(k, &err) || !k->wall->start(k, &err))
 		fail(k, &err, locked);
 	loop_run(k->loop);
-	if (k->shim_pid > 0 && !k->text[0])      /* it removes the record before it ends */
-		waitpid(k->shim_pid, NULL, 0), k->shim_pid = 0;
+	if (!k->text[0])
+		wait_for_shim(k);
 	hub_finish(k->hub, k->status);
 	clean_up(k);
 	if (k->told)

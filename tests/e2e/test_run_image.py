@@ -473,6 +473,39 @@ def test_refusals(box, tmp_path):
     assert ok(box, "ls", "--quiet") == ""
 
 
+class SlowRuntime:
+    """Abyme with a runtime that takes its time for the nth call of one verb."""
+
+    def __init__(self, where, verb, nth):
+        programs, self.calls, self.abyme = os.path.dirname(ABYME), where / "calls", where / "abyme"
+        for name in os.listdir(programs):
+            if name.startswith("abyme-") and name != "abyme-oci":
+                os.symlink(f"{programs}/{name}", where / name)
+        shutil.copy(ABYME, self.abyme)
+        (where / "abyme-oci").write_text(
+            f'#!/bin/sh\nlog={self.calls}\necho "begin: $*" >>$log\n'
+            f'case "$*" in *" {verb} "*) echo {verb} >>$log-slow; [ "$(wc -l <$log-slow)" != {nth} ] || sleep 2;; esac\n'
+            f'{programs}/abyme-oci "$@"; status=$?\necho "end: $*" >>$log; exit $status\n')
+        (where / "abyme-oci").chmod(0o755)
+
+    def begun(self, verb):
+        return len(re.findall(rf"begin: .* {verb} ", self.calls.read_text())) if self.calls.exists() else 0
+
+    def at_work(self):
+        return self.calls.read_text().count("begin: ") - self.calls.read_text().count("end: ")
+
+
+@container_only
+def test_refusal_leaves_nothing_at_work(box, tmp_path):
+    """When run --rm returns, no call of the runtime goes on that could meet the removal, or undo it."""
+    slow = SlowRuntime(tmp_path, "delete", 1)
+    p = subprocess.run([slow.abyme, *box.argv("run", "--rm", "--network", "none", "box", "/nonexistent")], env=box.env,
+                       capture_output=True, text=True, timeout=patience(LIMIT), check=False)
+    assert p.returncode and slow.begun("delete"), p.stderr
+    assert not slow.at_work(), slow.calls.read_text()
+    assert not os.listdir(f"{box.state}/instances")
+
+
 def ordinary_user(home):
     """What runs abyme as somebody with this home and the image; skips where he can make no user namespace."""
     image = Image(busybox_layer(), tag="box").tar(home / "box.tar")
