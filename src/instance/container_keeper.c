@@ -179,14 +179,15 @@ static void timer_ready(void *opaque, int events)
 		container_failed(k, err.text);
 }
 
-/* A machine may end at any moment, also while it boots; a container that is just made is
- * waited for, and without a program the shim takes it away when its client is gone. */
+/* A machine may end at any moment, also while it boots; a container that is just made, for the
+ * first time or again, is waited for, and without a program the shim takes it away when its
+ * client is gone. */
 void container_kill_all(struct container_keeper *k)
 {
 	k->killed = true;
 	if (k->pid)
 		k->wall->kill(k);
-	else if (k->told || k->machine)
+	else if (k->machine || (k->hub && !hub_has_source(k->hub)))
 		container_finish(k, 137, "killed");
 	else if (k->rest)
 		shutdown(k->client, SHUT_RDWR);

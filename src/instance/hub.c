@@ -249,6 +249,8 @@ void hub_source(struct hub *h, int fd)
 	end_free(old);
 }
 
+bool hub_has_source(const struct hub *h) { return h->source; }
+
 void hub_listen(struct hub *h, int fd)
 {
 	h->listening = fd;

@@ -25,6 +25,7 @@ struct hub *hub_new(struct loop *l, int log_fd, const struct hub_events *e);
 void hub_free(struct hub *h);
 /* Another program: its shim's socket (owned). */
 void hub_source(struct hub *h, int fd);
+bool hub_has_source(const struct hub *h);
 void hub_listen(struct hub *h, int fd);           /* clients connect (owned) */
 void hub_attach(struct hub *h, int fd, bool primary);
 /* Tell all clients the end, and wait until the primary has it. */

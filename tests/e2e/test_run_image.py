@@ -506,6 +506,18 @@ def test_refusal_leaves_nothing_at_work(box, tmp_path):
     assert not os.listdir(f"{box.state}/instances")
 
 
+@container_only
+def test_end_while_it_starts_again(box, tmp_path):
+    """A kill waits for what is just made for the second time, too: nothing goes on in a directory that is gone."""
+    slow, name = SlowRuntime(tmp_path, "create", 2), named("twice")
+    subprocess.run([slow.abyme, *box.argv("run", "-d", "--rm", "--restart", "always", "--network", "none", "--name", name, "box", "true")],
+                   env=box.env, timeout=patience(LIMIT), check=True)
+    wait_for(lambda: slow.begun("create") == 2)
+    ok(box, "kill", name)
+    wait_for(lambda: not os.listdir(f"{box.state}/instances"))
+    assert not slow.at_work(), slow.calls.read_text()
+
+
 def ordinary_user(home):
     """What runs abyme as somebody with this home and the image; skips where he can make no user namespace."""
     image = Image(busybox_layer(), tag="box").tar(home / "box.tar")
