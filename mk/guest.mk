@@ -5,7 +5,7 @@ GUEST_CFLAGS := -std=gnu17 -ffreestanding -fno-pic -fno-pie -fno-stack-protector
 	-fno-asynchronous-unwind-tables -mgeneral-regs-only -O1 -g0 -Wall -Wextra -Werror -Wno-unused-parameter \
 	-fno-strict-aliasing -fno-tree-loop-distribute-patterns -Itests/guest/lib
 GUEST_LDFLAGS := -nostdlib -static -no-pie -Wl,--build-id=none,-z,max-page-size=4096,-z,noexecstack,--no-warn-rwx-segments -T tests/guest/lib/link.ld
-GUEST_LIB := tests/guest/lib/lib.c tests/guest/lib/guest.h tests/guest/lib/loops.h tests/guest/lib/link.ld
+GUEST_LIB := tests/guest/lib/lib.c $(wildcard tests/guest/lib/*.h) tests/guest/lib/link.ld
 GUEST := $(patsubst tests/guest/%.c,$(B)/guest/%.elf,$(wildcard tests/guest/m32/*.c tests/guest/m64/*.c))
 
 .PHONY: guest

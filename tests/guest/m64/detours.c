@@ -3,8 +3,8 @@
  * lay out as they are run: what they compute, flags over such a branch, code that changes
  * there, faults there (RIP), and interrupts, which must reach each of them. */
 #include "loops.h"
+#include "ticks.h"
 
-enum { TICKS = 20, VECTOR = 0x30 };
 #define LOOP(name, body) LOOP_ALIGNED(256, name, body)
 
 LOOP(there_and_back, "1: mov (%rsi,%rax,8), %rdx\n test $31, %dl\n jne 3f\n rol $1, %rbx\n2: inc %rax\n cmp %rcx, %rax\n"
@@ -73,13 +73,6 @@ static void faults(void)
 }
 
 /* They end when the timer has ticked often enough. */
-static volatile uint32_t *const apic = (uint32_t *)0xfee00000;
-enum { SVR = 0xf0, EOI = 0xb0, LVT_TIMER = 0x320, INITIAL = 0x380, DIVIDE = 0x3e0, COUNT = 200000 };
-volatile uint32_t ticks, enough;
-void tick(void);
-__asm__(".text\n.balign 64\ntick: push %rax\n incl ticks\n cmpl $20, ticks\n setae enough\n mov $0xfee000b0, %eax\n"
-	" movl $0, (%rax)\n movl $200000, 0x2d0(%rax)\n pop %rax\n iretq\n");
-
 #define WAIT(name, body) \
 	__asm__(".text\n.balign 256\n" #name ": xor %eax, %eax\n" body " ret\n"); \
 	void name(void)
@@ -91,20 +84,14 @@ WAIT(wait_nested, "1: mov $3, %edx\n2: dec %edx\n jg 3f\n cmpl $0, enough\n jne 
 
 static void wait(const char *name, void (*run)(void))
 {
-	ticks = enough = 0;
-	apic[INITIAL / 4] = COUNT;
+	ticks_begin(TICK_COUNT);
 	__asm__ volatile("sti; call *%0; cli" :: "r"(run) : "rax", "rdx", "memory", "cc");
-	apic[INITIAL / 4] = 0;
-	say("%s: %s\n", name, ticks >= TICKS ? "interrupted" : "over too soon");
+	say("%s: %s\n", name, ticks_end());
 }
 
 static void interrupts(void)
 {
-	idt[VECTOR * 2] = make_gate((ulong)tick, SEL_CODE, 0x8e, 0);
-	wrmsr(0x1b, rdmsr(0x1b) | 0x800);
-	apic[SVR / 4] = 0x1ff;
-	apic[DIVIDE / 4] = 0xb;
-	apic[LVT_TIMER / 4] = VECTOR;
+	ticks_prepare();
 	wait("back", wait_back);
 	wait("ahead", wait_ahead);
 	wait("flags", wait_flags);

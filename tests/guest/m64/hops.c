@@ -2,21 +2,9 @@
 /* Direct branches of user code from page to page, run often enough for a translator to
  * know by heart where they lead: each change of a mapping and of the code must reach
  * them, and the flags must get over (SDM 3A 4.10.4, 8.1.3). */
-#include "guest.h"
+#include "mapped.h"
 
-#define P 1ull
-#define W 2ull
-#define U 4ull
-#ifndef TOP
-#define TOP 0x400000000000                 /* PML4 entry 128 */
-#endif
-typedef uint64_t table[512] __attribute__((aligned(4096)));
-extern table page_tables;                  /* the library's PML4 */
-table pdpt, pd, pt;
-typedef uint8_t frame[4096] __attribute__((aligned(4096)));
-frame first, second, third, ring;
-extern const frame code_first, code_second;
-ulong seen;
+frame ring;
 
 /* Two pages of code. At 0: there and back; at 256: to what needs no flags; at 512:
  * flags over a backward branch; at 1024: a conditional one; at 1280: flags over both. */
@@ -32,27 +20,7 @@ __asm__(".section .rodata\n.balign 4096\n"
 	" .org code_second + 512\n stc\n jmp code_first + 512\n"
 	" .org code_second + 1024\n5: inc %edx\n ret\n"
 	" .org code_second + 1280\n8: mov $0xb2, %edx\n jz 9f\n jmp 7b\n9: ret\n"
-	" .org code_second + 4096\n .text\n"
-	".balign 64\ndrive: call *%rbx\n dec %r15d\n jnz drive\n mov %rdx, seen\n ret\n");
-
-#define TEXT(x) TEXT2(x)
-#define TEXT2(x) #x
-#define DRIVE(what, where, times) do { \
-	seen = 0; \
-	TRY_USER(what, "movabs $" TEXT(TOP) " + " where ", %%rbx; mov $" times ", %%r15d; xor %%edx, %%edx; xor %%ecx, %%ecx; call drive"); \
-	say("  %lx\n", seen); } while (0)
-
-static void copy(uint8_t *to, const uint8_t *from, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		to[i] = from[i];
-}
-
-static void set(unsigned n, const frame f, uint64_t rights)
-{
-	pt[n] = (ulong)f | rights;
-	invlpg((void *)(TOP + n * 4096ul));
-}
+	" .org code_second + 4096\n .text\n");
 
 static void mappings(void)
 {
@@ -100,16 +68,6 @@ static void over_into_itself(void)
 	DRIVE("changed at its end", "0x20ffe", "2000");
 	ring[0] = 0x11;
 	DRIVE("changed at its begin", "0x20ffe", "2000");
-}
-
-/* Low addresses have a page directory of the library's. */
-static void map(ulong at)
-{
-	page_tables[128] = (ulong)pdpt | P | W | U;
-	pdpt[0] = (ulong)pd | P | W | U;
-	pd[0] = (ulong)pt | P | W | U;
-	if (at < 1ull << 32)
-		((uint64_t *)page_tables)[1024 + at / (1 << 21)] = (ulong)pt | P | W | U;
 }
 
 int main(void)

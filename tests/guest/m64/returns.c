@@ -2,21 +2,10 @@
 /* Calls of user code and where they return to, run often enough for a translator to pair
  * them: the address on the stack alone decides, whatever has become of it, of the code there
  * and of its mapping meanwhile (SDM 2A RET, 3A 4.10.4, 8.1.3). */
-#include "guest.h"
+#include "mapped.h"
+#include "ticks.h"
 
-#define P 1ull
-#define W 2ull
-#define U 4ull
-#ifndef TOP
-#define TOP 0x400000000000                 /* PML4 entry 128 */
-#endif
-typedef uint64_t table[512] __attribute__((aligned(4096)));
-extern table page_tables;                  /* the library's PML4 */
-table pdpt, pd, pt;
-typedef uint8_t frame[4096] __attribute__((aligned(4096)));
-frame first, second, third, stack[8];
-extern const frame code_first, code_second;
-ulong seen;
+frame stack[8];
 
 /* Two pages of code, a function each 128 bytes; EDX adds up. */
 __asm__(".section .rodata\n.balign 4096\ncode_first:"
@@ -41,27 +30,7 @@ __asm__(".section .rodata\n.balign 4096\ncode_first:"
 	" .org code_first + 4096\n"
 	"code_second: add $0x100, %edx\n ret\n"
 	" .org code_second + 0x80\n cmp $1, %r15d\n jne 1f\n hlt\n1: inc %edx\n ret\n"
-	" .org code_second + 4096\n .text\n"
-	".balign 64\ndrive: call *%rbx\n dec %r15d\n jnz drive\n mov %rdx, seen\n ret\n");
-
-#define TEXT(x) TEXT2(x)
-#define TEXT2(x) #x
-#define DRIVE(what, where, times) do { \
-	seen = 0; \
-	TRY_USER(what, "movabs $" TEXT(TOP) " + " where ", %%rbx; mov $" times ", %%r15d; xor %%edx, %%edx; call drive"); \
-	say("  %lx\n", seen); } while (0)
-
-static void copy(uint8_t *to, const uint8_t *from, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		to[i] = from[i];
-}
-
-static void set(unsigned n, const frame f, uint64_t rights)
-{
-	pt[n] = (ulong)f | rights;
-	invlpg((void *)(TOP + n * 4096ul));
-}
+	" .org code_second + 4096\n .text\n");
 
 static void addresses(void)
 {
@@ -131,41 +100,18 @@ static void faults(void)
 }
 
 /* They end when the timer has ticked often enough. */
-static volatile uint32_t *const apic = (uint32_t *)0xfee00000;
-enum { TICKS = 20, VECTOR = 0x30, SVR = 0xf0, LVT_TIMER = 0x320, INITIAL = 0x380, DIVIDE = 0x3e0, COUNT = 200000 };
-volatile uint32_t ticks, enough;
-void tick(void);
-__asm__(".text\n.balign 64\ntick: push %rax\n incl ticks\n cmpl $20, ticks\n setae enough\n mov $0xfee000b0, %eax\n"
-	" movl $0, (%rax)\n movl $200000, 0x2d0(%rax)\n pop %rax\n iretq\n");
-
 #define WAIT(what, where, first) do { \
-	ticks = enough = 0; \
-	apic[INITIAL / 4] = first; \
+	ticks_begin(first); \
 	DRIVE(what, where, "1"); \
-	apic[INITIAL / 4] = 0; \
-	say("  %s\n", ticks >= TICKS ? "interrupted" : "over too soon"); } while (0)
+	say("  %s\n", ticks_end()); } while (0)
 
 static void interrupts(void)
 {
-	idt[VECTOR * 2] = make_gate((ulong)tick, SEL_CODE, 0x8e, 0);
-	wrmsr(0x1b, rdmsr(0x1b) | 0x800);
-	apic[SVR / 4] = 0x1ff;
-	apic[DIVIDE / 4] = 0xb;
-	apic[LVT_TIMER / 4] = VECTOR;
+	ticks_prepare();
 	user_flags |= 0x200;
-	WAIT("a loop of calls", "0x500", COUNT);
-	WAIT("a loop of returns", "0x580", COUNT);
+	WAIT("a loop of calls", "0x500", TICK_COUNT);
+	WAIT("a loop of returns", "0x580", TICK_COUNT);
 	WAIT("a tree of calls", "0x680", 300000000);   /* of 30 levels, hot by then */
-}
-
-/* Low addresses have a page directory of the library's. */
-static void map(ulong at)
-{
-	page_tables[128] = (ulong)pdpt | P | W | U;
-	pdpt[0] = (ulong)pd | P | W | U;
-	pd[0] = (ulong)pt | P | W | U;
-	if (at < 1ull << 32)
-		((uint64_t *)page_tables)[1024 + at / (1 << 21)] = (ulong)pt | P | W | U;
 }
 
 int main(void)
