@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What follows the engine's name: --engine jit,verify,eager,hot=RUNS,cache=SIZE. */
-#include <stdlib.h>
 #include <string.h>
 #include "base/util.h"
 #include "engine/jit/jit.h"
 
 static bool hot_option(struct jit_vm *vm, const char *text, struct error *err)
 {
-	char *end;
-	unsigned long runs = strtoul(text, &end, 10);
+	uint64_t runs;
 
-	if (*text < '1' || *text > '9' || *end || runs > HOT_RUNS)
+	if (!parse_u64(text, 1, HOT_RUNS, &runs))
 		return error_set(err, 0, "a block cannot be hot after '%s' runs: use 1 to %d", text, HOT_RUNS);
 	vm->hot_runs = (unsigned)runs;
 	return true;
