@@ -124,16 +124,19 @@ static struct emem first_byte(const struct address *a)
 		form(base, index, scale, a->disp);
 }
 
+/* `into` := the first byte, by way of S1. */
+static void short_first(struct trans *t, const struct address *a, unsigned into)
+{
+	if (a->part)
+		emit_load(&t->e, 8, S1, EGS(a->part));
+	emit_lea(&t->e, a->size, into, first_byte(a));
+}
+
 /* S0, S1 := first and last byte (S1 = S0's byte too if last is 0). */
 static void short_linear(struct trans *t, const struct address *a, int last)
 {
-	struct emem m = first_byte(a);
-	struct emit *e = &t->e;
-
-	if (a->part)
-		emit_load(e, 8, S1, EGS(a->part));
-	emit_lea(e, a->size, S0, m);
-	emit_lea(e, a->size, S1, EMEM(S0, last));
+	short_first(t, a, S0);
+	emit_lea(&t->e, a->size, S1, EMEM(S0, last));
 }
 
 static void general_linear(struct trans *t, const struct address *a, int last)
@@ -165,14 +168,12 @@ static void linear(struct trans *t, const struct address *a, int last)
 /* An access that no other shares its check with: S0, S1 := its first byte. */
 static void linear_alone(struct trans *t, const struct address *a)
 {
-	t->s0_group = t->s0_next = -1;
-	lose_s1(t);
+	lose_scratch(t);
 	flags_before_check(t);
 	linear(t, a, 0);
 }
 
-/* S0 := the entry. */
-static void find_entry(struct emit *e, bool write)
+void tlb_find(struct emit *e, bool write)
 {
 	static const uint8_t code[] = {
 		0x49, 0xc1, 0xea, INDEX_SHIFT,               /* shr S0, INDEX_SHIFT */
@@ -188,10 +189,10 @@ uint8_t *tlb_compare(struct trans *t, unsigned align, unsigned acc)
 {
 	struct emit *e = &t->e;
 	bool write = acc & ACC_WRITE;
-	size_t tag = write ? offsetof(struct tlb_entry, write) : offsetof(struct tlb_entry, read);
+	size_t tag = tlb_tag(write);
 	uint64_t mask = (uint32_t)~(unsigned)PAGE_MASK | (align ? align - 1 : 0);
 
-	find_entry(e, write);
+	tlb_find(e, write);
 	emit_word(e, 0xe38149 | mask << 24, 7);      /* and S1, mask */
 	emit_in_line(e, (tag ? 4 : 3) + 6);
 	emit_alu_load(e, 8, ALU_CMP, S1, EMEM(S0, tag));
@@ -340,22 +341,14 @@ struct slow_path *access_check(struct trans *t, const struct x86_insn *i, unsign
 	return check(t, &a, i->mem_size, i->op == OP_CMPXCHG16B ? 16 : i->align, acc, mem);
 }
 
-static void one_byte(struct trans *t, const struct address *a, unsigned into)
-{
-	if (a->part)
-		emit_load(&t->e, 8, S1, EGS(a->part));
-	emit_lea(&t->e, a->size, into, first_byte(a));
-}
-
 /* By whatever entry is in its place, so that flags stay: a line of another page is fetched for
  * nothing, but does no harm. RORX and SHRX leave the index alone. */
 static void hint_unchecked(struct trans *t, const struct address *a, struct emem *mem)
 {
 	struct emit *e = &t->e;
 
-	t->s0_group = t->s0_next = -1;
-	lose_s1(t);
-	one_byte(t, a, S0);
+	lose_scratch(t);
+	short_first(t, a, S0);
 	emit_bytes(e, "\xc4\x43\xfb\xf0\xd2", 5);              /* rorx S0, S0, 12 + TLB_BITS */
 	emit8(e, 12 + TLB_BITS);
 	emit_mov_imm(e, S1, 64 - TLB_BITS);
@@ -363,7 +356,7 @@ static void hint_unchecked(struct trans *t, const struct address *a, struct emem
 	emit_lea(e, 8, S0, (struct emem){ .base = EREG_NONE, .index = S0, .scale = 8 });
 	emit_load(e, 8, S1, EGS(OFF_HOT(HOT_TLB)));
 	emit_load(e, 8, S0, (struct emem){ .base = S1, .index = S0, .scale = 4, .disp = offsetof(struct tlb_entry, addend) });
-	one_byte(t, a, S1);
+	short_first(t, a, S1);
 	*mem = (struct emem){ .base = S0, .index = S1, .scale = 1 };
 }
 

@@ -168,13 +168,11 @@ static void link_to(struct jit_vm *vm, uint32_t exit, struct jit_block *to)
 	to->incoming = exit;
 }
 
-/* With flags in HOT_FLAGS, and S0 = RIP, but HOT_RIPBASE not set. */
-static unsigned landing_entry(const struct jit_block *to)
-{
-	if (block_base(to) == BASE_ANY)
-		return 0;
-	return to->needs_flags ? to->slot : to->code;
-}
+/* With flags in HOT_FLAGS. */
+static unsigned slot_entry(const struct jit_block *to) { return to->needs_flags ? to->slot : to->code; }
+
+/* ... and S0 = RIP, but HOT_RIPBASE not set. */
+static unsigned landing_entry(const struct jit_block *to) { return block_base(to) == BASE_ANY ? 0 : slot_entry(to); }
 
 void block_link(struct jit_vm *vm, uint32_t exit, struct jit_block *to)
 {
@@ -206,7 +204,7 @@ void block_link_far(struct jit_vm *vm, uint32_t exit, struct jit_block *to)
 		return;
 	}
 	link_to(vm, exit, to);
-	patch(vm, x, to->jump + (to->needs_flags && !x->flags_native ? to->slot : to->code));
+	patch(vm, x, to->jump + (x->flags_native ? to->code : slot_entry(to)));
 }
 
 /* One link is gone. */
@@ -222,20 +220,15 @@ static void unlink_exit(struct jit_vm *vm, uint32_t exit)
 	x->to = 0;
 }
 
-/* The immediate of the comparison before a guarded exit: the epoch it is linked for. */
-static uint32_t *guard_of(const struct jit_vm *vm, const struct jit_exit *x)
+/* The immediate of the kth comparison before a guarded exit: an epoch it is linked for. The second, for
+ * another vCPU, lies out of line (emit_second_guard). */
+static uint32_t *guard_of(const struct jit_vm *vm, const struct jit_exit *x, unsigned k)
 {
-	return (uint32_t *)(vm->rw + x->patch - (x->call ? GUARD_TO_CALL : GUARD_TO_PATCH));
-}
+	uint32_t at = k ? stub_at(vm, x) - (x->call ? SECOND_TO_CALLED : SECOND_TO_STUB)
+			: x->patch - (x->call ? GUARD_TO_CALL : GUARD_TO_PATCH);
 
-/* The same for another vCPU, out of line (emit_second_guard); NULL: there is one vCPU only. */
-static uint32_t *second_guard_of(const struct jit_vm *vm, const struct jit_exit *x)
-{
-	return vm->guards > 1 ? (uint32_t *)(vm->rw + vm->blocks[x->block].cold + x->stub -
-					     (x->call ? SECOND_TO_CALLED : SECOND_TO_STUB)) : NULL;
+	return (uint32_t *)(vm->rw + at);
 }
-
-static uint32_t guard_get(const uint32_t *guard) { return __atomic_load_n(guard, __ATOMIC_RELAXED); }
 
 /* Does the vCPU it was set for run what it was set for? If not, by an answer of before, that costs time only. */
 static bool is_running(const struct jit_vm *vm, uint32_t epoch)
@@ -247,13 +240,11 @@ static bool is_running(const struct jit_vm *vm, uint32_t epoch)
  * none. *others: a guard is another vCPU's. */
 static int guard_for(const struct jit_vm *vm, uint32_t exit, uint32_t epoch, bool *others)
 {
-	const struct jit_exit *x = &vm->exits[exit];
-	const uint32_t *guards[] = { guard_of(vm, x), second_guard_of(vm, x) };
 	int own = -1, empty = -1, unused = -1;
 
 	*others = false;
-	for (int k = 0; k < 2 && guards[k]; k++) {
-		uint32_t was = guard_get(guards[k]);
+	for (int k = 0; k < (int)vm->guards; k++) {
+		uint32_t was = __atomic_load_n(guard_of(vm, &vm->exits[exit], (unsigned)k), __ATOMIC_RELAXED);
 		if (was < EPOCH_STEP) {
 			empty = empty < 0 ? k : empty;
 		} else if (was % EPOCH_STEP == epoch % EPOCH_STEP) {
@@ -287,8 +278,8 @@ void block_link_guarded(struct jit_vm *vm, uint32_t exit, struct jit_block *to, 
 			unlink_exit(vm, exit);
 		link_to(vm, exit, to);
 	}
-	__atomic_store_n(k ? second_guard_of(vm, x) : guard_of(vm, x), epoch, __ATOMIC_RELEASE);
-	patch(vm, x, x->call ? to->jump - CALL_ENTRY : to->jump + (to->needs_flags ? to->slot : to->code));
+	__atomic_store_n(guard_of(vm, x, (unsigned)k), epoch, __ATOMIC_RELEASE);
+	patch(vm, x, x->call ? to->jump - CALL_ENTRY : to->jump + slot_entry(to));
 }
 
 /* All far links to a block. */

@@ -286,10 +286,15 @@ static uint8_t *emit_open(struct emit *e, unsigned opcode, unsigned n)
 	return e->full ? NULL : e->p - 4;
 }
 
+uint8_t *emit_jcc_here(struct emit *e, unsigned cc)
+{
+	return emit_open(e, 0x0f | (0x80 | cc) << 8, 2);
+}
+
 uint8_t *emit_jcc(struct emit *e, unsigned cc)
 {
 	emit_in_line(e, 6);
-	return emit_open(e, 0x0f | (0x80 | cc) << 8, 2);
+	return emit_jcc_here(e, cc);
 }
 
 uint8_t *emit_jmp(struct emit *e)

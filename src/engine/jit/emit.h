@@ -74,6 +74,7 @@ enum { SHIFT_ROR = 1, SHIFT_SHL = 4, SHIFT_SHR = 5, SHIFT_SAR = 7 };
 
 /* Jumps. A label is the address of a rel32 to be bound later (NULL if full). */
 uint8_t *emit_jcc(struct emit *e, unsigned cc);
+uint8_t *emit_jcc_here(struct emit *e, unsigned cc);            /* no nops before it */
 uint8_t *emit_jmp(struct emit *e);
 uint8_t *emit_call(struct emit *e);
 void emit_bind(struct emit *e, uint8_t *rel32);                 /* to here */

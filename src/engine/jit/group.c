@@ -454,8 +454,7 @@ void groups_forget(struct trans *t)
 {
 	for (unsigned n = 0; n < t->ngroups; n++)
 		t->groups[n].checked = false;
-	t->s0_group = t->s0_next = -1;
-	lose_s1(t);
+	lose_scratch(t);
 }
 
 bool groups_live(const struct trans *t)

@@ -18,7 +18,7 @@
 #include "engine/jit/memo.h"
 #include "engine/jit/trans.h"
 
-enum { INDEX_MASK = (TLB_SIZE - 1) << 5, INDEX_SHIFT = 12 - 5, REVIEW = 1 << 18 };
+enum { REVIEW = 1 << 18 };
 
 /* What remembers nothing names a page that no access lies in: one of 2^50 whose addresses
  * are not canonical, as nothing but chance would find it; should a guest do, its
@@ -115,8 +115,6 @@ static void find(struct emit *e, const struct jit_vm *vm)
 /* S0 := addend, S1 := page; misses[3]: jumps where it cannot be. */
 static void look_up(struct emit *e, bool write, uint8_t *misses[3])
 {
-	size_t tag = write ? offsetof(struct tlb_entry, write) : offsetof(struct tlb_entry, read);
-
 	emit_mov(e, 4, RDX, S0);
 	emit_alu_imm(e, 4, ALU_AND, RDX, PAGE_MASK);
 	emit_alu_load(e, 4, ALU_CMP, RDX, SITE(in_page));
@@ -125,10 +123,8 @@ static void look_up(struct emit *e, bool write, uint8_t *misses[3])
 	misses[1] = emit_jcc(e, CC_NE);
 	emit_mov(e, 8, S1, S0);
 	emit_alu_imm(e, 8, ALU_AND, S1, ~(int32_t)PAGE_MASK);
-	emit_shift_imm(e, 8, SHIFT_SHR, S0, INDEX_SHIFT);
-	emit_alu_imm(e, 4, ALU_AND, S0, INDEX_MASK);
-	emit_alu_load(e, 8, ALU_ADD, S0, EGS(OFF_HOT(write ? HOT_TLB_STORES : HOT_TLB)));
-	emit_alu_load(e, 8, ALU_CMP, S1, EMEM(S0, tag));
+	tlb_find(e, write);
+	emit_alu_load(e, 8, ALU_CMP, S1, EMEM(S0, tlb_tag(write)));
 	misses[2] = emit_jcc(e, CC_NE);
 	emit_load(e, 8, S0, EMEM(S0, offsetof(struct tlb_entry, addend)));
 }

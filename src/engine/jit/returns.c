@@ -30,19 +30,19 @@ bool returns_allowed(void)
 	return syscall(SYS_arch_prctl, ARCH_SHSTK_STATUS, &on) || !on;
 }
 
-void returns_create(struct vcpu *v)
+static void empty(struct vcpu *v, struct returns *r)
 {
-	struct jit_near *near = near_of(v);
-
-	v->hot[HOT_CALLS] = (uintptr_t)&near->returns[0].code[1];
 	for (unsigned n = 0; n < RETURNS; n++)
-		near->returns[0].rip[n] = near->returns[1].rip[n] = near->none;
+		r->rip[n] = near_of(v)->none;
 }
 
-void returns_reset(struct vcpu *v)
+void returns_reset(struct vcpu *v) { empty(v, &near_of(v)->returns[0]); }
+
+void returns_create(struct vcpu *v)
 {
-	for (unsigned n = 0; n < RETURNS; n++)
-		near_of(v)->returns[0].rip[n] = near_of(v)->none;
+	v->hot[HOT_CALLS] = (uintptr_t)&near_of(v)->returns[0].code[1];
+	returns_reset(v);
+	empty(v, &near_of(v)->returns[1]);
 }
 
 void returns_select(struct vcpu *v)
@@ -133,11 +133,8 @@ static struct exit_path *guarded_exit(struct trans *t, int64_t target)
 
 	t->vm->exits[p->exit].guarded = true;
 	emit_align_guarded_call(e);
-	emit_rm(e, 4, 0, 0x81, ALU_CMP, EGS(OFF_HOT(HOT_EPOCH)));
-	emit32(e, NO_EPOCH);
-	emit_bytes(e, (const uint8_t[]){ 0x0f, 0x80 | CC_NE }, 2);
-	p->guarded = e->p;
-	emit32(e, 0);
+	emit_guard(e);
+	p->guarded = emit_jcc_here(e, CC_NE);
 	return p;
 }
 
@@ -185,8 +182,7 @@ void emit_call_exit(struct trans *t, const struct exit_path *p)
 	struct emit *e = &t->e;
 
 	if (p->guarded) {                            /* not in this epoch */
-		if (!e->full)
-			emit_bind(e, p->guarded);
+		emit_bind(e, p->guarded);
 		emit_second_guard(t, p->from - 1);
 		uint8_t *call = emit_call(e);
 		emit_jmp_to(e, p->landed);
@@ -245,8 +241,6 @@ void return_stub(struct emit *e, const struct jit_vm *vm, bool native)
 	uint8_t *other = emit_return(e);
 	emit_bind(e, other);
 	emit_mov(e, 8, RSP, S1);
-	other = emit_lookup(e, HOT_JC);
-	emit_bind(e, other);
 	emit_load(e, 8, S1, EGS(OFF_HOT(HOT_TMP)));
-	emit_jmp_to(e, vm->stub[STUB_LOOKUP_OTHER]);
+	emit_jmp_to(e, vm->stub[STUB_SEARCH]);
 }

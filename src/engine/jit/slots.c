@@ -10,6 +10,12 @@
 void lose_s1(struct trans *t) { t->s1_group = t->s1_next = -1; }
 void keep_s1(struct trans *t) { t->s1_next = t->s1_group; }
 
+void lose_scratch(struct trans *t)
+{
+	t->s0_group = t->s0_next = -1;
+	lose_s1(t);
+}
+
 void keep_scratch(struct trans *t)
 {
 	t->s0_next = t->s0_group;

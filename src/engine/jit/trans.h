@@ -199,6 +199,12 @@ bool is_bit_string(const struct x86_insn *i);
 /* The comparison alone: S0, S1 are the first and last byte; S0 becomes the addend.
  * The jump is taken on a miss. */
 uint8_t *tlb_compare(struct trans *t, unsigned align, unsigned acc);
+/* S0, an address, becomes that of its entry. Loses flags. */
+void tlb_find(struct emit *e, bool write);
+static inline size_t tlb_tag(bool write)
+{
+	return write ? offsetof(struct tlb_entry, write) : offsetof(struct tlb_entry, read);
+}
 struct slow_path *stack_check(struct trans *t, unsigned base, int disp, unsigned size, unsigned acc,
 			      struct emem *mem);
 /* group.c: find the groups of a block. */
@@ -238,6 +244,7 @@ unsigned slot_of_held(int held);
 void lose_s1(struct trans *t);
 void keep_s1(struct trans *t);
 void keep_scratch(struct trans *t);                              /* both are */
+void lose_scratch(struct trans *t);                              /* both have */
 
 /* memo.c: S0 is the first byte and becomes the addend; the slow way is to be set. */
 struct memo_use *memo_check(struct trans *t, unsigned size, unsigned align, unsigned acc);
@@ -272,6 +279,8 @@ void trans_return(struct trans *t, uint32_t rec);
 void return_tail(struct trans *t, const struct lookup_tail *l);
 void emit_call_entry(struct trans *t);
 void emit_call_exit(struct trans *t, const struct exit_path *p);
+/* Compares HOT_EPOCH with that of a link, which is none yet. */
+void emit_guard(struct emit *e);
 /* For another vCPU; jump: the one behind the first guard, in the writable view. */
 void emit_second_guard(struct trans *t, const uint8_t *jump);
 

@@ -336,6 +336,12 @@ struct exit_path *far_exit(struct trans *t, int64_t target)
 	return p;
 }
 
+void emit_guard(struct emit *e)
+{
+	emit_rm(e, 4, 0, 0x81, ALU_CMP, EGS(OFF_HOT(HOT_EPOCH)));
+	emit32(e, NO_EPOCH);
+}
+
 /* Linked for one epoch of the jump cache: a kick ends that, too, so loops need not look at
  * HOT_GO. What is patched lies in aligned words. */
 static void goto_guarded(struct trans *t, int64_t target)
@@ -346,8 +352,7 @@ static void goto_guarded(struct trans *t, int64_t target)
 	struct exit_path *p = far_exit(t, target);
 	t->vm->exits[p->exit].guarded = true;
 	emit_align_guard(e);
-	emit_rm(e, 4, 0, 0x81, ALU_CMP, EGS(OFF_HOT(HOT_EPOCH)));
-	emit32(e, NO_EPOCH);
+	emit_guard(e);
 	p->from = emit_jcc(e, CC_E);
 	set_patch(t, p);
 	p->guarded = emit_jmp(e);
@@ -429,14 +434,15 @@ void trans_goto_if(struct trans *t, unsigned cc, int64_t target)
 	bool far = !near && is_far(t, target) && !(t->key & KEY_USER);
 	/* such a target is entered with flags in EFLAGS */
 	bool restores = near && t->flags == FLAGS_SLOT && live_at(t, target);
-	if ((near || far) && !restores && target > t->off[t->cur]) {
+	bool ahead = target > t->off[t->cur];
+	if (ahead && (near || far) && !restores) {
 		struct exit_path *p = near ? new_exit(t, target) : far_exit(t, target);
 		emit_align_patch(e, 2);
 		p->from = emit_jcc(e, cc);
 		set_patch(t, p);
 		return;
 	}
-	if ((restores ? target > t->off[t->cur] : !near && !far) && t->naside < ARRAY_SIZE(t->aside)) {
+	if (((ahead && restores) || (!near && !far)) && t->naside < ARRAY_SIZE(t->aside)) {
 		t->aside[t->naside++] = (struct aside) { .from = emit_jcc(e, cc), .target = target,
 							   .cur = t->cur, .flags = t->flags };
 		return;
@@ -560,6 +566,13 @@ static void emit_head(struct trans *t)
 	tier_count(t);
 }
 
+/* S1 := where code goes on. */
+static void emit_s1_at(struct emit *e, const uint8_t *there)
+{
+	emit_bytes(e, "\x4c\x8d\x1d", 3);            /* lea S1, [rip + d] */
+	emit32(e, (uint32_t)(there - (emit_here(e) + 4)));
+}
+
 static void emit_slow(struct trans *t, struct slow_path *s)
 {
 	struct emit *e = &t->e;
@@ -574,8 +587,7 @@ static void emit_slow(struct trans *t, struct slow_path *s)
 	}
 	unsigned s0 = slot_of_held(s->s0), s1 = slot_of_held(s->s1);
 	bool tail = s->restore_flags || s->load_vec || s0 != EREG_NONE || s1 != EREG_NONE;
-	emit_bytes(e, "\x4c\x8d\x1d", 3);            /* lea S1, [rip + d] */
-	emit32(e, tail ? 5 : (uint32_t)(s->resume - (emit_here(e) + 4)));
+	emit_s1_at(e, tail ? emit_here(e) + 12 : s->resume);        /* 12: behind the jump */
 	emit_jmp_to(e, t->vm->stub[STUB_SLOW]);
 	if (s->load_vec) {
 		emit_bytes(e, "\x4c\x8d\x1d\x05\0\0\0", 7);
@@ -622,10 +634,8 @@ void emit_second_guard(struct trans *t, const uint8_t *jump)
 
 	if (t->vm->guards < 2 || e->full)
 		return;
-	while ((uintptr_t)e->p % 4)
-		emit_nops(e, 1);
-	emit_rm(e, 4, 0, 0x81, ALU_CMP, EGS(OFF_HOT(HOT_EPOCH)));
-	emit32(e, NO_EPOCH);
+	emit_nops(e, (unsigned)-(uintptr_t)e->p % 4);
+	emit_guard(e);
 	uint8_t *there = e->p + 2;
 	emit_word(e, 0x840f, 2);                     /* je, as emit_jcc() would pad it */
 	emit32(e, (uint32_t)(jump - (there + 4)));
@@ -830,12 +840,9 @@ static void emit_block(struct trans *t)
 
 static void emit_vec(struct trans *t, const struct vec_path *p)
 {
-	struct emit *e = &t->e;
-
-	emit_bind(e, p->from);
-	emit_bytes(e, "\x4c\x8d\x1d", 3);            /* lea S1, [rip + d] */
-	emit32(e, (uint32_t)(p->resume - (emit_here(e) + 4)));
-	emit_jmp_to(e, t->vm->stub[STUB_LOAD_VEC]);
+	emit_bind(&t->e, p->from);
+	emit_s1_at(&t->e, p->resume);
+	emit_jmp_to(&t->e, t->vm->stub[STUB_LOAD_VEC]);
 }
 
 /* What it leaves its straight line for. */
